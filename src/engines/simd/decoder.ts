@@ -1,0 +1,309 @@
+/** T5's decoder stack on the kernels: sequences with their caches, stepped together over one pass of the weights. */
+import { EdgeT5Error } from "../../errors.ts";
+import { attentionNames, LM_HEAD, layerPrefix } from "../../t5/architecture.ts";
+import type { T5Config } from "../../t5/config.ts";
+import type { Decoder, Sequence, StepOutput } from "../../t5/engine.ts";
+import { Arena, type Block } from "./arena.ts";
+import type { FeedForward, Linear, Machine } from "./machine.ts";
+import { BLOCK_ROWS, type EngineLimits, sequenceBytes } from "./plan.ts";
+import { WaitingLine } from "./waiting-line.ts";
+
+interface Attention {
+  norm: number;
+  q: Linear;
+  k: Linear;
+  v: Linear;
+  o: Linear;
+}
+
+interface Layer {
+  self: Attention;
+  cross: Attention;
+  feedForward: FeedForward;
+}
+
+class SimdSequence implements Sequence {
+  position = 0;
+  /** Null once closed. */
+  block: Block | null;
+  readonly inputTokens: number;
+  readonly maxNewTokens: number;
+  lastUsed = Date.now();
+
+  constructor(block: Block, inputTokens: number, maxNewTokens: number) {
+    this.block = block;
+    this.inputTokens = inputTokens;
+    this.maxNewTokens = maxNewTokens;
+  }
+}
+
+/** A sequence that nobody stepped for this long may be closed when another waits for its room. */
+const LEASE_MS = 60_000;
+
+export class SimdDecoder implements Decoder {
+  readonly config: T5Config;
+  readonly maxInputTokens: number;
+  readonly maxNewTokens: number;
+  steps = 0;
+  readonly #machine: Machine;
+  readonly #embedding: Linear;
+  readonly #head: Linear;
+  readonly #layers: Layer[];
+  readonly #finalNorm: number;
+  readonly #arena: Arena;
+  readonly #open = new Set<SimdSequence>();
+  readonly #line = new WaitingLine();
+
+  constructor(machine: Machine, embedding: Linear, tiedHead: boolean, limits: EngineLimits) {
+    this.config = machine.config;
+    this.maxInputTokens = limits.maxInputTokens;
+    this.maxNewTokens = limits.maxNewTokens;
+    this.#machine = machine;
+    this.#embedding = embedding;
+    this.#head = tiedHead ? embedding : machine.bindLinear(LM_HEAD);
+    const attention = (prefix: string, norm: string): Attention => {
+      const names = attentionNames(prefix);
+      return {
+        norm: machine.bindVector(norm),
+        q: machine.bindLinear(names.q),
+        k: machine.bindLinear(names.k),
+        v: machine.bindLinear(names.v),
+        o: machine.bindLinear(names.o),
+      };
+    };
+    this.#layers = Array.from({ length: this.config.numDecoderLayers }, (_, layer) => ({
+      self: attention(layerPrefix.selfAttention("decoder", layer), layerPrefix.layerNorm("decoder", layer, 0)),
+      cross: attention(layerPrefix.encDecAttention(layer), layerPrefix.layerNorm("decoder", layer, 1)),
+      feedForward: machine.bindFeedForward("decoder", layer),
+    }));
+    this.#finalNorm = machine.bindVector(layerPrefix.finalLayerNorm("decoder"));
+    machine.fillBias("decoder", machine.plan.decoderBias, limits.maxNewTokens - 1, 0);
+    this.#arena = new Arena(machine.plan.arena.at, machine.plan.arena.bytes);
+  }
+
+  /** Sequences open now. */
+  get openSequences(): number {
+    return this.#open.size;
+  }
+
+  async open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence> {
+    const { dModel } = this.config;
+    const inputTokens = hidden.length / dModel;
+    if (!Number.isInteger(inputTokens) || inputTokens === 0) {
+      throw new EdgeT5Error(
+        "E_INPUT",
+        `Hidden states have ${hidden.length} numbers, not a multiple of dModel = ${dModel}. Use this model's encoder.`,
+      );
+    }
+    this.#checkLength("input", inputTokens, this.maxInputTokens);
+    this.#checkLength("output", maxNewTokens, this.maxNewTokens);
+
+    const sequence = await this.#line.take(() => this.#reserve(inputTokens, maxNewTokens));
+    this.#computeCross(sequence, hidden);
+    return sequence;
+  }
+
+  async step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput> {
+    if (sequences.length === 0 || sequences.length !== tokens.length) {
+      throw new EdgeT5Error("E_INPUT", `${sequences.length} sequences were given ${tokens.length} tokens.`);
+    }
+    const batch = sequences as readonly SimdSequence[];
+    for (const sequence of batch) {
+      if (sequence.block === null) {
+        throw new EdgeT5Error(
+          "E_SEQUENCE_CLOSED",
+          "The sequence is closed, or was reclaimed after a minute without a step.",
+        );
+      }
+      if (sequence.position >= sequence.maxNewTokens) {
+        throw new EdgeT5Error("E_INPUT", `The sequence is full: it was opened for ${sequence.maxNewTokens} tokens.`);
+      }
+    }
+    const now = Date.now();
+    const most = this.#machine.plan.decoder.rows;
+    for (let first = 0; first < batch.length; first += most) {
+      const part = batch.slice(first, first + most);
+      this.#stepRows(part, Array.prototype.slice.call(tokens, first, first + part.length));
+      for (const sequence of part) {
+        sequence.position++;
+        sequence.lastUsed = now;
+      }
+    }
+    this.steps++;
+
+    const { vocabSize } = this.config;
+    const { kernels, floats } = this.#machine;
+    const at = (i: number) => {
+      const sequence = batch[i];
+      if (!sequence?.block) throw new EdgeT5Error("E_SEQUENCE_CLOSED", `Sequence ${i} of this step is closed.`);
+      return this.#logitsAt(sequence.block);
+    };
+    return {
+      logits: (i) => floats.subarray(at(i) / 4, at(i) / 4 + vocabSize),
+      argmax: (i) => kernels.argmax(at(i), vocabSize),
+    };
+  }
+
+  close(sequence: Sequence): void {
+    const own = sequence as SimdSequence;
+    if (!own.block) return;
+    this.#arena.give(own.block);
+    own.block = null;
+    this.#open.delete(own);
+    this.#line.retry();
+  }
+
+  #checkLength(what: "input" | "output", tokens: number, limit: number): void {
+    if (!Number.isInteger(tokens) || tokens < 1) {
+      throw new EdgeT5Error("E_INPUT", `The ${what} length is ${tokens}; give a whole number of at least 1.`);
+    }
+    if (tokens > limit) {
+      throw new EdgeT5Error(
+        "E_CONTEXT_LENGTH",
+        `The ${what} has ${tokens} tokens; this placement takes up to ${limit}.`,
+      );
+    }
+  }
+
+  #reserve(inputTokens: number, maxNewTokens: number): SimdSequence | null {
+    const bytes = sequenceBytes(this.config, inputTokens, maxNewTokens);
+    const block = this.#arena.take(bytes) ?? this.#reclaim(bytes);
+    if (!block) return null;
+    // Counted as open at once: should its request end before it goes on, the lease gives the room back.
+    const sequence = new SimdSequence(block, inputTokens, maxNewTokens);
+    this.#open.add(sequence);
+    return sequence;
+  }
+
+  /** Takes room from sequences that were left behind: their request ended without closing them. */
+  #reclaim(bytes: number): Block | null {
+    const limit = Date.now() - LEASE_MS;
+    for (const sequence of this.#open) {
+      if (sequence.lastUsed < limit && sequence.block) {
+        this.#arena.give(sequence.block);
+        sequence.block = null;
+        this.#open.delete(sequence);
+      }
+    }
+    return this.#arena.take(bytes);
+  }
+
+  // A sequence's block: cross keys and values [2, inputTokens, inner] a layer, own keys and values
+  // [2, maxNewTokens, inner] a layer, logits [vocabSize]; all f32.
+
+  #crossAt(sequence: SimdSequence, layer: number, value: 0 | 1): number {
+    return (sequence.block?.at ?? 0) + (layer * 2 + value) * sequence.inputTokens * this.#machine.inner * 4;
+  }
+
+  #selfAt(sequence: SimdSequence, layer: number, value: 0 | 1): number {
+    const first = this.#crossAt(sequence, this.#layers.length, 0);
+    return first + (layer * 2 + value) * sequence.maxNewTokens * this.#machine.inner * 4;
+  }
+
+  #logitsAt(block: Block): number {
+    return block.at + block.bytes - sequenceBytes(this.config, 0, 0);
+  }
+
+  #computeCross(sequence: SimdSequence, hidden: Float32Array): void {
+    const machine = this.#machine;
+    const { dModel } = this.config;
+    const { x } = machine.plan.decoder;
+    for (let first = 0; first < sequence.inputTokens; first += BLOCK_ROWS) {
+      const rows = Math.min(BLOCK_ROWS, sequence.inputTokens - first);
+      machine.floats.set(hidden.subarray(first * dModel, (first + rows) * dModel), x / 4);
+      machine.input(x, rows, dModel);
+      for (const [index, { cross }] of this.#layers.entries()) {
+        machine.linear(cross.k, this.#crossAt(sequence, index, 0) + first * machine.inner * 4);
+        machine.linear(cross.v, this.#crossAt(sequence, index, 1) + first * machine.inner * 4);
+      }
+    }
+  }
+
+  #stepRows(sequences: readonly SimdSequence[], tokens: readonly number[]): void {
+    const machine = this.#machine;
+    const { plan, kernels } = machine;
+    const { x } = plan.decoder;
+    const rows = sequences.length;
+    machine.writeIds(tokens);
+    machine.embed(this.#embedding, x, rows);
+    for (const [index, layer] of this.#layers.entries()) {
+      this.#selfAttention(index, layer.self, sequences);
+      this.#crossAttention(index, layer.cross, sequences);
+      machine.feedForward(layer.feedForward, x, rows);
+    }
+    const factor = this.config.scaleDecoderOutputs ? this.config.dModel ** -0.5 : 1;
+    machine.normInput(x, this.#finalNorm, rows, factor);
+    // One row goes straight to its sequence; several are computed side by side and handed out.
+    const [only] = sequences;
+    if (rows === 1 && only?.block) {
+      machine.linear(this.#head, this.#logitsAt(only.block));
+      return;
+    }
+    machine.linear(this.#head, plan.decoder.logits);
+    const bytes = this.config.vocabSize * 4;
+    for (const [i, { block }] of sequences.entries()) {
+      if (block) kernels.copyBytes(this.#logitsAt(block), plan.decoder.logits + i * bytes, bytes);
+    }
+  }
+
+  #selfAttention(index: number, { norm, q, k, v, o }: Attention, sequences: readonly SimdSequence[]): void {
+    const machine = this.#machine;
+    const { plan, scratch, kernels, inner } = machine;
+    const { numHeads, dKv } = this.config;
+    const rows = sequences.length;
+    const rowBytes = inner * 4;
+    machine.normInput(plan.decoder.x, norm, rows);
+    machine.linear(q, scratch.q);
+    machine.linear(k, plan.decoder.k);
+    machine.linear(v, plan.decoder.v);
+    for (const [i, sequence] of sequences.entries()) {
+      const keys = this.#selfAt(sequence, index, 0);
+      const values = this.#selfAt(sequence, index, 1);
+      const row = sequence.position * rowBytes;
+      kernels.copyBytes(keys + row, plan.decoder.k + i * rowBytes, rowBytes);
+      kernels.copyBytes(values + row, plan.decoder.v + i * rowBytes, rowBytes);
+      kernels.attend(
+        scratch.q + i * rowBytes,
+        keys,
+        values,
+        plan.decoderBias + (this.maxNewTokens - 1 - sequence.position) * 4,
+        this.maxNewTokens,
+        scratch.attention + i * rowBytes,
+        1,
+        sequence.position + 1,
+        numHeads,
+        dKv,
+        scratch.scores,
+      );
+    }
+    machine.input(scratch.attention, rows, inner);
+    machine.linear(o, plan.decoder.x, true);
+  }
+
+  #crossAttention(index: number, { norm, q, o }: Attention, sequences: readonly SimdSequence[]): void {
+    const machine = this.#machine;
+    const { plan, scratch, kernels, inner } = machine;
+    const { numHeads, dKv } = this.config;
+    const rows = sequences.length;
+    const rowBytes = inner * 4;
+    machine.normInput(plan.decoder.x, norm, rows);
+    machine.linear(q, scratch.q);
+    for (const [i, sequence] of sequences.entries()) {
+      kernels.attend(
+        scratch.q + i * rowBytes,
+        this.#crossAt(sequence, index, 0),
+        this.#crossAt(sequence, index, 1),
+        0,
+        0,
+        scratch.attention + i * rowBytes,
+        1,
+        sequence.inputTokens,
+        numHeads,
+        dKv,
+        scratch.scores,
+      );
+    }
+    machine.input(scratch.attention, rows, inner);
+    machine.linear(o, plan.decoder.x, true);
+  }
+}

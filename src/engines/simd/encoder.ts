@@ -1,0 +1,103 @@
+/** T5's encoder stack on the kernels. */
+import { EdgeT5Error } from "../../errors.ts";
+import { attentionNames, layerPrefix } from "../../t5/architecture.ts";
+import type { T5Config } from "../../t5/config.ts";
+import type { Encoder } from "../../t5/engine.ts";
+import type { FeedForward, Linear, Machine } from "./machine.ts";
+import { BLOCK_ROWS } from "./plan.ts";
+
+interface Layer {
+  norm: number;
+  q: Linear;
+  k: Linear;
+  v: Linear;
+  o: Linear;
+  feedForward: FeedForward;
+}
+
+export class SimdEncoder implements Encoder {
+  readonly config: T5Config;
+  readonly maxInputTokens: number;
+  readonly #machine: Machine;
+  readonly #embedding: Linear;
+  readonly #layers: Layer[];
+  readonly #finalNorm: number;
+
+  constructor(machine: Machine, embedding: Linear, maxInputTokens: number) {
+    this.config = machine.config;
+    this.maxInputTokens = maxInputTokens;
+    this.#machine = machine;
+    this.#embedding = embedding;
+    this.#layers = Array.from({ length: this.config.numLayers }, (_, layer) => {
+      const names = attentionNames(layerPrefix.selfAttention("encoder", layer));
+      return {
+        norm: machine.bindVector(layerPrefix.layerNorm("encoder", layer, 0)),
+        q: machine.bindLinear(names.q),
+        k: machine.bindLinear(names.k),
+        v: machine.bindLinear(names.v),
+        o: machine.bindLinear(names.o),
+        feedForward: machine.bindFeedForward("encoder", layer),
+      };
+    });
+    this.#finalNorm = machine.bindVector(layerPrefix.finalLayerNorm("encoder"));
+    machine.fillBias("encoder", machine.plan.encoderBias, maxInputTokens - 1, maxInputTokens - 1);
+  }
+
+  async encode(ids: ArrayLike<number>): Promise<Float32Array> {
+    const tokens = ids.length;
+    if (tokens === 0) {
+      throw new EdgeT5Error("E_INPUT", "The input has no tokens. Give at least the end-of-sequence token.");
+    }
+    if (tokens > this.maxInputTokens) {
+      throw new EdgeT5Error(
+        "E_CONTEXT_LENGTH",
+        `The input has ${tokens} tokens; this placement takes up to ${this.maxInputTokens}. Shorten it.`,
+      );
+    }
+    const machine = this.#machine;
+    const { x } = machine.plan.encoder;
+    machine.writeIds(ids);
+    machine.embed(this.#embedding, x, tokens);
+    for (const layer of this.#layers) this.#runLayer(layer, tokens);
+
+    const { dModel, layerNormEpsilon } = this.config;
+    machine.kernels.rmsNorm(x, this.#finalNorm, x, tokens, dModel, layerNormEpsilon, 1);
+    return machine.floats.slice(x / 4, x / 4 + tokens * dModel);
+  }
+
+  /** Keys and values of all rows first; then, block by block, queries, attention and the feed-forward. */
+  #runLayer({ norm, q, k, v, o, feedForward }: Layer, tokens: number): void {
+    const machine = this.#machine;
+    const { scratch, plan, inner } = machine;
+    const { dModel, numHeads, dKv } = this.config;
+    const rowBytes = dModel * 4;
+    for (let first = 0; first < tokens; first += BLOCK_ROWS) {
+      machine.normInput(plan.encoder.x + first * rowBytes, norm, Math.min(BLOCK_ROWS, tokens - first));
+      machine.linear(k, plan.encoder.k + first * inner * 4);
+      machine.linear(v, plan.encoder.v + first * inner * 4);
+    }
+    const biasWidth = 2 * this.maxInputTokens - 1;
+    for (let first = 0; first < tokens; first += BLOCK_ROWS) {
+      const rows = Math.min(BLOCK_ROWS, tokens - first);
+      const x = plan.encoder.x + first * rowBytes;
+      machine.normInput(x, norm, rows);
+      machine.linear(q, scratch.q);
+      machine.kernels.attend(
+        scratch.q,
+        plan.encoder.k,
+        plan.encoder.v,
+        plan.encoderBias + (this.maxInputTokens - 1 - first) * 4,
+        biasWidth,
+        scratch.attention,
+        rows,
+        tokens,
+        numHeads,
+        dKv,
+        scratch.scores,
+      );
+      machine.input(scratch.attention, rows, inner);
+      machine.linear(o, x, true);
+      machine.feedForward(feedForward, x, rows);
+    }
+  }
+}

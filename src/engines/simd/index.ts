@@ -1,0 +1,66 @@
+/** The simd engine: T5 on our own WASM kernels, int8 weights kept as they are, float32 as a checking mode. */
+import { instantiateKernels, type KernelModule } from "../../kernels/index.ts";
+import type { Store } from "../../store/store.ts";
+import { EMBEDDING } from "../../t5/architecture.ts";
+import type { Manifest } from "../../t5/manifest.ts";
+import { SimdDecoder } from "./decoder.ts";
+import { SimdEncoder } from "./encoder.ts";
+import { loadBlobs } from "./load.ts";
+import { Machine } from "./machine.ts";
+import { type EngineLimits, planMemory, type Role } from "./plan.ts";
+
+export type { EngineLimits, Role } from "./plan.ts";
+
+export interface SimdEngineOptions {
+  manifest: Manifest;
+  store: Store;
+  kernels: KernelModule;
+  roles: readonly Role[];
+  limits: EngineLimits;
+  /** A memory from an earlier attempt, used again when its size fits the plan. */
+  memory?: WebAssembly.Memory | undefined;
+  /** Called with the memory as soon as it is there: keep it, and a failed load can be tried again in it. */
+  onMemory?: ((memory: WebAssembly.Memory) => void) | undefined;
+  onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
+}
+
+export interface SimdEngine {
+  encoder?: SimdEncoder;
+  decoder?: SimdDecoder;
+  memory: WebAssembly.Memory;
+  memoryBytes: number;
+}
+
+const PAGE = 65536;
+
+/**
+ * Plans the memory, streams the weights in, and binds them.
+ *
+ * @throws EdgeT5Error `E_CAPACITY` (does not fit), `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_MANIFEST`
+ */
+export async function loadSimdEngine(options: SimdEngineOptions): Promise<SimdEngine> {
+  const { manifest, store, kernels, roles, limits, onMemory, onProgress } = options;
+  const plan = planMemory(manifest, roles, limits);
+  const reusable = options.memory?.buffer.byteLength === plan.pages * PAGE ? options.memory : undefined;
+  const memory = reusable ?? new WebAssembly.Memory({ initial: plan.pages, maximum: plan.pages });
+  onMemory?.(memory);
+
+  const blobs = [...plan.blobs].map(([hash, at]) => ({ hash, at, bytes: manifest.blobs[hash]?.bytes ?? 0 }));
+  const total = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
+  let done = 0;
+  await loadBlobs(store, blobs, new Uint8Array(memory.buffer), (bytes) => {
+    done += bytes;
+    onProgress?.(done, total);
+  });
+
+  const machine = new Machine(manifest, plan, instantiateKernels(kernels.module, memory), memory);
+  const embedding = machine.bindLinear(EMBEDDING);
+  return {
+    ...(roles.includes("encoder") && { encoder: new SimdEncoder(machine, embedding, limits.maxInputTokens) }),
+    ...(roles.includes("decoder") && {
+      decoder: new SimdDecoder(machine, embedding, manifest.tiedHead, limits),
+    }),
+    memory,
+    memoryBytes: memory.buffer.byteLength,
+  };
+}

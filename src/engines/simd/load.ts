@@ -1,0 +1,56 @@
+/** Streams blobs from storage straight into WASM memory, hashed on the way in: never two copies. */
+import { EdgeT5Error } from "../../errors.ts";
+import { createSha256 } from "../../store/sha256.ts";
+import type { Store } from "../../store/store.ts";
+import { blobKey } from "../../t5/manifest.ts";
+
+/** One blob and where it goes. */
+export interface BlobTarget {
+  hash: string;
+  bytes: number;
+  at: number;
+}
+
+/**
+ * Loads all blobs, side by side.
+ *
+ * @param memory bytes of the WASM memory
+ * @param onBytes called with the length of every chunk that arrived
+ * @throws EdgeT5Error `E_BLOB_MISSING`, `E_BLOB_CORRUPT` (too short, too long, or another hash)
+ */
+export async function loadBlobs(
+  store: Store,
+  blobs: readonly BlobTarget[],
+  memory: Uint8Array,
+  onBytes: (bytes: number) => void = () => {},
+): Promise<void> {
+  // All are awaited even when one fails, so that none still writes while a retry fills the same memory.
+  const outcomes = await Promise.allSettled(blobs.map((blob) => loadBlob(store, blob, memory, onBytes)));
+  for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
+}
+
+async function loadBlob(
+  store: Store,
+  { hash, bytes, at }: BlobTarget,
+  memory: Uint8Array,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const stream = await store.get(blobKey(hash));
+  if (stream === null) {
+    throw new EdgeT5Error("E_BLOB_MISSING", `Blob ${hash} is not in ${store.description}. Push the package again.`);
+  }
+  const corrupt = (what: string) =>
+    new EdgeT5Error("E_BLOB_CORRUPT", `Blob ${hash} in ${store.description} ${what}. Push the package again.`);
+
+  const sha256 = createSha256();
+  let length = 0;
+  for await (const chunk of stream) {
+    if (length + chunk.length > bytes) throw corrupt(`is longer than the ${bytes} bytes of the manifest`);
+    sha256.update(chunk);
+    memory.set(chunk, at + length);
+    length += chunk.length;
+    onBytes(chunk.length);
+  }
+  if (length < bytes) throw corrupt(`ends after ${length} of ${bytes} bytes`);
+  if (sha256.digest() !== hash) throw corrupt("does not have the SHA-256 that names it");
+}

@@ -1,0 +1,186 @@
+/** The kernels bound to one memory and one model's weights: linear layers, norms, feed-forward. */
+import { EdgeT5Error } from "../../errors.ts";
+import type { Kernels } from "../../kernels/index.ts";
+import { feedForwardInputs, layerPrefix, relativePositionBucket } from "../../t5/architecture.ts";
+import type { T5Config } from "../../t5/config.ts";
+import type { Manifest } from "../../t5/manifest.ts";
+import { align, innerDim, type Plan, type Scratch } from "./plan.ts";
+
+/** A weight matrix `[out, in]` in memory. `scales` and `sums` are 0 for float32. */
+export interface Linear {
+  at: number;
+  scales: number;
+  sums: number;
+  out: number;
+  in: number;
+}
+
+/** Weights of one feed-forward: `gate` only for a gated activation. */
+export interface FeedForward {
+  norm: number;
+  wi: Linear;
+  gate: Linear | null;
+  wo: Linear;
+}
+
+export class Machine {
+  readonly kernels: Kernels;
+  readonly config: T5Config;
+  readonly plan: Plan;
+  readonly scratch: Scratch;
+  readonly inner: number;
+  readonly bytes: Uint8Array;
+  readonly floats: Float32Array;
+  readonly ints: Int32Array;
+  readonly #manifest: Manifest;
+  readonly #quantized: boolean;
+  /** Input of the next {@link linear}: float32 address, rows. Quantized already when the weights are. */
+  #input = 0;
+  #rows = 0;
+  #nextSum: number;
+
+  constructor(manifest: Manifest, plan: Plan, kernels: Kernels, memory: WebAssembly.Memory) {
+    this.kernels = kernels;
+    this.config = manifest.model;
+    this.plan = plan;
+    this.scratch = plan.scratch;
+    this.inner = innerDim(manifest.model);
+    this.bytes = new Uint8Array(memory.buffer);
+    this.floats = new Float32Array(memory.buffer);
+    this.ints = new Int32Array(memory.buffer);
+    this.#manifest = manifest;
+    this.#quantized = manifest.quantization.bits === 8;
+    this.#nextSum = plan.sums.at;
+  }
+
+  /** Finds a weight matrix and prepares it: the relaxed dot needs the sum of every row. */
+  bindLinear(name: string): Linear {
+    const { at, tensor } = this.#tensor(name);
+    const [out = 0, columns = 0] = tensor.shape;
+    const linear: Linear = { at, scales: 0, sums: 0, out, in: columns };
+    if (tensor.dtype === "int8") {
+      linear.scales = at - tensor.offset + (tensor.scales?.offset ?? 0);
+      linear.sums = this.#nextSum;
+      this.#nextSum += align(out * 4);
+      this.kernels.rowSums(at, out, columns, linear.sums);
+    }
+    return linear;
+  }
+
+  /** Address of a float32 vector, such as a norm's weight. */
+  bindVector(name: string): number {
+    return this.#tensor(name).at;
+  }
+
+  bindFeedForward(stack: "encoder" | "decoder", layer: number): FeedForward {
+    const prefix = layerPrefix.denseReluDense(stack, layer);
+    const [first, second] = feedForwardInputs(this.config).map((name) => this.bindLinear(`${prefix}.${name}.weight`));
+    const wo = this.bindLinear(`${prefix}.wo.weight`);
+    const norm = this.bindVector(layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
+    // A gated feed-forward is act(wi_0 x) * (wi_1 x): wi_0 is the gate.
+    return second ? { norm, wi: second, gate: first as Linear, wo } : { norm, wi: first as Linear, gate: null, wo };
+  }
+
+  /**
+   * Spreads the relative attention bias over distances: table[h][d] for d from `-(before)` to `after`, as
+   * key position − query position.
+   */
+  fillBias(stack: "encoder" | "decoder", table: number, before: number, after: number): void {
+    const { numHeads, relativeAttentionNumBuckets, relativeAttentionMaxDistance } = this.config;
+    const weights = this.bindVector(layerPrefix.relativeAttentionBias(stack)) / 4;
+    const width = before + after + 1;
+    for (let i = 0; i < width; i++) {
+      const bucket = relativePositionBucket(
+        i - before,
+        stack === "encoder",
+        relativeAttentionNumBuckets,
+        relativeAttentionMaxDistance,
+      );
+      for (let head = 0; head < numHeads; head++) {
+        this.floats[table / 4 + head * width + i] = this.floats[weights + bucket * numHeads + head] ?? 0;
+      }
+    }
+  }
+
+  /** Sets the input `[rows, in]` f32 of the linear layers that follow; quantizes it once for all of them. */
+  input(x: number, rows: number, columns: number): void {
+    this.#input = x;
+    this.#rows = rows;
+    if (this.#quantized) {
+      this.kernels.quantizeRows(x, rows, columns, this.scratch.quantized, this.scratch.rowScales);
+    }
+  }
+
+  /** out `[rows, linear.out]` f32 = (or +=) input × weightᵀ. */
+  linear(linear: Linear, out: number, accumulate = false): void {
+    const { at, scales, sums, out: n, in: k } = linear;
+    const add = accumulate ? 1 : 0;
+    if (scales) {
+      const { quantized, rowScales } = this.scratch;
+      this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, n, add);
+    } else {
+      this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, n, add);
+    }
+  }
+
+  /** Norm of `x` `[rows, dModel]` as the input of what follows. */
+  normInput(x: number, weight: number, rows: number, factor = 1): void {
+    const { dModel, layerNormEpsilon } = this.config;
+    this.kernels.rmsNorm(x, weight, this.scratch.norm, rows, dModel, layerNormEpsilon, factor);
+    this.input(this.scratch.norm, rows, dModel);
+  }
+
+  /** x += wo(act(wi(norm(x)))), for `rows` rows. */
+  feedForward({ norm, wi, gate, wo }: FeedForward, x: number, rows: number): void {
+    const { feedForward, gate: gateAt } = this.scratch;
+    const size = rows * this.config.dFf;
+    this.normInput(x, norm, rows);
+    this.linear(wi, feedForward);
+    if (gate) {
+      this.linear(gate, gateAt);
+      this.kernels.gatedGelu(gateAt, feedForward, size);
+      this.input(gateAt, rows, this.config.dFf);
+    } else {
+      this.kernels.relu(feedForward, size);
+      this.input(feedForward, rows, this.config.dFf);
+    }
+    this.linear(wo, x, true);
+  }
+
+  /** Embeds the `rows` ids at scratch.ids into `out` `[rows, dModel]`. */
+  embed(embedding: Linear, out: number, rows: number, first = 0): void {
+    const ids = this.scratch.ids + first * 4;
+    if (embedding.scales) {
+      this.kernels.embedI8(embedding.at, embedding.scales, embedding.in, ids, rows, out);
+    } else {
+      this.kernels.embedF32(embedding.at, embedding.in, ids, rows, out);
+    }
+  }
+
+  /** Writes token ids to scratch. @throws EdgeT5Error `E_INPUT` for an id outside the vocabulary. */
+  writeIds(ids: ArrayLike<number>): void {
+    const at = this.scratch.ids / 4;
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i] as number;
+      if (!Number.isInteger(id) || id < 0 || id >= this.config.vocabSize) {
+        throw new EdgeT5Error(
+          "E_INPUT",
+          `Token id ${id} is outside the vocabulary of ${this.config.vocabSize}. Encode with the model's own tokenizer.`,
+        );
+      }
+      this.ints[at + i] = id;
+    }
+  }
+
+  #tensor(name: string) {
+    const tensor = this.#manifest.tensors[name];
+    const blob = tensor && this.plan.blobs.get(tensor.blob);
+    if (tensor === undefined || blob === undefined) {
+      throw new EdgeT5Error(
+        "E_MANIFEST",
+        `Package ${this.#manifest.name} has no tensor ${name} in the shards at hand. Re-run edge-t5 split.`,
+      );
+    }
+    return { tensor, at: blob + tensor.offset };
+  }
+}

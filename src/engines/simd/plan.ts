@@ -1,0 +1,178 @@
+/**
+ * The memory plan: every address in the one WASM memory is fixed from the manifest before the first byte is read, since
+ * WASM memory never shrinks. Weights first, as their blobs lie in storage; then tables, scratch, and the arena of
+ * sequences.
+ */
+import { EdgeT5Error } from "../../errors.ts";
+import { KERNEL_RESERVED_BYTES } from "../../kernels/index.ts";
+import type { T5Config } from "../../t5/config.ts";
+import { ALIGNMENT, type Manifest } from "../../t5/manifest.ts";
+
+export type Role = "encoder" | "decoder";
+
+/** What one placement takes; a larger request belongs elsewhere. */
+export interface EngineLimits {
+  /** Longest input, in tokens. */
+  maxInputTokens: number;
+  /** Longest output of one sequence, in tokens. */
+  maxNewTokens: number;
+  /** How many sequences of that size decode at once; smaller ones fit in greater number. */
+  maxSequences: number;
+  /** Bytes of WASM memory that the plan may take; the arena of sequences is cut to fit. */
+  memoryBytes?: number | undefined;
+}
+
+/** Rows of activations that scratch holds: an encoder layer works through its input in blocks of this many. */
+export const BLOCK_ROWS = 64;
+
+const PAGE = 65536;
+const F32 = 4;
+
+export interface Plan {
+  pages: number;
+  /** Address of each blob that the roles need. */
+  blobs: Map<string, number>;
+  scratch: Scratch;
+  /** `[heads, 2 maxInputTokens - 1]` f32 for the encoder, `[heads, maxNewTokens]` for the decoder. */
+  encoderBias: number;
+  decoderBias: number;
+  /** Where row sums of int8 weights go, 4 bytes a row: filled as weights are bound. */
+  sums: { at: number; bytes: number };
+  encoder: { x: number; k: number; v: number };
+  decoder: { x: number; k: number; v: number; logits: number; rows: number };
+  arena: { at: number; bytes: number };
+}
+
+/** Shared by encoder and decoder: one computation runs at a time, from start to end. Addresses; shapes in rows R. */
+export interface Scratch {
+  /** `[max(R, maxInputTokens)]` int32. */
+  ids: number;
+  /** `[R, dModel]` f32. */
+  norm: number;
+  /** `[R, widest input]` quantized, 2 bytes an element. */
+  quantized: number;
+  /** `[R]` f32. */
+  rowScales: number;
+  /** `[R, inner]` f32. */
+  q: number;
+  /** `[R, inner]` f32. */
+  attention: number;
+  /** `[R, dFf]` f32, and the same again for a gated activation. */
+  feedForward: number;
+  gate: number;
+  /** `[longest row of keys]` f32. */
+  scores: number;
+}
+
+export function innerDim(config: T5Config): number {
+  return config.dKv * config.numHeads;
+}
+
+/** Bytes of one sequence in the arena: cross-attention and own keys and values of every layer, and its logits. */
+export function sequenceBytes(config: T5Config, inputTokens: number, maxNewTokens: number): number {
+  const cache = config.numDecoderLayers * 2 * (inputTokens + maxNewTokens) * innerDim(config) * F32;
+  return align(cache) + align(config.vocabSize * F32);
+}
+
+export function align(bytes: number): number {
+  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+}
+
+/** Blobs that the roles read, in the order of the shards, each once. */
+export function blobsOf(manifest: Manifest, roles: readonly Role[]): string[] {
+  const hashes = manifest.shards.filter((shard) => roles.includes(shard.role)).flatMap((shard) => shard.blobs);
+  return [...new Set(hashes)];
+}
+
+/**
+ * @throws EdgeT5Error `E_CAPACITY` when `memoryBytes` does not even hold one sequence of the longest kind
+ */
+export function planMemory(manifest: Manifest, roles: readonly Role[], limits: EngineLimits): Plan {
+  const config = manifest.model;
+  const { dModel, dFf, numHeads, vocabSize } = config;
+  const inner = innerDim(config);
+  const encodes = roles.includes("encoder");
+  const decodes = roles.includes("decoder");
+
+  let next = KERNEL_RESERVED_BYTES;
+  const reserve = (bytes: number) => {
+    const at = next;
+    next += align(bytes);
+    return at;
+  };
+
+  const blobs = new Map<string, number>();
+  for (const hash of blobsOf(manifest, roles)) blobs.set(hash, reserve(manifest.blobs[hash]?.bytes ?? 0));
+
+  let sumRows = 0;
+  for (const tensor of Object.values(manifest.tensors)) {
+    if (tensor.dtype === "int8" && blobs.has(tensor.blob)) sumRows += align((tensor.shape[0] ?? 0) * F32);
+  }
+  const sums = { at: reserve(sumRows), bytes: sumRows };
+
+  const gated = config.feedForward !== "relu";
+  const widest = Math.ceil(Math.max(dModel, inner, dFf) / 16) * 16;
+  const longest = Math.max(encodes || decodes ? limits.maxInputTokens : 0, decodes ? limits.maxNewTokens : 0);
+  const scratch: Scratch = {
+    ids: reserve(Math.max(BLOCK_ROWS, limits.maxInputTokens) * 4),
+    norm: reserve(BLOCK_ROWS * dModel * F32),
+    quantized: reserve(manifest.quantization.bits === 8 ? BLOCK_ROWS * widest * 2 : 0),
+    rowScales: reserve(BLOCK_ROWS * F32),
+    q: reserve(BLOCK_ROWS * inner * F32),
+    attention: reserve(BLOCK_ROWS * inner * F32),
+    feedForward: reserve(BLOCK_ROWS * dFf * F32),
+    gate: reserve(gated ? BLOCK_ROWS * dFf * F32 : 0),
+    scores: reserve(longest * F32),
+  };
+
+  const encoderRows = encodes ? limits.maxInputTokens : 0;
+  const encoderBias = reserve(numHeads * Math.max(0, 2 * encoderRows - 1) * F32);
+  const encoder = {
+    x: reserve(encoderRows * dModel * F32),
+    k: reserve(encoderRows * inner * F32),
+    v: reserve(encoderRows * inner * F32),
+  };
+
+  const decoderRows = decodes ? BLOCK_ROWS : 0;
+  const stepRows = decodes ? Math.min(BLOCK_ROWS, limits.maxSequences) : 0;
+  const decoderBias = reserve(decodes ? numHeads * limits.maxNewTokens * F32 : 0);
+  const decoder = {
+    x: reserve(decoderRows * dModel * F32),
+    k: reserve(stepRows * inner * F32),
+    v: reserve(stepRows * inner * F32),
+    logits: reserve(stepRows > 1 ? stepRows * vocabSize * F32 : 0),
+    rows: stepRows,
+  };
+
+  let arenaBytes = 0;
+  if (decodes) {
+    const one = sequenceBytes(config, limits.maxInputTokens, limits.maxNewTokens);
+    const room = limits.memoryBytes === undefined ? Number.POSITIVE_INFINITY : limits.memoryBytes - next;
+    arenaBytes = Math.min(one * limits.maxSequences, Math.floor(room / ALIGNMENT) * ALIGNMENT);
+    if (arenaBytes < one) {
+      throw new EdgeT5Error(
+        "E_CAPACITY",
+        `Model ${manifest.name} needs ${megabytes(next + one)} for weights, scratch and one sequence of ` +
+          `${limits.maxInputTokens} + ${limits.maxNewTokens} tokens; the limit is ${megabytes(limits.memoryBytes ?? 0)}. ` +
+          "Lower the token limits, split with fewer bits, or raise the memory limit.",
+      );
+    }
+  }
+  const arena = { at: reserve(arenaBytes), bytes: arenaBytes };
+
+  return {
+    pages: Math.ceil(next / PAGE),
+    blobs,
+    scratch,
+    encoderBias,
+    decoderBias,
+    sums,
+    encoder,
+    decoder,
+    arena,
+  };
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

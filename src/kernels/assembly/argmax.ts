@@ -1,0 +1,12 @@
+import { maxLanes } from "./math";
+
+/** Index of the largest of n f32; the lowest of equals. */
+export function argmax(x: usize, n: i32): i32 {
+  let best = f32x4.splat(-Infinity);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) best = f32x4.max(best, v128.load(x + (<usize>i << 2)));
+  let largest = maxLanes(best);
+  for (; i < n; i++) largest = max(largest, load<f32>(x + (<usize>i << 2)));
+  for (i = 0; i < n; i++) if (load<f32>(x + (<usize>i << 2)) == largest) return i;
+  return 0;
+}

@@ -1,0 +1,12 @@
+// The kernels of the simd engine: one source, two modules. `relaxed.wasm` is built with relaxed SIMD, `plain.wasm`
+// without; both give the same bits. Pointers are byte addresses in the one imported memory; sizes count elements.
+
+export { quantizeRows } from "./quantize";
+export { linearI8, rowSums, probeDot } from "./linear-i8";
+export { linearF32 } from "./linear-f32";
+export { embedI8, embedF32 } from "./embed";
+export { rmsNorm } from "./norm";
+export { relu, gatedGelu } from "./activation";
+export { attend } from "./attention";
+export { argmax } from "./argmax";
+export { copyBytes } from "./copy";

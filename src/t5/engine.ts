@@ -1,0 +1,49 @@
+/** What runs a T5: one interface for every engine, so that generation is written once above it. */
+import type { T5Config } from "./config.ts";
+
+export interface Encoder {
+  readonly config: T5Config;
+  /** Longest input in tokens that this placement takes. */
+  readonly maxInputTokens: number;
+  /**
+   * @param ids token ids `[S]`, the end of sequence included
+   * @returns the encoder's last hidden states `[S, dModel]`, float32, owned by the caller
+   * @throws EdgeT5Error `E_INPUT` (no token, or an id outside the vocabulary), `E_CONTEXT_LENGTH`
+   */
+  encode(ids: ArrayLike<number>): Promise<Float32Array>;
+}
+
+/** One sequence being decoded: its cross-attention keys and values and its cache. */
+export interface Sequence {
+  /** Tokens fed so far. */
+  readonly position: number;
+}
+
+/** The outcome of one step for every sequence of its batch, in order. Valid until the next step. */
+export interface StepOutput {
+  /** Scores over the vocabulary `[vocabSize]` of sequence `i`; a view into the engine, copy it to keep it. */
+  logits(i: number): Float32Array;
+  /** The most probable token of sequence `i`; the lowest id of equals. */
+  argmax(i: number): number;
+}
+
+export interface Decoder {
+  readonly config: T5Config;
+  readonly maxInputTokens: number;
+  /** Longest output in tokens that this placement takes. */
+  readonly maxNewTokens: number;
+  /** Decoder steps made since loading (a step of a batch counts once). */
+  readonly steps: number;
+  /**
+   * Opens a sequence: computes the cross-attention keys and values of `hidden`, reserves room for `maxNewTokens`. Waits
+   * while there is no room and other sequences are open.
+   *
+   * @param hidden `[S, dModel]` float32, from {@link Encoder.encode}
+   * @throws EdgeT5Error `E_INPUT`, `E_CONTEXT_LENGTH` (more than could ever fit), `E_CAPACITY` (waited too long)
+   */
+  open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence>;
+  /** Feeds `tokens[i]` to `sequences[i]`, all in one pass over the weights. */
+  step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput>;
+  /** Gives a sequence's room back; closing twice is nothing. */
+  close(sequence: Sequence): void;
+}

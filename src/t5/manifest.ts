@@ -1,0 +1,106 @@
+/**
+ * The package: `manifest.json` (written last, the only mutable name) and blobs named by their SHA-256. What model-split
+ * writes and every engine reads.
+ */
+import { z } from "zod";
+import { EdgeT5Error } from "../errors.ts";
+import { readText, type Store } from "../store/store.ts";
+import { t5ConfigSchema } from "./config.ts";
+
+/** Newest package format that this build reads; also the one that it writes. */
+export const MANIFEST_FORMAT = 1;
+export const MANIFEST_KEY = "manifest.json";
+/** Tensors and shard data start at multiples of this many bytes. */
+export const ALIGNMENT = 64;
+
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const offset = z.number().int().nonnegative();
+
+const tensorSchema = z.object({
+  blob: sha256,
+  offset,
+  bytes: offset,
+  dtype: z.enum(["int8", "float32"]),
+  shape: z.array(z.number().int().positive()),
+  /** `row-major`: one output row after the other, `[out, in]`. */
+  layout: z.literal("row-major"),
+  /** int8 only: one float32 a row, in the same blob; weight = int8 × scale. */
+  scales: z.object({ offset, bytes: offset }).optional(),
+});
+
+export const manifestSchema = z.object({
+  format: z.number().int().positive(),
+  name: z.string().min(1),
+  model: t5ConfigSchema,
+  /** True when the output projection is the embedding. */
+  tiedHead: z.boolean(),
+  quantization: z.object({ bits: z.union([z.literal(8), z.literal(32)]) }),
+  blobs: z.record(sha256, z.object({ bytes: offset, role: z.enum(["embedding", "encoder", "decoder", "tokenizer"]) })),
+  shards: z.array(
+    z.object({
+      role: z.enum(["encoder", "decoder"]),
+      /** Layers `[first, end)` of the stack. */
+      layers: z.tuple([offset, offset]),
+      /** Blobs to load, in order. */
+      blobs: z.array(sha256),
+    }),
+  ),
+  /** `tokenizer.json` and `tokenizer_config.json`; null for a model without a tokenizer. */
+  tokenizer: z.object({ json: sha256, config: sha256.nullable() }).nullable(),
+  /** The checkpoint's `generation_config.json`, as it stood; null when it had none. */
+  generation: z.record(z.string(), z.unknown()).nullable(),
+  tensors: z.record(z.string(), tensorSchema),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+export type PackagedTensor = z.infer<typeof tensorSchema>;
+
+export function blobKey(hash: string): string {
+  return `blobs/${hash}`;
+}
+
+/** @throws EdgeT5Error `E_MANIFEST_VERSION` for a newer format, `E_MANIFEST` for a malformed one. */
+export function parseManifest(text: string, source = MANIFEST_KEY): Manifest {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new EdgeT5Error("E_MANIFEST", `${source} is not JSON. Re-run edge-t5 split.`, { cause });
+  }
+  const format = (json as { format?: unknown } | null)?.format;
+  if (typeof format === "number" && format > MANIFEST_FORMAT) {
+    throw new EdgeT5Error(
+      "E_MANIFEST_VERSION",
+      `${source} has format ${format}, this build reads up to ${MANIFEST_FORMAT}. Re-run edge-t5 split with this version, or upgrade edge-t5.`,
+    );
+  }
+  const parsed = manifestSchema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    throw new EdgeT5Error(
+      "E_MANIFEST",
+      `${source}: ${issue?.path.join(".") || "(root)"}: ${issue?.message}. Re-run edge-t5 split.`,
+    );
+  }
+  const manifest = parsed.data;
+  for (const [name, tensor] of Object.entries(manifest.tensors)) {
+    const blob = manifest.blobs[tensor.blob];
+    const end = Math.max(tensor.offset + tensor.bytes, (tensor.scales?.offset ?? 0) + (tensor.scales?.bytes ?? 0));
+    if (!blob || end > blob.bytes) {
+      throw new EdgeT5Error("E_MANIFEST", `${source}: tensor ${name} lies outside its blob. Re-run edge-t5 split.`);
+    }
+  }
+  return manifest;
+}
+
+/** Reads and checks a package's manifest. @throws EdgeT5Error `E_PACKAGE_NOT_FOUND` when there is none. */
+export async function readManifest(store: Store): Promise<Manifest> {
+  const text = await readText(store, MANIFEST_KEY);
+  if (text === null) {
+    throw new EdgeT5Error(
+      "E_PACKAGE_NOT_FOUND",
+      `No ${MANIFEST_KEY} in ${store.description}. Make a package with: edge-t5 split CHECKPOINT --out DIR.`,
+    );
+  }
+  return parseManifest(text, `${store.description}/${MANIFEST_KEY}`);
+}

@@ -1,0 +1,325 @@
+/** The kernels against plain arithmetic in float64, and the two modules against each other, bit for bit. */
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import { chooseKernels, instantiateKernels, type Kernels } from "../../src/kernels/index.ts";
+import { loadKernels } from "../../src/kernels/node.ts";
+
+const BASE = 1024;
+
+class Bench {
+  readonly kernels: Kernels;
+  readonly floats: Float32Array;
+  readonly bytes: Int8Array;
+  readonly ints: Int32Array;
+  #next = BASE;
+
+  constructor(module: WebAssembly.Module) {
+    const memory = new WebAssembly.Memory({ initial: 256 });
+    this.kernels = instantiateKernels(module, memory);
+    this.floats = new Float32Array(memory.buffer);
+    this.bytes = new Int8Array(memory.buffer);
+    this.ints = new Int32Array(memory.buffer);
+  }
+
+  reserve(bytes: number): number {
+    const at = this.#next;
+    this.#next += Math.ceil(bytes / 64) * 64;
+    return at;
+  }
+
+  putFloats(values: ArrayLike<number>): number {
+    const at = this.reserve(values.length * 4);
+    this.floats.set(values, at / 4);
+    return at;
+  }
+
+  putBytes(values: ArrayLike<number>): number {
+    const at = this.reserve(values.length);
+    this.bytes.set(values, at);
+    return at;
+  }
+
+  read(at: number, n: number): Float32Array {
+    return this.floats.slice(at / 4, at / 4 + n);
+  }
+}
+
+let modules: Record<"relaxed" | "plain", WebAssembly.Module>;
+
+beforeAll(async () => {
+  modules = {
+    relaxed: (await loadKernels("relaxed")).module,
+    plain: (await loadKernels("plain")).module,
+  };
+});
+
+/** Seeded values, so that a failure repeats. */
+function random(seed: number): () => number {
+  let state = seed >>> 0 || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) / 2 ** 32;
+  };
+}
+
+function normals(n: number, seed: number, scale = 1): Float32Array {
+  const next = random(seed);
+  return Float32Array.from({ length: n }, () => (next() + next() + next() + next() - 2) * scale);
+}
+
+const weightsOf = (n: number, seed: number) => {
+  const next = random(seed);
+  return Int8Array.from({ length: n }, () => Math.round(next() * 254) - 127);
+};
+
+/** int8 linear layer through the kernels; returns [rows, n] f32. */
+function linearI8(
+  module: WebAssembly.Module,
+  x: Float32Array,
+  rows: number,
+  k: number,
+  w: Int8Array,
+  scales: Float32Array,
+  before?: Float32Array,
+): Float32Array {
+  const n = scales.length;
+  const bench = new Bench(module);
+  const q = bench.reserve(rows * Math.ceil(k / 16) * 32);
+  const rowScales = bench.reserve(rows * 4);
+  const weights = bench.putBytes(w);
+  const weightScales = bench.putFloats(scales);
+  const sums = bench.reserve(n * 4);
+  const out = before ? bench.putFloats(before) : bench.reserve(rows * n * 4);
+  bench.kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
+  bench.kernels.rowSums(weights, n, k, sums);
+  bench.kernels.linearI8(q, rowScales, rows, k, weights, weightScales, sums, n, out, n, before ? 1 : 0);
+  return bench.read(out, rows * n);
+}
+
+const shapes = fc.record({
+  rows: fc.integer({ min: 1, max: 9 }),
+  k: fc.oneof(fc.constantFrom(16, 48, 64, 80, 512), fc.integer({ min: 1, max: 100 })),
+  n: fc.integer({ min: 1, max: 21 }),
+  seed: fc.integer({ min: 1 }),
+});
+
+describe("linearI8", () => {
+  test("gives the same bits in the relaxed and the plain module, for every shape", () => {
+    fc.assert(
+      fc.property(shapes, ({ rows, k, n, seed }) => {
+        const x = normals(rows * k, seed, 3);
+        const w = weightsOf(n * k, seed + 1);
+        const scales = normals(n, seed + 2, 0.01).map(Math.abs);
+        const relaxed = linearI8(modules.relaxed, x, rows, k, w, scales);
+        expect(relaxed).toEqual(linearI8(modules.plain, x, rows, k, w, scales));
+        expect(relaxed.some((value) => value !== 0)).toBe(true);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("is the float product within the rounding of 14-bit activations", () => {
+    fc.assert(
+      fc.property(shapes, ({ rows, k, n, seed }) => {
+        const x = normals(rows * k, seed, 3);
+        const w = weightsOf(n * k, seed + 1);
+        const scales = normals(n, seed + 2, 0.01).map(Math.abs);
+        const out = linearI8(modules.plain, x, rows, k, w, scales);
+        for (let r = 0; r < rows; r++) {
+          const row = x.subarray(r * k, (r + 1) * k);
+          const step = row.reduce((m, v) => Math.max(m, Math.abs(v)), 0) / 8191;
+          for (let c = 0; c < n; c++) {
+            let exact = 0;
+            let magnitude = 0;
+            for (let i = 0; i < k; i++) {
+              exact += (row[i] ?? 0) * (w[c * k + i] ?? 0) * (scales[c] ?? 0);
+              magnitude += Math.abs((w[c * k + i] ?? 0) * (scales[c] ?? 0));
+            }
+            // Half a step an element, and float32's rounding of the result.
+            const bound = (step / 2) * magnitude * 1.001 + Math.abs(exact) * 2 ** -22 + 1e-12;
+            expect(Math.abs((out[r * n + c] ?? 0) - exact)).toBeLessThanOrEqual(bound);
+          }
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("adds to what is there when asked", () => {
+    const [rows, k, n] = [5, 48, 6];
+    const x = normals(rows * k, 7);
+    const w = weightsOf(n * k, 8);
+    const scales = new Float32Array(n).fill(0.02);
+    const before = normals(rows * n, 9);
+    const product = linearI8(modules.plain, x, rows, k, w, scales);
+    const sum = linearI8(modules.plain, x, rows, k, w, scales, before);
+    expect(sum).toEqual(before.map((value, i) => Math.fround(value + (product[i] ?? 0))));
+  });
+
+  test("does not overflow on the longest rows of extreme values", () => {
+    const k = 16384;
+    const x = new Float32Array(k).fill(1);
+    const w = new Int8Array(2 * k).fill(-127);
+    const scales = new Float32Array([1, 1]);
+    for (const module of Object.values(modules)) {
+      const out = linearI8(module, x, 1, k, w, scales);
+      expect(out[0]).toBeCloseTo(-127 * k, -1);
+      expect(out[1]).toBe(out[0]);
+    }
+  });
+
+  test("rounds activations with one outlier no worse than a 14-bit step of the outlier", () => {
+    const k = 64;
+    const x = normals(k, 3);
+    x[5] = 60;
+    const w = weightsOf(2 * k, 4);
+    const out = linearI8(modules.relaxed, x, 1, k, w, new Float32Array([1, 1]));
+    const exact = x.reduce((sum, value, i) => sum + value * (w[i] ?? 0), 0);
+    expect(Math.abs((out[0] ?? 0) - exact)).toBeLessThan((60 / 8191 / 2) * 127 * k);
+  });
+
+  test("turns a row of zeros into zeros", () => {
+    const out = linearI8(modules.relaxed, new Float32Array(32), 2, 16, weightsOf(32, 1), new Float32Array([1, 1]));
+    expect([...out]).toEqual([0, 0, 0, 0]);
+  });
+});
+
+describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
+  test("linearF32 is the product", () => {
+    fc.assert(
+      fc.property(shapes, ({ rows, k, n, seed }) => {
+        const bench = new Bench(modules[name]);
+        const x = normals(rows * k, seed);
+        const w = normals(n * k, seed + 1);
+        const out = bench.reserve(rows * n * 4);
+        bench.kernels.linearF32(bench.putFloats(x), rows, k, bench.putFloats(w), n, out, n, 0);
+        const result = bench.read(out, rows * n);
+        for (let r = 0; r < rows; r++) {
+          for (let c = 0; c < n; c++) {
+            let exact = 0;
+            for (let i = 0; i < k; i++) exact += (x[r * k + i] ?? 0) * (w[c * k + i] ?? 0);
+            expect(Math.abs((result[r * n + c] ?? 0) - exact)).toBeLessThan(1e-4);
+          }
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("rmsNorm divides by the root mean square and multiplies by weight and factor", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1 }), (d, seed) => {
+        const bench = new Bench(modules[name]);
+        const x = normals(2 * d, seed, 5);
+        const weight = normals(d, seed + 1);
+        const out = bench.reserve(2 * d * 4);
+        bench.kernels.rmsNorm(bench.putFloats(x), bench.putFloats(weight), out, 2, d, 1e-6, 0.5);
+        const result = bench.read(out, 2 * d);
+        for (let r = 0; r < 2; r++) {
+          const row = x.subarray(r * d, (r + 1) * d);
+          const mean = row.reduce((sum, value) => sum + value * value, 0) / d;
+          row.forEach((value, i) => {
+            const exact = (value / Math.sqrt(mean + 1e-6)) * (weight[i] ?? 0) * 0.5;
+            expect(Math.abs((result[r * d + i] ?? 0) - exact)).toBeLessThan(1e-5 * Math.max(1, Math.abs(exact)));
+          });
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("attend is softmax(q k + bias) v for each head", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 1, max: 37 }),
+        fc.integer({ min: 1, max: 3 }),
+        fc.constantFrom(4, 10, 16, 32, 64),
+        fc.boolean(),
+        fc.integer({ min: 1 }),
+        (rows, keys, heads, dKv, biased, seed) => {
+          const bench = new Bench(modules[name]);
+          const inner = heads * dKv;
+          const q = normals(rows * inner, seed);
+          const k = normals(keys * inner, seed + 1);
+          const v = normals(keys * inner, seed + 2);
+          const width = rows + keys - 1;
+          const table = normals(heads * width, seed + 3);
+          const bias = biased ? bench.putFloats(table) + (rows - 1) * 4 : 0;
+          const out = bench.reserve(rows * inner * 4);
+          const scores = bench.reserve(keys * 4);
+          const [qAt, kAt, vAt] = [bench.putFloats(q), bench.putFloats(k), bench.putFloats(v)];
+          bench.kernels.attend(qAt, kAt, vAt, bias, width, out, rows, keys, heads, dKv, scores);
+          const result = bench.read(out, rows * inner);
+          for (let r = 0; r < rows; r++) {
+            for (let h = 0; h < heads; h++) {
+              const logits = Array.from({ length: keys }, (_, j) => {
+                let dot = biased ? (table[h * width + j - r + rows - 1] ?? 0) : 0;
+                for (let i = 0; i < dKv; i++)
+                  dot += (q[r * inner + h * dKv + i] ?? 0) * (k[j * inner + h * dKv + i] ?? 0);
+                return dot;
+              });
+              const largest = Math.max(...logits);
+              const weights = logits.map((logit) => Math.exp(logit - largest));
+              const total = weights.reduce((a, b) => a + b, 0);
+              for (let i = 0; i < dKv; i++) {
+                const exact = weights.reduce((sum, p, j) => sum + (p / total) * (v[j * inner + h * dKv + i] ?? 0), 0);
+                expect(Math.abs((result[r * inner + h * dKv + i] ?? 0) - exact)).toBeLessThan(2e-5);
+              }
+            }
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test("gatedGelu is gelu by tanh times the value; relu cuts at zero", () => {
+    const bench = new Bench(modules[name]);
+    const gate = normals(1003, 1, 20);
+    const value = normals(1003, 2);
+    const at = bench.putFloats(gate);
+    bench.kernels.gatedGelu(at, bench.putFloats(value), 1003);
+    bench.read(at, 1003).forEach((result, i) => {
+      const x = gate[i] ?? 0;
+      const exact = 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))) * (value[i] ?? 0);
+      expect(Math.abs(result - exact)).toBeLessThan(2e-6 * Math.max(1, Math.abs(x)));
+    });
+    const cut = bench.putFloats(gate);
+    bench.kernels.relu(cut, 1003);
+    expect(bench.read(cut, 1003)).toEqual(gate.map((x) => Math.max(x, 0)));
+  });
+
+  test("argmax finds the largest, the first of equals, wherever it stands", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: -4, max: 4 }), { minLength: 1, maxLength: 40 }), (values) => {
+        const bench = new Bench(modules[name]);
+        expect(bench.kernels.argmax(bench.putFloats(values), values.length)).toBe(values.indexOf(Math.max(...values)));
+      }),
+    );
+  });
+
+  test("embeddings are rows of the table", () => {
+    const bench = new Bench(modules[name]);
+    const d = 12;
+    const table = weightsOf(5 * d, 3);
+    const scales = normals(5, 4);
+    const ids = bench.reserve(16);
+    bench.ints.set([4, 0, 4], ids / 4);
+    const out = bench.reserve(3 * d * 4);
+    bench.kernels.embedI8(bench.putBytes(table), bench.putFloats(scales), d, ids, 3, out);
+    const expected = [4, 0, 4].flatMap((id) =>
+      [...table.subarray(id * d, (id + 1) * d)].map((weight) => Math.fround(weight * (scales[id] ?? 0))),
+    );
+    expect([...bench.read(out, 3 * d)]).toEqual(expected);
+  });
+});
+
+test("the module is chosen by what the relaxed dot answers outside its range", () => {
+  const probe = instantiateKernels(modules.relaxed, new WebAssembly.Memory({ initial: 1 })).probeDot(64);
+  expect([129540, -508, 65534]).toContain(probe);
+  expect(chooseKernels(modules).name).toBe(probe === 65534 ? "plain" : "relaxed");
+  expect(chooseKernels({ plain: modules.plain }).name).toBe("plain");
+});
