@@ -2,7 +2,9 @@
 // The command `edge-t5`. Its source is TypeScript, which Node runs as it stands from 22.18 on.
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 22 || (major === 22 && minor < 18)) {
-  console.error(`edge-t5 needs Node 22.18 or later; this is ${process.version}. Upgrade Node, or run: npm i -D node@24`);
+  console.error(
+    `edge-t5 needs Node 22.18 or later; this is ${process.version}. Upgrade Node, or run: npm i -D node@24`,
+  );
   process.exit(1);
 }
 await import("../src/cli/main.ts");

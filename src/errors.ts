@@ -27,7 +27,8 @@ export type ErrorCode =
   | "E_SEQUENCE_CLOSED"
   | "E_KERNELS"
   // command line
-  | "E_USAGE";
+  | "E_USAGE"
+  | "E_IO";
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
   E_INPUT: 400,

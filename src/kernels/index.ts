@@ -38,6 +38,7 @@ export interface Kernels {
     q: number,
     k: number,
     v: number,
+    room: number,
     bias: number,
     biasHead: number,
     out: number,
@@ -47,6 +48,7 @@ export interface Kernels {
     dKv: number,
     scores: number,
   ): void;
+  storeHeads(from: number, rows: number, heads: number, dKv: number, to: number, room: number, first: number): void;
   argmax(x: number, n: number): number;
   copyBytes(to: number, from: number, bytes: number): void;
 }

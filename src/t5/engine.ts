@@ -19,6 +19,13 @@ export interface Sequence {
   readonly position: number;
 }
 
+/** What a sequence is decoded from. */
+export interface DecoderInput {
+  /** `[S, dModel]` float32, from {@link Encoder.encode}. */
+  hidden: Float32Array;
+  maxNewTokens: number;
+}
+
 /** The outcome of one step for every sequence of its batch, in order. Valid until the next step. */
 export interface StepOutput {
   /** Scores over the vocabulary `[vocabSize]` of sequence `i`; a view into the engine, copy it to keep it. */
@@ -34,6 +41,8 @@ export interface Decoder {
   readonly maxNewTokens: number;
   /** Decoder steps made since loading (a step of a batch counts once). */
   readonly steps: number;
+  /** How many of the longest sequences fit at once; shorter ones fit in greater number. */
+  readonly maxSequences: number;
   /**
    * Opens a sequence: computes the cross-attention keys and values of `hidden`, reserves room for `maxNewTokens`. Waits
    * while there is no room and other sequences are open.
@@ -42,6 +51,12 @@ export interface Decoder {
    * @throws EdgeT5Error `E_INPUT`, `E_CONTEXT_LENGTH` (more than could ever fit), `E_CAPACITY` (waited too long)
    */
   open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence>;
+  /**
+   * Opens several sequences, all or none: two callers never wait for each other's half.
+   *
+   * @throws EdgeT5Error as {@link open}; `E_CAPACITY` also when so many could never fit together
+   */
+  openAll(inputs: readonly DecoderInput[]): Promise<Sequence[]>;
   /** Feeds `tokens[i]` to `sequences[i]`, all in one pass over the weights. */
   step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput>;
   /** Gives a sequence's room back; closing twice is nothing. */

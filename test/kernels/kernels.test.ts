@@ -243,6 +243,7 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
           const bench = new Bench(modules[name]);
           const inner = heads * dKv;
           const q = normals(rows * inner, seed);
+          const room = keys + 3;
           const k = normals(keys * inner, seed + 1);
           const v = normals(keys * inner, seed + 2);
           const width = rows + keys - 1;
@@ -250,8 +251,25 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
           const bias = biased ? bench.putFloats(table) + (rows - 1) * 4 : 0;
           const out = bench.reserve(rows * inner * 4);
           const scores = bench.reserve(keys * 4);
-          const [qAt, kAt, vAt] = [bench.putFloats(q), bench.putFloats(k), bench.putFloats(v)];
-          bench.kernels.attend(qAt, kAt, vAt, bias, width, out, rows, keys, heads, dKv, scores);
+          const [kAt, vAt] = [k, v].map((rows) => {
+            const at = bench.reserve(heads * room * dKv * 4);
+            bench.kernels.storeHeads(bench.putFloats(rows), keys, heads, dKv, at, room, 0);
+            return at;
+          });
+          bench.kernels.attend(
+            bench.putFloats(q),
+            kAt ?? 0,
+            vAt ?? 0,
+            room,
+            bias,
+            width,
+            out,
+            rows,
+            keys,
+            heads,
+            dKv,
+            scores,
+          );
           const result = bench.read(out, rows * inner);
           for (let r = 0; r < rows; r++) {
             for (let h = 0; h < heads; h++) {

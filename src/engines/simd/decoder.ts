@@ -2,7 +2,7 @@
 import { EdgeT5Error } from "../../errors.ts";
 import { attentionNames, LM_HEAD, layerPrefix } from "../../t5/architecture.ts";
 import type { T5Config } from "../../t5/config.ts";
-import type { Decoder, Sequence, StepOutput } from "../../t5/engine.ts";
+import type { Decoder, DecoderInput, Sequence, StepOutput } from "../../t5/engine.ts";
 import { Arena, type Block } from "./arena.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS, type EngineLimits, sequenceBytes } from "./plan.ts";
@@ -44,6 +44,7 @@ export class SimdDecoder implements Decoder {
   readonly config: T5Config;
   readonly maxInputTokens: number;
   readonly maxNewTokens: number;
+  readonly maxSequences: number;
   steps = 0;
   readonly #machine: Machine;
   readonly #embedding: Linear;
@@ -58,6 +59,9 @@ export class SimdDecoder implements Decoder {
     this.config = machine.config;
     this.maxInputTokens = limits.maxInputTokens;
     this.maxNewTokens = limits.maxNewTokens;
+    this.maxSequences = Math.floor(
+      machine.plan.arena.bytes / sequenceBytes(machine.config, limits.maxInputTokens, limits.maxNewTokens),
+    );
     this.#machine = machine;
     this.#embedding = embedding;
     this.#head = tiedHead ? embedding : machine.bindLinear(LM_HEAD);
@@ -87,20 +91,36 @@ export class SimdDecoder implements Decoder {
   }
 
   async open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence> {
+    const [sequence] = await this.openAll([{ hidden, maxNewTokens }]);
+    return sequence as Sequence;
+  }
+
+  async openAll(inputs: readonly DecoderInput[]): Promise<Sequence[]> {
     const { dModel } = this.config;
-    const inputTokens = hidden.length / dModel;
-    if (!Number.isInteger(inputTokens) || inputTokens === 0) {
+    const sizes = inputs.map(({ hidden, maxNewTokens }) => {
+      const inputTokens = hidden.length / dModel;
+      if (!Number.isInteger(inputTokens) || inputTokens === 0) {
+        throw new EdgeT5Error(
+          "E_INPUT",
+          `Hidden states have ${hidden.length} numbers, not a multiple of dModel = ${dModel}. Use this model's encoder.`,
+        );
+      }
+      this.#checkLength("input", inputTokens, this.maxInputTokens);
+      this.#checkLength("output", maxNewTokens, this.maxNewTokens);
+      return { inputTokens, maxNewTokens, bytes: sequenceBytes(this.config, inputTokens, maxNewTokens) };
+    });
+    if (sizes.reduce((sum, { bytes }) => sum + bytes, 0) > this.#machine.plan.arena.bytes) {
       throw new EdgeT5Error(
-        "E_INPUT",
-        `Hidden states have ${hidden.length} numbers, not a multiple of dModel = ${dModel}. Use this model's encoder.`,
+        "E_CAPACITY",
+        `${inputs.length} sequences of this size never fit at once; ${this.maxSequences} of the longest do. Decode fewer at a time.`,
       );
     }
-    this.#checkLength("input", inputTokens, this.maxInputTokens);
-    this.#checkLength("output", maxNewTokens, this.maxNewTokens);
-
-    const sequence = await this.#line.take(() => this.#reserve(inputTokens, maxNewTokens));
-    this.#computeCross(sequence, hidden);
-    return sequence;
+    const sequences = await this.#line.take(() => this.#reserve(sizes));
+    for (const [i, sequence] of sequences.entries()) {
+      const hidden = inputs[i]?.hidden;
+      if (hidden) this.#computeCross(sequence, hidden);
+    }
+    return sequences;
   }
 
   async step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput> {
@@ -145,11 +165,7 @@ export class SimdDecoder implements Decoder {
   }
 
   close(sequence: Sequence): void {
-    const own = sequence as SimdSequence;
-    if (!own.block) return;
-    this.#arena.give(own.block);
-    own.block = null;
-    this.#open.delete(own);
+    this.#giveBack(sequence as SimdSequence);
     this.#line.retry();
   }
 
@@ -165,31 +181,39 @@ export class SimdDecoder implements Decoder {
     }
   }
 
-  #reserve(inputTokens: number, maxNewTokens: number): SimdSequence | null {
-    const bytes = sequenceBytes(this.config, inputTokens, maxNewTokens);
-    const block = this.#arena.take(bytes) ?? this.#reclaim(bytes);
-    if (!block) return null;
-    // Counted as open at once: should its request end before it goes on, the lease gives the room back.
-    const sequence = new SimdSequence(block, inputTokens, maxNewTokens);
-    this.#open.add(sequence);
-    return sequence;
+  /** Room for all, or null and nothing taken. */
+  #reserve(sizes: readonly { inputTokens: number; maxNewTokens: number; bytes: number }[]): SimdSequence[] | null {
+    const taken: SimdSequence[] = [];
+    for (const { inputTokens, maxNewTokens, bytes } of sizes) {
+      const block = this.#arena.take(bytes) ?? this.#reclaim(bytes);
+      if (!block) {
+        for (const sequence of taken) this.#giveBack(sequence);
+        return null;
+      }
+      // Counted as open at once: should its request end before it goes on, the lease gives the room back.
+      const sequence = new SimdSequence(block, inputTokens, maxNewTokens);
+      this.#open.add(sequence);
+      taken.push(sequence);
+    }
+    return taken;
   }
 
   /** Takes room from sequences that were left behind: their request ended without closing them. */
   #reclaim(bytes: number): Block | null {
     const limit = Date.now() - LEASE_MS;
-    for (const sequence of this.#open) {
-      if (sequence.lastUsed < limit && sequence.block) {
-        this.#arena.give(sequence.block);
-        sequence.block = null;
-        this.#open.delete(sequence);
-      }
-    }
+    for (const sequence of this.#open) if (sequence.lastUsed < limit) this.#giveBack(sequence);
     return this.#arena.take(bytes);
   }
 
-  // A sequence's block: cross keys and values [2, inputTokens, inner] a layer, own keys and values
-  // [2, maxNewTokens, inner] a layer, logits [vocabSize]; all f32.
+  #giveBack(sequence: SimdSequence): void {
+    if (!sequence.block) return;
+    this.#arena.give(sequence.block);
+    sequence.block = null;
+    this.#open.delete(sequence);
+  }
+
+  // A sequence's block: cross keys and values [2, heads, inputTokens, dKv] a layer, own keys and values
+  // [2, heads, maxNewTokens, dKv] a layer, logits [vocabSize]; all f32.
 
   #crossAt(sequence: SimdSequence, layer: number, value: 0 | 1): number {
     return (sequence.block?.at ?? 0) + (layer * 2 + value) * sequence.inputTokens * this.#machine.inner * 4;
@@ -206,15 +230,19 @@ export class SimdDecoder implements Decoder {
 
   #computeCross(sequence: SimdSequence, hidden: Float32Array): void {
     const machine = this.#machine;
-    const { dModel } = this.config;
+    const { dModel, numHeads, dKv } = this.config;
+    const { scratch } = machine;
     const { x } = machine.plan.decoder;
     for (let first = 0; first < sequence.inputTokens; first += BLOCK_ROWS) {
       const rows = Math.min(BLOCK_ROWS, sequence.inputTokens - first);
       machine.floats.set(hidden.subarray(first * dModel, (first + rows) * dModel), x / 4);
       machine.input(x, rows, dModel);
       for (const [index, { cross }] of this.#layers.entries()) {
-        machine.linear(cross.k, this.#crossAt(sequence, index, 0) + first * machine.inner * 4);
-        machine.linear(cross.v, this.#crossAt(sequence, index, 1) + first * machine.inner * 4);
+        for (const [value, linear] of [cross.k, cross.v].entries()) {
+          machine.linear(linear, scratch.q);
+          const to = this.#crossAt(sequence, index, value as 0 | 1);
+          machine.kernels.storeHeads(scratch.q, rows, numHeads, dKv, to, sequence.inputTokens, first);
+        }
       }
     }
   }
@@ -259,13 +287,14 @@ export class SimdDecoder implements Decoder {
     for (const [i, sequence] of sequences.entries()) {
       const keys = this.#selfAt(sequence, index, 0);
       const values = this.#selfAt(sequence, index, 1);
-      const row = sequence.position * rowBytes;
-      kernels.copyBytes(keys + row, plan.decoder.k + i * rowBytes, rowBytes);
-      kernels.copyBytes(values + row, plan.decoder.v + i * rowBytes, rowBytes);
+      const room = sequence.maxNewTokens;
+      kernels.storeHeads(plan.decoder.k + i * rowBytes, 1, numHeads, dKv, keys, room, sequence.position);
+      kernels.storeHeads(plan.decoder.v + i * rowBytes, 1, numHeads, dKv, values, room, sequence.position);
       kernels.attend(
         scratch.q + i * rowBytes,
         keys,
         values,
+        room,
         plan.decoderBias + (this.maxNewTokens - 1 - sequence.position) * 4,
         this.maxNewTokens,
         scratch.attention + i * rowBytes,
@@ -293,6 +322,7 @@ export class SimdDecoder implements Decoder {
         scratch.q + i * rowBytes,
         this.#crossAt(sequence, index, 0),
         this.#crossAt(sequence, index, 1),
+        sequence.inputTokens,
         0,
         0,
         scratch.attention + i * rowBytes,

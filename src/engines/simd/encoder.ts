@@ -72,9 +72,15 @@ export class SimdEncoder implements Encoder {
     const { dModel, numHeads, dKv } = this.config;
     const rowBytes = dModel * 4;
     for (let first = 0; first < tokens; first += BLOCK_ROWS) {
-      machine.normInput(plan.encoder.x + first * rowBytes, norm, Math.min(BLOCK_ROWS, tokens - first));
-      machine.linear(k, plan.encoder.k + first * inner * 4);
-      machine.linear(v, plan.encoder.v + first * inner * 4);
+      const rows = Math.min(BLOCK_ROWS, tokens - first);
+      machine.normInput(plan.encoder.x + first * rowBytes, norm, rows);
+      for (const [linear, to] of [
+        [k, plan.encoder.k],
+        [v, plan.encoder.v],
+      ] as const) {
+        machine.linear(linear, scratch.q);
+        machine.kernels.storeHeads(scratch.q, rows, numHeads, dKv, to, tokens, first);
+      }
     }
     const biasWidth = 2 * this.maxInputTokens - 1;
     for (let first = 0; first < tokens; first += BLOCK_ROWS) {
@@ -86,6 +92,7 @@ export class SimdEncoder implements Encoder {
         scratch.q,
         plan.encoder.k,
         plan.encoder.v,
+        tokens,
         plan.encoderBias + (this.maxInputTokens - 1 - first) * 4,
         biasWidth,
         scratch.attention,

@@ -11,11 +11,11 @@ import { type EngineLimits, planMemory, type Role } from "./plan.ts";
 
 export type { EngineLimits, Role } from "./plan.ts";
 
-export interface SimdEngineOptions {
+export interface SimdEngineOptions<R extends Role = Role> {
   manifest: Manifest;
   store: Store;
   kernels: KernelModule;
-  roles: readonly Role[];
+  roles: readonly R[];
   limits: EngineLimits;
   /** A memory from an earlier attempt, used again when its size fits the plan. */
   memory?: WebAssembly.Memory | undefined;
@@ -24,9 +24,10 @@ export interface SimdEngineOptions {
   onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
 }
 
-export interface SimdEngine {
-  encoder?: SimdEncoder;
-  decoder?: SimdDecoder;
+/** The halves that were asked for. */
+export interface SimdEngine<R extends Role = Role> {
+  encoder: "encoder" extends R ? SimdEncoder : undefined;
+  decoder: "decoder" extends R ? SimdDecoder : undefined;
   memory: WebAssembly.Memory;
   memoryBytes: number;
 }
@@ -38,7 +39,7 @@ const PAGE = 65536;
  *
  * @throws EdgeT5Error `E_CAPACITY` (does not fit), `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_MANIFEST`
  */
-export async function loadSimdEngine(options: SimdEngineOptions): Promise<SimdEngine> {
+export async function loadSimdEngine<R extends Role>(options: SimdEngineOptions<R>): Promise<SimdEngine<R>> {
   const { manifest, store, kernels, roles, limits, onMemory, onProgress } = options;
   const plan = planMemory(manifest, roles, limits);
   const reusable = options.memory?.buffer.byteLength === plan.pages * PAGE ? options.memory : undefined;
@@ -55,12 +56,11 @@ export async function loadSimdEngine(options: SimdEngineOptions): Promise<SimdEn
 
   const machine = new Machine(manifest, plan, instantiateKernels(kernels.module, memory), memory);
   const embedding = machine.bindLinear(EMBEDDING);
+  const wanted = new Set<Role>(roles);
   return {
-    ...(roles.includes("encoder") && { encoder: new SimdEncoder(machine, embedding, limits.maxInputTokens) }),
-    ...(roles.includes("decoder") && {
-      decoder: new SimdDecoder(machine, embedding, manifest.tiedHead, limits),
-    }),
+    encoder: wanted.has("encoder") ? new SimdEncoder(machine, embedding, limits.maxInputTokens) : undefined,
+    decoder: wanted.has("decoder") ? new SimdDecoder(machine, embedding, manifest.tiedHead, limits) : undefined,
     memory,
     memoryBytes: memory.buffer.byteLength,
-  };
+  } as SimdEngine<R>;
 }

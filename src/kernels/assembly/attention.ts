@@ -1,11 +1,55 @@
-import { exp1, exp4, sumLanes } from "./math";
+import { exp1, exp4, maxLanes, sumLanes } from "./math";
 
-/** Scores of one query head against all keys: scores[j] = q . k[j] + bias[j]. Returns the largest. */
-function scoreKeys(q: usize, k: usize, stride: usize, bias: usize, scores: usize, keys: i32, dKv: i32): f32 {
+/** [sum of a, sum of b, sum of c, sum of d], each in the order of sumLanes. */
+function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(
+    i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  const cd = f32x4.add(
+    i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  return f32x4.add(
+    i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+    i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+  );
+}
+
+/** Scores of one query against all keys: scores[j] = q . k[j] + bias[j]. Returns the largest. */
+function scoreKeys(q: usize, k: usize, bias: usize, scores: usize, keys: i32, dKv: i32): f32 {
   let largest: f32 = -Infinity;
   const bytes = <usize>dKv << 2;
   const whole = <usize>(dKv & ~7) << 2;
-  for (let j = 0; j < keys; j++, k += stride) {
+  let j = 0;
+  // Four keys at a time share their loads of the query.
+  if (whole == bytes && keys >= 4) {
+    let most = f32x4.splat(-Infinity);
+    for (; j + 4 <= keys; j += 4) {
+      let a = f32x4.splat(0);
+      let b = a;
+      let c = a;
+      let d = a;
+      const end = k + bytes;
+      let k1 = end;
+      let k2 = k1 + bytes;
+      let k3 = k2 + bytes;
+      for (let p = q; k < end; p += 16, k += 16, k1 += 16, k2 += 16, k3 += 16) {
+        const v = v128.load(p);
+        a = f32x4.add(a, f32x4.mul(v, v128.load(k)));
+        b = f32x4.add(b, f32x4.mul(v, v128.load(k1)));
+        c = f32x4.add(c, f32x4.mul(v, v128.load(k2)));
+        d = f32x4.add(d, f32x4.mul(v, v128.load(k3)));
+      }
+      k = k3;
+      let four = sumRows(a, b, c, d);
+      if (bias) four = f32x4.add(four, v128.load(bias + (<usize>j << 2)));
+      v128.store(scores + (<usize>j << 2), four);
+      most = f32x4.max(most, four);
+    }
+    largest = maxLanes(most);
+  }
+  for (; j < keys; j++, k += bytes) {
     let a = f32x4.splat(0);
     let b = a;
     let i: usize = 0;
@@ -44,27 +88,48 @@ function exponentiate(scores: usize, keys: i32, largest: f32): f32 {
 }
 
 /** out = sum over j of weights[j] v[j], times `factor`. */
-function mixValues(weights: usize, v: usize, stride: usize, out: usize, keys: i32, dKv: i32, factor: f32): void {
+function mixValues(weights: usize, v: usize, out: usize, keys: i32, dKv: i32, factor: f32): void {
   const by = f32x4.splat(factor);
+  const stride = <usize>dKv << 2;
   let d = 0;
-  for (; d + 16 <= dKv; d += 16) {
-    let a = f32x4.splat(0);
-    let b = a;
-    let c = a;
-    let e = a;
+  for (; d + 32 <= dKv; d += 32) {
+    let a0 = f32x4.splat(0);
+    let a1 = a0;
+    let a2 = a0;
+    let a3 = a0;
+    let a4 = a0;
+    let a5 = a0;
+    let a6 = a0;
+    let a7 = a0;
     let at = v + (<usize>d << 2);
     for (let j = 0; j < keys; j++, at += stride) {
       const weight = v128.load32_splat(weights + (<usize>j << 2));
-      a = f32x4.add(a, f32x4.mul(weight, v128.load(at)));
-      b = f32x4.add(b, f32x4.mul(weight, v128.load(at, 16)));
-      c = f32x4.add(c, f32x4.mul(weight, v128.load(at, 32)));
-      e = f32x4.add(e, f32x4.mul(weight, v128.load(at, 48)));
+      a0 = f32x4.add(a0, f32x4.mul(weight, v128.load(at)));
+      a1 = f32x4.add(a1, f32x4.mul(weight, v128.load(at, 16)));
+      a2 = f32x4.add(a2, f32x4.mul(weight, v128.load(at, 32)));
+      a3 = f32x4.add(a3, f32x4.mul(weight, v128.load(at, 48)));
+      a4 = f32x4.add(a4, f32x4.mul(weight, v128.load(at, 64)));
+      a5 = f32x4.add(a5, f32x4.mul(weight, v128.load(at, 80)));
+      a6 = f32x4.add(a6, f32x4.mul(weight, v128.load(at, 96)));
+      a7 = f32x4.add(a7, f32x4.mul(weight, v128.load(at, 112)));
     }
     const to = out + (<usize>d << 2);
-    v128.store(to, f32x4.mul(a, by));
-    v128.store(to, f32x4.mul(b, by), 16);
-    v128.store(to, f32x4.mul(c, by), 32);
-    v128.store(to, f32x4.mul(e, by), 48);
+    v128.store(to, f32x4.mul(a0, by));
+    v128.store(to, f32x4.mul(a1, by), 16);
+    v128.store(to, f32x4.mul(a2, by), 32);
+    v128.store(to, f32x4.mul(a3, by), 48);
+    v128.store(to, f32x4.mul(a4, by), 64);
+    v128.store(to, f32x4.mul(a5, by), 80);
+    v128.store(to, f32x4.mul(a6, by), 96);
+    v128.store(to, f32x4.mul(a7, by), 112);
+  }
+  for (; d + 4 <= dKv; d += 4) {
+    let a = f32x4.splat(0);
+    let at = v + (<usize>d << 2);
+    for (let j = 0; j < keys; j++, at += stride) {
+      a = f32x4.add(a, f32x4.mul(v128.load32_splat(weights + (<usize>j << 2)), v128.load(at)));
+    }
+    v128.store(out + (<usize>d << 2), f32x4.mul(a, by));
   }
   for (; d < dKv; d++) {
     let total: f32 = 0;
@@ -75,11 +140,12 @@ function mixValues(weights: usize, v: usize, stride: usize, out: usize, keys: i3
 }
 
 /**
- * T5Attention without its projections: softmax(q k^T + bias) v for each row and head; scores are not scaled by
+ * T5Attention without its projections: softmax(q k^T + bias) v for each head and row; scores are not scaled by
  * 1 / sqrt(dKv).
  *
  * @param q [rows, heads x dKv] f32
- * @param k, v [keys, heads x dKv] f32
+ * @param k, v [heads, room, dKv] f32, of which the first `keys` of a head count: one head is one stretch of memory
+ * @param room keys that a head has room for
  * @param bias for head h, query row i and key j: bias[h x biasHead + j - i], already at the first row's origin;
  *   0 for none
  * @param out [rows, heads x dKv] f32
@@ -89,6 +155,7 @@ export function attend(
   q: usize,
   k: usize,
   v: usize,
+  room: i32,
   bias: usize,
   biasHead: i32,
   out: usize,
@@ -100,15 +167,33 @@ export function attend(
 ): void {
   const headBytes = <usize>dKv << 2;
   const stride = headBytes * <usize>heads;
-  for (let row = 0; row < rows; row++) {
-    for (let head = 0; head < heads; head++) {
-      const at = <usize>head * headBytes;
+  for (let head = 0; head < heads; head++) {
+    const at = <usize>head * headBytes;
+    const first = at * <usize>room;
+    for (let row = 0; row < rows; row++) {
+      const rowAt = at + <usize>row * stride;
       const rowBias = bias ? bias + (<usize>(head * biasHead) << 2) - (<usize>row << 2) : 0;
-      const largest = scoreKeys(q + at, k + at, stride, rowBias, scores, keys, dKv);
+      const largest = scoreKeys(q + rowAt, k + first, rowBias, scores, keys, dKv);
       const total = exponentiate(scores, keys, largest);
-      mixValues(scores, v + at, stride, out + at, keys, dKv, 1 / total);
+      mixValues(scores, v + first, out + rowAt, keys, dKv, 1 / total);
     }
-    q += stride;
-    out += stride;
+  }
+}
+
+/**
+ * Stores rows of keys or values head by head, as attend reads them.
+ *
+ * @param from [rows, heads x dKv] f32
+ * @param to [heads, room, dKv] f32, from its row `first` on
+ */
+export function storeHeads(from: usize, rows: i32, heads: i32, dKv: i32, to: usize, room: i32, first: i32): void {
+  const headBytes = <usize>dKv << 2;
+  for (let row = 0; row < rows; row++) {
+    let at = to + <usize>(first + row) * headBytes;
+    for (let head = 0; head < heads; head++) {
+      memory.copy(at, from, headBytes);
+      from += headBytes;
+      at += <usize>room * headBytes;
+    }
   }
 }

@@ -1,12 +1,12 @@
-// Linear layers over int8 weights [out, in] and 14-bit activations (quantize.ts). All sums are exact integers, turned
-// into float64 and scaled once, so the relaxed and the plain module give the same bits.
+// Linear layers over int8 weights [out, in] and 14-bit activations (quantize.ts). Every sum is an exact integer, rounded
+// to float32 once and scaled: the relaxed and the plain module, and batches of any size, give the same bits.
 //
-// Weight rows are read in two streams, one from each half of the matrix: hardware prefetchers follow long sequential
-// streams, and each pair of rows shares its loads of the activations (DESIGN.md, decision 1; `npm run bench`).
-import { sumIntLanes } from "./math";
+// Weight rows are read in two or four streams, one from each half or quarter of the matrix: hardware prefetchers follow
+// long sequential streams, and the rows of a tile share their loads of the activations.
+import { sumIntLanes, sumIntLanes2 } from "./math";
 
-/** An int32 lane of the plain module holds this many elements of a row: 8192 / 4 x 127 x 8191 < 2^31. */
-const CHUNK: i32 = 8192;
+/** Two int32 lanes of the plain module together hold half of this many products: 4096 / 2 x 127 x 8191 < 2^31. */
+const CHUNK: i32 = 4096;
 
 /** Where results go, and how: set once a call, read by every tile. */
 let outAt: usize = 0;
@@ -15,11 +15,18 @@ let scaleAt: usize = 0;
 let rowScaleAt: usize = 0;
 let adds: bool = false;
 
-function emit(row: i32, column: i32, total: f64): void {
-  const scale = <f64>load<f32>(rowScaleAt + (<usize>row << 2)) * <f64>load<f32>(scaleAt + (<usize>column << 2));
-  const at = outAt + ((<usize>row * <usize>outRow + <usize>column) << 2);
-  const value = <f32>(total * scale);
-  store<f32>(at, adds ? load<f32>(at) + value : value);
+/** Scales the totals [weight row na, weight row nb] (float64) of one activation row and puts them out. */
+function emit(row: i32, na: i32, nb: i32, totals: v128): void {
+  let scales = v128.load32_zero(scaleAt + (<usize>na << 2));
+  scales = v128.load32_lane(scaleAt + (<usize>nb << 2), scales, 1);
+  scales = f32x4.mul(scales, v128.load32_splat(rowScaleAt + (<usize>row << 2)));
+  let values = f32x4.mul(f32x4.demote_f64x2_zero(totals), scales);
+  const at = outAt + ((<usize>row * <usize>outRow) << 2);
+  const a = at + (<usize>na << 2);
+  const b = at + (<usize>nb << 2);
+  if (adds) values = f32x4.add(values, v128.load32_lane(b, v128.load32_zero(a), 1));
+  v128.store32_lane(a, values, 0);
+  v128.store32_lane(b, values, 1);
 }
 
 function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
@@ -28,6 +35,18 @@ function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
 
 function dotPlain(w: v128, x: v128, acc: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(w, x));
+}
+
+/** [128 x sum of ha + sum of la, 128 x sum of hb + sum of lb] as float64. */
+function combineDigits(ha: v128, la: v128, hb: v128, lb: v128): v128 {
+  return f64x2.add(f64x2.mul(sumIntLanes2(ha, hb), f64x2.splat(128)), sumIntLanes2(la, lb));
+}
+
+/** Every activation carries an offset of 8192 in its digits: 8192 times the sums of both weight rows. */
+function offsets(sums: usize, na: i32, nb: i32): v128 {
+  let pair = v128.load32_zero(sums + (<usize>na << 2));
+  pair = v128.load32_lane(sums + (<usize>nb << 2), pair, 1);
+  return f64x2.mul(f64x2.convert_low_i32x4_s(pair), f64x2.splat(8192));
 }
 
 /** Scalar end of a row whose length is no multiple of 16: elements `from` to `k`. */
@@ -49,8 +68,7 @@ function tail(w: usize, x: usize, from: i32, k: i32): f64 {
 /** Two weight rows times one activation row. */
 function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: i32, sums: usize): void {
   const whole = k & ~15;
-  let ta: f64 = 0;
-  let tb: f64 = 0;
+  let totals = f64x2.splat(0);
   if (ASC_FEATURE_RELAXED_SIMD) {
     let ha = i32x4.splat(0);
     let la = ha;
@@ -71,9 +89,7 @@ function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: 
       b += 16;
       p += 32;
     }
-    // Every digit pair carries an offset of 8192: take 8192 times the row's sum back.
-    ta = sumIntLanes(ha) * 128 + sumIntLanes(la) - 8192.0 * <f64>load<i32>(sums + (<usize>na << 2));
-    tb = sumIntLanes(hb) * 128 + sumIntLanes(lb) - 8192.0 * <f64>load<i32>(sums + (<usize>nb << 2));
+    totals = f64x2.sub(combineDigits(ha, la, hb, lb), offsets(sums, na, nb));
   } else {
     for (let from = 0; from < whole; from += CHUNK) {
       let a0 = i32x4.splat(0);
@@ -94,17 +110,14 @@ function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: 
         b += 16;
         p += 32;
       }
-      // Added as float64: two int32 lanes may not fit one.
-      ta += sumIntLanes(a0) + sumIntLanes(a1);
-      tb += sumIntLanes(b0) + sumIntLanes(b1);
+      totals = f64x2.add(totals, sumIntLanes2(i32x4.add(a0, a1), i32x4.add(b0, b1)));
     }
   }
   if (whole < k) {
-    ta += tail(wa, x, whole, k);
-    tb += tail(wb, x, whole, k);
+    const rest = f64x2.replace_lane(f64x2.splat(tail(wa, x, whole, k)), 1, tail(wb, x, whole, k));
+    totals = f64x2.add(totals, rest);
   }
-  emit(row, na, ta);
-  if (nb != na) emit(row, nb, tb);
+  emit(row, na, nb, totals);
 }
 
 /** Two weight rows times two activation rows (relaxed module). */
@@ -139,12 +152,9 @@ function tile2x2(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize
     b += 16;
     p += 32;
   }
-  const oa = 8192.0 * <f64>load<i32>(sums + (<usize>na << 2));
-  const ob = 8192.0 * <f64>load<i32>(sums + (<usize>nb << 2));
-  emit(row, na, sumIntLanes(ah0) * 128 + sumIntLanes(al0) - oa);
-  emit(row + 1, na, sumIntLanes(ah1) * 128 + sumIntLanes(al1) - oa);
-  emit(row, nb, sumIntLanes(bh0) * 128 + sumIntLanes(bl0) - ob);
-  emit(row + 1, nb, sumIntLanes(bh1) * 128 + sumIntLanes(bl1) - ob);
+  const offset = offsets(sums, na, nb);
+  emit(row, na, nb, f64x2.sub(combineDigits(ah0, al0, bh0, bl0), offset));
+  emit(row + 1, na, nb, f64x2.sub(combineDigits(ah1, al1, bh1, bl1), offset));
 }
 
 /** Two weight rows times four activation rows (plain module): a weight is widened once for four products. */
@@ -184,14 +194,110 @@ function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize
     p2 += 16;
     p3 += 16;
   }
-  emit(row, na, sumIntLanes(a0));
-  emit(row + 1, na, sumIntLanes(a1));
-  emit(row + 2, na, sumIntLanes(a2));
-  emit(row + 3, na, sumIntLanes(a3));
-  emit(row, nb, sumIntLanes(b0));
-  emit(row + 1, nb, sumIntLanes(b1));
-  emit(row + 2, nb, sumIntLanes(b2));
-  emit(row + 3, nb, sumIntLanes(b3));
+  emit(row, na, nb, sumIntLanes2(a0, b0));
+  emit(row + 1, na, nb, sumIntLanes2(a1, b1));
+  emit(row + 2, na, nb, sumIntLanes2(a2, b2));
+  emit(row + 3, na, nb, sumIntLanes2(a3, b3));
+}
+
+/** Longest row whose total fits an int32: 2048 x 127 x 8191 < 2^31. */
+const INT32_ROW: i32 = 2048;
+
+/** [sum of a, sum of b, sum of c, sum of d], int32. */
+function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(
+    i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  const cd = i32x4.add(
+    i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  return i32x4.add(
+    i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+    i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+  );
+}
+
+/** The int32 at `at` and at one, two, three times `step` bytes from there. */
+function gather(at: usize, step: usize): v128 {
+  let v = v128.load32_zero(at);
+  v = v128.load32_lane(at + step, v, 1);
+  v = v128.load32_lane(at + step * 2, v, 2);
+  return v128.load32_lane(at + step * 3, v, 3);
+}
+
+/**
+ * One activation row times the first 4 x floor(n / 4) weight rows: the token step. `k` is a multiple of 16 and at most
+ * INT32_ROW.
+ */
+function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32): void {
+  const quarter = <usize>(n >> 2);
+  const apart = quarter << 2;
+  let w0 = w;
+  let w1 = w0 + quarter * <usize>k;
+  let w2 = w1 + quarter * <usize>k;
+  let w3 = w2 + quarter * <usize>k;
+  const end = x + (<usize>k << 1);
+  const rowScale = v128.load32_splat(rowScaleAt);
+  for (let column: usize = 0; column < apart; column += 4) {
+    let a = i32x4.splat(0);
+    let b = a;
+    let c = a;
+    let d = a;
+    let totals: v128;
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      let la = a;
+      let lb = a;
+      let lc = a;
+      let ld = a;
+      for (let p = x; p < end; p += 32) {
+        const high = v128.load(p);
+        const low = v128.load(p, 16);
+        let v = v128.load(w0);
+        a = dotRelaxed(v, high, a);
+        la = dotRelaxed(v, low, la);
+        v = v128.load(w1);
+        b = dotRelaxed(v, high, b);
+        lb = dotRelaxed(v, low, lb);
+        v = v128.load(w2);
+        c = dotRelaxed(v, high, c);
+        lc = dotRelaxed(v, low, lc);
+        v = v128.load(w3);
+        d = dotRelaxed(v, high, d);
+        ld = dotRelaxed(v, low, ld);
+        w0 += 16;
+        w1 += 16;
+        w2 += 16;
+        w3 += 16;
+      }
+      // Sums may wrap on the way; the total fits.
+      totals = i32x4.add(i32x4.shl(sumRows(a, b, c, d), 7), sumRows(la, lb, lc, ld));
+      totals = i32x4.sub(totals, i32x4.shl(gather(sums + column, apart), 13));
+    } else {
+      for (let p = x; p < end; p += 32) {
+        const x0 = v128.load(p);
+        const x1 = v128.load(p, 16);
+        a = dotPlain(v128.load8x8_s(w0, 8), x1, dotPlain(v128.load8x8_s(w0), x0, a));
+        b = dotPlain(v128.load8x8_s(w1, 8), x1, dotPlain(v128.load8x8_s(w1), x0, b));
+        c = dotPlain(v128.load8x8_s(w2, 8), x1, dotPlain(v128.load8x8_s(w2), x0, c));
+        d = dotPlain(v128.load8x8_s(w3, 8), x1, dotPlain(v128.load8x8_s(w3), x0, d));
+        w0 += 16;
+        w1 += 16;
+        w2 += 16;
+        w3 += 16;
+      }
+      totals = sumRows(a, b, c, d);
+    }
+    const scales = f32x4.mul(gather(scaleAt + column, apart), rowScale);
+    let values = f32x4.mul(f32x4.convert_i32x4_s(totals), scales);
+    const at = outAt + column;
+    if (adds) values = f32x4.add(values, gather(at, apart));
+    v128.store32_lane(at, values, 0);
+    v128.store32_lane(at + apart, values, 1);
+    v128.store32_lane(at + apart * 2, values, 2);
+    v128.store32_lane(at + apart * 3, values, 3);
+  }
 }
 
 /**
@@ -220,6 +326,14 @@ export function linearI8(
   scaleAt = scales;
   rowScaleAt = rowScales;
   adds = accumulate != 0;
+  if (rows == 1 && (k & 15) == 0 && k <= INT32_ROW) {
+    stepRow(q, k, w, sums, n);
+    for (let na = n & ~3; na < n; na++) {
+      const wa = w + <usize>na * <usize>k;
+      tile2x1(wa, wa, na, na, q, 0, k, sums);
+    }
+    return;
+  }
   const stride = <usize>(((k + 15) >> 4) << 5);
   // The far stream begins in the middle; an odd last row is paired with itself.
   const half = (n + 1) >> 1;

@@ -22,6 +22,18 @@ export function sumIntLanes(v: v128): f64 {
 }
 
 /**
+ * Exact sums of two vectors of int32 lanes, as [sum of a, sum of b] in float64. Any two lanes of one vector must fit
+ * an int32 together.
+ */
+export function sumIntLanes2(a: v128, b: v128): v128 {
+  const low = i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  const high = i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+  const pairs = i32x4.add(low, high);
+  const upper = i8x16.shuffle(pairs, pairs, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  return f64x2.add(f64x2.convert_low_i32x4_s(pairs), f64x2.convert_low_i32x4_s(upper));
+}
+
+/**
  * e^x for each lane, within 2 ulp for x in -87.3 to 88; smaller x give 0.
  * Range reduction to |r| <= ln2 / 2, then the Taylor polynomial to r^7.
  */

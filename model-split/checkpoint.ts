@@ -1,0 +1,288 @@
+/** A Hugging Face checkpoint directory: its configuration, its tensors in one file or in parts, its tokenizer. */
+import { readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { z } from "zod";
+import { EdgeT5Error, type ErrorCode } from "../src/errors.ts";
+import { EMBEDDING, IGNORED_TENSORS, LM_HEAD, type TensorSpec, tensorsOf } from "../src/t5/architecture.ts";
+import { parseHuggingFaceConfig, type T5Config } from "../src/t5/config.ts";
+import { isFloatDtype } from "./floats.ts";
+import { SafetensorsFile, type TensorEntry } from "./safetensors.ts";
+
+const SINGLE = "model.safetensors";
+const INDEX = "model.safetensors.index.json";
+
+const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+const objectSchema = z.record(z.string(), z.unknown());
+
+/** Names under which a file may hold the embedding, best first: tied copies are saved once, under any of them. */
+const EMBEDDING_NAMES = [EMBEDDING, "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
+
+interface Located {
+  file: SafetensorsFile;
+  entry: TensorEntry;
+}
+
+export class Checkpoint {
+  readonly dir: string;
+  readonly config: T5Config;
+  /** `generation_config.json` as it stands, null when there is none. */
+  readonly generation: Record<string, unknown> | null;
+  /** Bytes of `tokenizer.json` and `tokenizer_config.json`, null where there is none. */
+  readonly tokenizer: { json: Uint8Array; config: Uint8Array | null } | null;
+  readonly #files: SafetensorsFile[];
+  readonly #tensors: Map<string, Located>;
+
+  private constructor(
+    dir: string,
+    parts: Pick<Checkpoint, "config" | "generation" | "tokenizer">,
+    files: SafetensorsFile[],
+    tensors: Map<string, Located>,
+  ) {
+    this.dir = dir;
+    this.config = parts.config;
+    this.generation = parts.generation;
+    this.tokenizer = parts.tokenizer;
+    this.#files = files;
+    this.#tensors = tensors;
+  }
+
+  /**
+   * Reads everything but the weights.
+   *
+   * @throws EdgeT5Error `E_CHECKPOINT_NOT_FOUND` (a directory or file that is missing), `E_CONFIG`, `E_ARCHITECTURE`,
+   * `E_TOKENIZER`, `E_SAFETENSORS`, `E_TENSOR_MISSING` (the index names a tensor that its part does not hold)
+   */
+  static async open(dir: string): Promise<Checkpoint> {
+    if (!(await stat(dir).catch(() => null))?.isDirectory()) {
+      throw notFound(`${dir} is not a directory. Give the directory that holds config.json and ${SINGLE}.`);
+    }
+    const configText = await readIfThere(join(dir, "config.json"));
+    if (configText === null) {
+      throw notFound(`No config.json in ${dir}. Download the whole checkpoint: config.json belongs to the weights.`);
+    }
+    const config = parseHuggingFaceConfig(
+      parseJson(configText, join(dir, "config.json"), "E_CONFIG"),
+      join(dir, "config.json"),
+    );
+    const generation = await readGeneration(join(dir, "generation_config.json"));
+    const tokenizer = await readTokenizer(dir);
+    const files: SafetensorsFile[] = [];
+    try {
+      const tensors = await openTensors(dir, files);
+      return new Checkpoint(dir, { config, generation, tokenizer }, files, tensors);
+    } catch (error) {
+      await closeAll(files);
+      throw error;
+    }
+  }
+
+  close(): Promise<void> {
+    return closeAll(this.#files);
+  }
+
+  /**
+   * Checks that every tensor of the architecture is there, in its shape and in a float type, before any is read.
+   *
+   * @returns the tensors to package, and whether the head is the embedding: no `lm_head.weight`, or one that equals it
+   * bit by bit
+   * @throws EdgeT5Error `E_TENSOR_MISSING`, `E_TENSOR_SHAPE`, `E_TENSOR_DTYPE`
+   */
+  async plan(): Promise<{ specs: TensorSpec[]; tiedHead: boolean }> {
+    const hasHead = this.#tensors.has(LM_HEAD);
+    for (const spec of tensorsOf(this.config, !hasHead)) this.#check(spec);
+    const tiedHead = !hasHead || (await this.#equal(EMBEDDING, LM_HEAD));
+    return { specs: tensorsOf(this.config, tiedHead), tiedHead };
+  }
+
+  /** Bytes of a tensor in the checkpoint. */
+  sourceBytes(name: string): number {
+    return this.#locate(name).entry.bytes;
+  }
+
+  /** Values as float32, a few whole rows at a time; the array is reused. See {@link SafetensorsFile.rows}. */
+  rows(name: string): AsyncGenerator<Float32Array> {
+    return this.#locate(name).file.rows(this.#sourceName(name));
+  }
+
+  /** Which file holds a tensor, for messages. */
+  fileOf(name: string): string {
+    return this.#locate(name).file.path;
+  }
+
+  /** Tensors that no part of the architecture reads. */
+  unknownTensors(): string[] {
+    const known = new Set(tensorsOf(this.config, false).map((spec) => spec.name));
+    return [...this.#tensors.keys()].filter((name) => !known.has(name) && !IGNORED_TENSORS.has(name)).sort();
+  }
+
+  #sourceName(name: string): string {
+    if (name !== EMBEDDING) return name;
+    return EMBEDDING_NAMES.find((candidate) => this.#tensors.has(candidate)) ?? name;
+  }
+
+  #locate(name: string): Located {
+    const located = this.#tensors.get(this.#sourceName(name));
+    if (located) return located;
+    throw new EdgeT5Error(
+      "E_TENSOR_MISSING",
+      `${this.dir}: tensor ${name} is missing. Its config.json describes a model that has it: take both from one export.`,
+    );
+  }
+
+  #check(spec: TensorSpec): void {
+    const { file, entry } = this.#locate(spec.name);
+    const where = `${file.path}: tensor ${this.#sourceName(spec.name)}`;
+    if (entry.shape.length !== spec.shape.length || entry.shape.some((n, i) => n !== spec.shape[i])) {
+      throw new EdgeT5Error(
+        "E_TENSOR_SHAPE",
+        `${where} has shape [${entry.shape.join(", ")}], config.json asks for [${spec.shape.join(", ")}]. Take both from one export.`,
+      );
+    }
+    if (!isFloatDtype(entry.dtype)) {
+      throw new EdgeT5Error(
+        "E_TENSOR_DTYPE",
+        `${where} is ${entry.dtype}; edge-t5 split reads F32, F16 and BF16. Export the checkpoint in one of these.`,
+      );
+    }
+  }
+
+  /** Whether two tensors of one shape hold the same bits once they are float32. */
+  async #equal(a: string, b: string): Promise<boolean> {
+    const others = this.rows(b);
+    let left = bitsOf(new Float32Array());
+    for await (const chunk of this.rows(a)) {
+      let bits = bitsOf(chunk);
+      // Two files of different element types come in chunks of different length.
+      while (bits.length > 0) {
+        if (left.length === 0) {
+          const next = await others.next();
+          if (next.done) return false;
+          left = bitsOf(next.value);
+        }
+        const n = Math.min(bits.length, left.length);
+        for (let i = 0; i < n; i++) {
+          if (bits[i] !== left[i]) {
+            await others.return(undefined);
+            return false;
+          }
+        }
+        bits = bits.subarray(n);
+        left = left.subarray(n);
+      }
+    }
+    return true;
+  }
+}
+
+function bitsOf(values: Float32Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length);
+}
+
+async function openTensors(dir: string, files: SafetensorsFile[]): Promise<Map<string, Located>> {
+  const single = join(dir, SINGLE);
+  if (await stat(single).catch(() => null)) {
+    const file = await SafetensorsFile.open(single);
+    files.push(file);
+    return new Map([...file.tensors].map(([name, entry]) => [name, { file, entry }]));
+  }
+  const index = join(dir, INDEX);
+  const text = await readIfThere(index);
+  if (text === null) {
+    throw notFound(`Neither ${SINGLE} nor ${INDEX} in ${dir}. Save the checkpoint with safe_serialization=True.`);
+  }
+  return openParts(dir, index, parseIndex(text, index), files);
+}
+
+async function openParts(
+  dir: string,
+  index: string,
+  weightMap: Record<string, string>,
+  files: SafetensorsFile[],
+): Promise<Map<string, Located>> {
+  const parts = new Map<string, SafetensorsFile>();
+  const tensors = new Map<string, Located>();
+  for (const [name, part] of Object.entries(weightMap)) {
+    // A part lies beside its index: a name that leads elsewhere is not one.
+    if (part !== basename(part) || part.includes("\\")) {
+      throw new EdgeT5Error(
+        "E_SAFETENSORS",
+        `${index}: tensor ${name} lies in ${JSON.stringify(part)}, not a file name.`,
+      );
+    }
+    let file = parts.get(part);
+    if (!file) {
+      const path = join(dir, part);
+      if (!(await stat(path).catch(() => null))) {
+        throw notFound(`${path} is missing: ${INDEX} says that it holds tensor ${name}. Download every part.`);
+      }
+      file = await SafetensorsFile.open(path);
+      files.push(file);
+      parts.set(part, file);
+    }
+    const entry = file.tensors.get(name);
+    if (!entry) {
+      throw new EdgeT5Error(
+        "E_TENSOR_MISSING",
+        `${file.path} does not hold tensor ${name}, though ${INDEX} says so. Download index and parts from one export.`,
+      );
+    }
+    tensors.set(name, { file, entry });
+  }
+  return tensors;
+}
+
+function parseIndex(text: string, path: string): Record<string, string> {
+  const parsed = indexSchema.safeParse(parseJson(text, path, "E_SAFETENSORS"));
+  if (parsed.success) return parsed.data.weight_map;
+  const issue = parsed.error.issues[0];
+  throw new EdgeT5Error(
+    "E_SAFETENSORS",
+    `${path}: ${issue?.path.join(".") || "(root)"}: ${issue?.message}. Download it again.`,
+  );
+}
+
+async function readGeneration(path: string): Promise<Record<string, unknown> | null> {
+  const text = await readIfThere(path);
+  if (text === null) return null;
+  const parsed = objectSchema.safeParse(parseJson(text, path, "E_CONFIG"));
+  if (parsed.success) return parsed.data;
+  throw new EdgeT5Error("E_CONFIG", `${path} is not a JSON object. Download it again, or remove it.`);
+}
+
+async function readTokenizer(dir: string): Promise<{ json: Uint8Array; config: Uint8Array | null } | null> {
+  const [json, config] = await Promise.all(
+    ["tokenizer.json", "tokenizer_config.json"].map(async (name) => {
+      const path = join(dir, name);
+      const text = await readIfThere(path);
+      if (text === null) return null;
+      parseJson(text, path, "E_TOKENIZER");
+      return new TextEncoder().encode(text);
+    }),
+  );
+  return json ? { json, config: config ?? null } : null;
+}
+
+function parseJson(text: string, path: string, code: ErrorCode): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new EdgeT5Error(code, `${path} is not JSON. Download it again, or export the checkpoint again.`, { cause });
+  }
+}
+
+async function readIfThere(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+async function closeAll(files: SafetensorsFile[]): Promise<void> {
+  await Promise.all(files.map((file) => file.close()));
+}
+
+function notFound(message: string): EdgeT5Error {
+  return new EdgeT5Error("E_CHECKPOINT_NOT_FOUND", message);
+}

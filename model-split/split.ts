@@ -1,0 +1,179 @@
+/** Splits a checkpoint into a package: blobs first, each under its hash, and the manifest last. */
+import { basename, resolve } from "node:path";
+import { EdgeT5Error } from "../src/errors.ts";
+import { FolderStore } from "../src/store/folder.ts";
+import type { StagedFile } from "../src/store/staged-file.ts";
+import type { ShardRole, TensorSpec } from "../src/t5/architecture.ts";
+import { blobKey, MANIFEST_FORMAT, MANIFEST_KEY, type Manifest, type PackagedTensor } from "../src/t5/manifest.ts";
+import { writeGroups } from "./blob-writer.ts";
+import { Checkpoint } from "./checkpoint.ts";
+import { type Bits, elementCount, layoutBlob } from "./layout.ts";
+
+export interface SplitProgress {
+  /** The tensor being read. */
+  tensor: string;
+  /** Bytes of the checkpoint's tensors read so far, and in all. */
+  bytesDone: number;
+  bytesTotal: number;
+}
+
+export interface SplitOptions {
+  /** 8: int8 with a float32 scale a row for linear weights and embedding; 32: everything float32. */
+  bits: Bits;
+  /** Name of the model; default: the checkpoint directory's. */
+  name?: string;
+  onProgress?: (progress: SplitProgress) => void;
+  /** Ends the split early: temporary files are removed, no manifest is written. */
+  signal?: AbortSignal;
+}
+
+export interface SplitResult {
+  out: string;
+  manifest: Manifest;
+  parameters: number;
+  /** Bytes of the tensors read, in the checkpoint. */
+  sourceBytes: number;
+  /** Bytes of all blobs. */
+  packageBytes: number;
+  /** What a user should know and nothing failed for, such as tensors that T5 does not have. */
+  warnings: string[];
+}
+
+interface StagedBlob {
+  hash: string;
+  bytes: number;
+  role: Manifest["blobs"][string]["role"];
+  file: StagedFile;
+}
+
+/** Shard blobs in the order in which a package lists them. */
+const ROLES: readonly ShardRole[] = ["embedding", "encoder", "decoder"];
+
+/**
+ * Splits a Hugging Face checkpoint directory (`config.json`, `model.safetensors` in F32, F16 or BF16 or an index with
+ * parts; `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` where there are) into a package in `outDir`.
+ *
+ * Streams: memory stays at some tens of megabytes. Deterministic: same input, same bytes. Until all blobs lie on disk
+ * there is no new manifest, so that a killed run never leaves one that names a missing blob.
+ *
+ * @throws EdgeT5Error `E_CHECKPOINT_NOT_FOUND`, `E_CONFIG`, `E_ARCHITECTURE`, `E_TOKENIZER`, `E_SAFETENSORS`,
+ * `E_TENSOR_MISSING`, `E_TENSOR_SHAPE`, `E_TENSOR_DTYPE`, `E_TENSOR_VALUE`; the signal's reason when it aborts
+ */
+export async function splitCheckpoint(
+  checkpointDir: string,
+  outDir: string,
+  options: SplitOptions,
+): Promise<SplitResult> {
+  const name = options.name ?? basename(resolve(checkpointDir));
+  if (name === "") throw new EdgeT5Error("E_USAGE", `The model needs a name: pass --name NAME.`);
+  const checkpoint = await Checkpoint.open(checkpointDir);
+  const staged: StagedBlob[] = [];
+  try {
+    const { specs, tiedHead } = await checkpoint.plan();
+    const store = new FolderStore(outDir);
+    await store.removeStale(["blobs"]);
+    const tensors = await stageShards(checkpoint, specs, store, staged, options);
+    const tokenizer = await stageTokenizer(checkpoint, store, staged);
+    options.signal?.throwIfAborted();
+
+    const manifest: Manifest = {
+      format: MANIFEST_FORMAT,
+      name,
+      model: checkpoint.config,
+      tiedHead,
+      quantization: { bits: options.bits },
+      blobs: Object.fromEntries(staged.map(({ hash, bytes, role }) => [hash, { bytes, role }])),
+      shards: shardsOf(checkpoint, staged),
+      tokenizer,
+      generation: checkpoint.generation,
+      tensors,
+    };
+    for (const blob of staged) await store.commit(blob.file, blobKey(blob.hash));
+    await store.put(MANIFEST_KEY, new TextEncoder().encode(`${JSON.stringify(manifest, null, 2)}\n`));
+    return {
+      out: outDir,
+      manifest,
+      parameters: specs.reduce((sum, spec) => sum + elementCount(spec.shape), 0),
+      sourceBytes: specs.reduce((sum, spec) => sum + checkpoint.sourceBytes(spec.name), 0),
+      packageBytes: staged.reduce((sum, blob) => sum + blob.bytes, 0),
+      warnings: warningsOf(checkpoint),
+    };
+  } finally {
+    // What was committed is no longer temporary; discarding removes only the rest.
+    for (const blob of staged) await blob.file.discard();
+    await checkpoint.close();
+  }
+}
+
+async function stageShards(
+  checkpoint: Checkpoint,
+  specs: readonly TensorSpec[],
+  store: FolderStore,
+  staged: StagedBlob[],
+  { bits, onProgress, signal }: SplitOptions,
+): Promise<Manifest["tensors"]> {
+  const bytesTotal = specs.reduce((sum, spec) => sum + checkpoint.sourceBytes(spec.name), 0);
+  let bytesDone = 0;
+  const tensors: Manifest["tensors"] = {};
+  for (const role of ROLES) {
+    const groups = layoutBlob(
+      specs.filter((spec) => spec.role === role),
+      bits,
+    );
+    const blob = await stageBlob(store, staged, role, (file) =>
+      writeGroups(checkpoint, groups, file, (tensor, bytes) => {
+        signal?.throwIfAborted();
+        bytesDone += bytes;
+        onProgress?.({ tensor, bytesDone, bytesTotal });
+      }),
+    );
+    for (const { spec, dtype, data, scales } of groups.flat()) {
+      const tensor: PackagedTensor = { blob: blob.hash, ...data, dtype, shape: spec.shape, layout: "row-major" };
+      tensors[spec.name] = scales ? { ...tensor, scales } : tensor;
+    }
+  }
+  return tensors;
+}
+
+async function stageTokenizer(
+  checkpoint: Checkpoint,
+  store: FolderStore,
+  staged: StagedBlob[],
+): Promise<Manifest["tokenizer"]> {
+  if (!checkpoint.tokenizer) return null;
+  const { json, config } = checkpoint.tokenizer;
+  const stage = async (bytes: Uint8Array) =>
+    (await stageBlob(store, staged, "tokenizer", (file) => file.write(bytes))).hash;
+  return { json: await stage(json), config: config && (await stage(config)) };
+}
+
+/** Writes one blob under a temporary name, which `staged` remembers from its first moment. */
+async function stageBlob(
+  store: FolderStore,
+  staged: StagedBlob[],
+  role: StagedBlob["role"],
+  write: (file: StagedFile) => Promise<void>,
+): Promise<StagedBlob> {
+  const blob: StagedBlob = { hash: "", bytes: 0, role, file: await store.stage("blobs") };
+  staged.push(blob);
+  await write(blob.file);
+  blob.hash = await blob.file.finish();
+  blob.bytes = blob.file.bytes;
+  return blob;
+}
+
+/** One shard a stack; both begin with the embedding, which they share. */
+function shardsOf({ config }: Checkpoint, staged: readonly StagedBlob[]): Manifest["shards"] {
+  const blobs = (role: "encoder" | "decoder") =>
+    (["embedding", role] as const).map((wanted) => staged.find((blob) => blob.role === wanted)!.hash);
+  return [
+    { role: "encoder", layers: [0, config.numLayers], blobs: blobs("encoder") },
+    { role: "decoder", layers: [0, config.numDecoderLayers], blobs: blobs("decoder") },
+  ];
+}
+
+function warningsOf(checkpoint: Checkpoint): string[] {
+  const warnings = checkpoint.unknownTensors().map((name) => `tensor ${name} is not part of T5 and was left out`);
+  if (!checkpoint.tokenizer) warnings.push("no tokenizer.json: the package takes token ids, not text");
+  return warnings;
+}

@@ -1,0 +1,112 @@
+/** Strict arguments over citty, which takes unknown options for granted: anything not declared is refused by name. */
+import type { ArgDef, ArgsDef } from "citty";
+import { EdgeT5Error } from "../errors.ts";
+
+/**
+ * Checks a command line against a command's declared arguments.
+ *
+ * @param command as a user types it, `edge-t5 split`
+ * @throws EdgeT5Error `E_USAGE` for an unknown option, a value that is missing, not allowed or not wanted, and a
+ * positional argument that is missing or too many
+ */
+export function checkArguments(command: string, args: ArgsDef, rawArgs: readonly string[]): void {
+  const fail = (what: string, hint?: string): never => {
+    throw new EdgeT5Error("E_USAGE", `${what}. ${hint ?? `See ${command} --help.`}`);
+  };
+  const options = optionsOf(args);
+  const positionals: string[] = [];
+  const given = new Set<ArgDef>();
+  for (let i = 0; i < rawArgs.length; i++) {
+    const arg = rawArgs[i]!;
+    if (arg === "--") {
+      positionals.push(...rawArgs.slice(i + 1));
+      break;
+    }
+    if (!arg.startsWith("-") || arg === "-") {
+      positionals.push(arg);
+      continue;
+    }
+    const [flag, inline] = splitFlag(arg);
+    const option = options.get(flag) ?? fail(`Unknown option ${flag}`, suggestion(command, flag, [...options.keys()]));
+    given.add(option);
+    if (option.type === "boolean") {
+      if (inline !== undefined) fail(`${flag} takes no value, got ${JSON.stringify(inline)}`);
+      continue;
+    }
+    const value = inline ?? rawArgs[++i];
+    if (value === undefined || value === "" || (inline === undefined && value.startsWith("-"))) {
+      fail(`${flag} needs a value`, `Write ${flag}=VALUE.`);
+    } else if (option.type === "enum" && option.options && !option.options.includes(value)) {
+      fail(`${flag} is ${JSON.stringify(value)}`, `It can be ${option.options.join(" or ")}.`);
+    }
+  }
+  for (const [name, arg] of Object.entries(args)) {
+    if (arg.type === "positional") {
+      const value = positionals.shift();
+      if (value === undefined && arg.required !== false && arg.default === undefined)
+        fail(`${name.toUpperCase()} is missing`);
+    } else if (arg.required && arg.default === undefined && !given.has(arg)) {
+      fail(`--${name} is missing`);
+    }
+  }
+  if (positionals.length > 0) fail(`Unexpected argument ${JSON.stringify(positionals[0])}`);
+}
+
+/** Every spelling of every option: `--name`, `-n`, and `--no-name` for a boolean. */
+function optionsOf(args: ArgsDef): Map<string, ArgDef> {
+  const options = new Map<string, ArgDef>();
+  for (const [name, arg] of Object.entries(args)) {
+    if (arg.type === "positional") continue;
+    const aliases = "alias" in arg ? [arg.alias ?? []].flat() : [];
+    for (const spelling of [name, ...aliases]) {
+      options.set(spelling.length === 1 ? `-${spelling}` : `--${spelling}`, arg);
+      if (arg.type === "boolean" && spelling.length > 1) options.set(`--no-${spelling}`, arg);
+    }
+  }
+  return options;
+}
+
+/** `--out=x` → `["--out", "x"]` */
+function splitFlag(arg: string): [string, string | undefined] {
+  const equals = arg.indexOf("=");
+  return equals < 0 ? [arg, undefined] : [arg.slice(0, equals), arg.slice(equals + 1)];
+}
+
+/** What the user may have meant, and where to read on. */
+export function suggestion(command: string, typed: string, known: readonly string[]): string {
+  const [best] = known
+    .map((name) => ({ name, distance: editDistance(typed, name) }))
+    .sort((a, b) => a.distance - b.distance);
+  const meant = best && best.distance <= 2 ? `Did you mean ${best.name}? ` : "";
+  return `${meant}See ${command} --help.`;
+}
+
+/** Levenshtein's distance. */
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(substitution, previous[j]! + 1, current[j - 1]! + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length]!;
+}
+
+/**
+ * A whole number in a range, as an option's value.
+ *
+ * @throws EdgeT5Error `E_USAGE`
+ */
+export function wholeNumber(option: string, value: string, least: number, most: number): number {
+  const number = /^\d+$/.test(value) ? Number(value) : Number.NaN;
+  if (!(number >= least && number <= most)) {
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `${option} is ${JSON.stringify(value)}. It must be a whole number from ${least} to ${most}.`,
+    );
+  }
+  return number;
+}

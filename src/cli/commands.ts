@@ -1,0 +1,41 @@
+/** The commands of `edge-t5`: what each is for, how it is called, and where it lives. Loaded only when called. */
+import type { CommandDef } from "citty";
+
+export interface CommandEntry {
+  summary: string;
+  examples: readonly string[];
+  load: () => Promise<CommandDef>;
+}
+
+/** Each command declares its own arguments' types; here they are all just commands. */
+const load = (module: () => Promise<{ default: unknown }>) => async () => (await module()).default as CommandDef;
+
+export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+  split: {
+    summary: "Quantize a Hugging Face T5 checkpoint and split it into a package of shards",
+    examples: [
+      "edge-t5 split ./t5-small --out ./packages/t5-small",
+      "edge-t5 split ./t5-small --out ./packages/t5-small-f32 --bits 32",
+      "edge-t5 split ./my-t5 --out ./packages/my-t5 --name support-replies --json",
+    ],
+    load: load(() => import("./split.ts")),
+  },
+  inspect: {
+    summary: "Show a package's shards, blobs and tensors, and check that they are whole",
+    examples: ["edge-t5 inspect ./packages/t5-small", "edge-t5 inspect ./packages/t5-small --verify --json"],
+    load: load(() => import("./inspect.ts")),
+  },
+  generate: {
+    summary: "Answer a prompt in the terminal, without a server",
+    examples: [
+      'edge-t5 generate "translate English to German: The house is old."',
+      'edge-t5 generate "summarize: ..." --json',
+    ],
+    load: load(() => import("./generate.ts")),
+  },
+  golden: {
+    summary: "Compare with Hugging Face's outputs on every model folder in a directory",
+    examples: ["edge-t5 golden ./test/golden", "edge-t5 golden ./test/golden --bits 8 --json"],
+    load: load(() => import("./golden.ts")),
+  },
+};

@@ -1,0 +1,73 @@
+/** `edge-t5 inspect DIR` */
+import { defineCommand } from "citty";
+import { type Inspection, inspectPackage } from "../../model-split/index.ts";
+import { EdgeT5Error } from "../errors.ts";
+import { FolderStore } from "../store/folder.ts";
+import { formatBytes, formatCount, formatTable, printJson } from "./output.ts";
+
+/** Enough of a hash to tell blobs apart on a screen. */
+const SHORT_HASH = 12;
+
+export default defineCommand({
+  meta: { name: "inspect", description: "Show a package's shards, blobs and tensors, and check that they are whole" },
+  args: {
+    dir: { type: "positional", required: true, description: "Folder that holds a package's manifest.json" },
+    verify: { type: "boolean", description: "Read every blob and compare its SHA-256 with its name" },
+    json: { type: "boolean", description: "Print one JSON object instead of text" },
+  },
+  async run({ args }) {
+    const inspection = await inspectPackage(new FolderStore(args.dir), { verify: args.verify === true });
+    if (args.json) printJson(inspection);
+    else printInspection(inspection);
+    refuseBadBlobs(inspection);
+  },
+});
+
+function printInspection(it: Inspection): void {
+  const head = it.tiedHead ? "tied head" : "own head";
+  const tokenizer = it.hasTokenizer ? "with tokenizer" : "no tokenizer";
+  const short = (hash: string) => hash.slice(0, SHORT_HASH);
+  console.log(
+    `${it.name}: ${formatCount(it.parameters)} parameters at ${it.bits} bits, ${head}, ${tokenizer}, ${formatBytes(it.bytes)} in ${it.blobs.length} blobs`,
+  );
+  const shards = it.shards.map(({ role, layers, bytes, blobs }) => [
+    role,
+    `${layers[0]} to ${layers[1] - 1}`,
+    bytes,
+    blobs.map(short).join(" "),
+  ]);
+  console.log(`\n${formatTable(["SHARD", "LAYERS", "BYTES", "BLOBS"], shards)}`);
+  const blobs = it.blobs.map(({ hash, role, bytes, state }) => [short(hash), role, bytes, state]);
+  console.log(`\n${formatTable(["BLOB", "ROLE", "BYTES", "STATE"], blobs)}`);
+  const tensors = it.tensors.map(({ name, dtype, shape, bytes, blob, offset }) => [
+    name,
+    dtype,
+    shape.join(" × "),
+    bytes,
+    short(blob),
+    offset,
+  ]);
+  console.log(`\n${formatTable(["TENSOR", "DTYPE", "SHAPE", "BYTES", "BLOB", "OFFSET"], tensors)}`);
+  if (it.unreferenced && it.unreferenced.blobs > 0) {
+    const { blobs: count, bytes } = it.unreferenced;
+    const blobsLeft = count === 1 ? "1 blob" : `${count} blobs`;
+    console.log(`\nNo manifest names ${blobsLeft} (${formatBytes(bytes)}): left by earlier packages.`);
+  }
+}
+
+/** @throws EdgeT5Error `E_BLOB_MISSING` or `E_BLOB_CORRUPT`, naming the blobs */
+function refuseBadBlobs({ blobs, location }: Inspection): void {
+  const listed = (state: string) =>
+    blobs.filter((blob) => blob.state === state).map((blob) => `${blob.role} ${blob.hash}`);
+  const missing = listed("missing");
+  const corrupt = listed("corrupt");
+  if (missing.length + corrupt.length === 0) return;
+  const found = [
+    missing.length > 0 ? `missing: ${missing.join(", ")}` : "",
+    corrupt.length > 0 ? `corrupt: ${corrupt.join(", ")}` : "",
+  ].filter(Boolean);
+  throw new EdgeT5Error(
+    missing.length > 0 ? "E_BLOB_MISSING" : "E_BLOB_CORRUPT",
+    `${location}: blobs ${found.join("; ")}. Re-run edge-t5 split into this folder, or copy them again.`,
+  );
+}

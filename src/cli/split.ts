@@ -1,0 +1,72 @@
+/** `edge-t5 split CHECKPOINT --out DIR` */
+import { defineCommand } from "citty";
+import { type SplitResult, splitCheckpoint } from "../../model-split/index.ts";
+import { abortOnSignals, formatBytes, formatCount, formatTable, printJson } from "./output.ts";
+import { createProgress } from "./progress.ts";
+
+export default defineCommand({
+  meta: { name: "split", description: "Quantize a Hugging Face T5 checkpoint and split it into a package of shards" },
+  args: {
+    checkpoint: {
+      type: "positional",
+      required: true,
+      description: "Directory with config.json and model.safetensors (or an index with parts)",
+    },
+    out: { type: "string", required: true, valueHint: "dir", description: "Folder to write the package into" },
+    bits: {
+      type: "enum",
+      options: ["8", "32"],
+      default: "8",
+      description: "8: int8 weights, a scale a row; 32: float32 as it is",
+    },
+    name: { type: "string", description: "Name of the model; default: the checkpoint directory's" },
+    json: { type: "boolean", description: "Print one JSON object instead of text" },
+  },
+  async run({ args }) {
+    const interruption = abortOnSignals();
+    const progress = args.json ? null : createProgress();
+    let result: SplitResult;
+    try {
+      result = await splitCheckpoint(args.checkpoint, args.out, {
+        bits: args.bits === "8" ? 8 : 32,
+        ...(args.name === undefined ? {} : { name: args.name }),
+        onProgress: ({ tensor, bytesDone, bytesTotal }) => progress?.update(bytesDone, bytesTotal, tensor),
+        signal: interruption.signal,
+      });
+    } finally {
+      progress?.stop();
+      interruption.dispose();
+    }
+    if (args.json) printJson(summaryOf(result));
+    else printResult(result);
+  },
+});
+
+function summaryOf({ out, manifest, parameters, sourceBytes, packageBytes, warnings }: SplitResult) {
+  return {
+    out,
+    name: manifest.name,
+    bits: manifest.quantization.bits,
+    tiedHead: manifest.tiedHead,
+    parameters,
+    tensors: Object.keys(manifest.tensors).length,
+    sourceBytes,
+    packageBytes,
+    blobs: Object.entries(manifest.blobs).map(([hash, { role, bytes }]) => ({ hash, role, bytes })),
+    warnings,
+  };
+}
+
+function printResult(result: SplitResult): void {
+  const { out, name, bits, parameters, sourceBytes, packageBytes, blobs, warnings } = summaryOf(result);
+  for (const warning of warnings) console.error(`warning: ${warning}`);
+  console.log(
+    formatTable(
+      ["BLOB", "ROLE", "BYTES"],
+      blobs.map(({ hash, role, bytes }) => [hash, role, bytes]),
+    ),
+  );
+  console.log(
+    `\n${name}: ${formatCount(parameters)} parameters at ${bits} bits, ${formatBytes(sourceBytes)} of weights became ${formatBytes(packageBytes)} in ${out}`,
+  );
+}

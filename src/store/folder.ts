@@ -1,0 +1,111 @@
+/** A store in a folder of the file system. Writing is atomic: a temporary file beside the target, fsync, rename. */
+import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { EdgeT5Error } from "../errors.ts";
+import { removeStaleFiles, StagedFile } from "./staged-file.ts";
+import type { WritableStore } from "./store.ts";
+
+/** One read of a blob. Larger reads gain nothing here and cost a reader that much memory. */
+const READ_BYTES = 1 << 20;
+
+export class FolderStore implements WritableStore {
+  readonly description: string;
+  readonly #root: string;
+
+  constructor(dir: string) {
+    this.#root = dir;
+    this.description = dir;
+  }
+
+  /** @throws EdgeT5Error `E_INPUT` for a key that would leave the folder. */
+  async get(key: string): Promise<ReadableStream<Uint8Array> | null> {
+    const path = this.#pathOf(key);
+    const file = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
+      throw error;
+    });
+    if (file === null) return null;
+    if (!(await file.stat()).isFile()) {
+      await file.close();
+      return null;
+    }
+    return new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        try {
+          const { bytesRead, buffer } = await file.read(new Uint8Array(READ_BYTES), 0, READ_BYTES, null);
+          if (bytesRead > 0) return controller.enqueue(buffer.subarray(0, bytesRead));
+        } catch (error) {
+          await file.close();
+          throw error;
+        }
+        await file.close();
+        controller.close();
+      },
+      cancel: () => file.close(),
+    });
+  }
+
+  /** @throws EdgeT5Error `E_INPUT` for a key that would leave the folder. */
+  async put(key: string, body: Uint8Array | ReadableStream<Uint8Array>): Promise<void> {
+    const path = this.#pathOf(key);
+    await mkdir(dirname(path), { recursive: true });
+    const staged = await StagedFile.create(dirname(path));
+    try {
+      if (body instanceof Uint8Array) await staged.write(body);
+      else for await (const chunk of body) await staged.write(chunk);
+      await staged.finish();
+      await staged.commit(path);
+    } catch (error) {
+      await staged.discard();
+      throw error;
+    }
+  }
+
+  /** Begins an object whose key is known only at its end (a blob is named by its hash); see {@link commit}. */
+  async stage(folder: string): Promise<StagedFile> {
+    const path = this.#pathOf(folder);
+    await mkdir(path, { recursive: true });
+    return StagedFile.create(path);
+  }
+
+  /** Gives a finished staged file its key, atomically, whatever lay there before. */
+  async commit(staged: StagedFile, key: string): Promise<void> {
+    await staged.commit(this.#pathOf(key));
+  }
+
+  /** Keys and sizes of the objects directly in a folder of the store; temporary files are not objects. */
+  async list(folder: string): Promise<{ key: string; bytes: number }[]> {
+    const path = this.#pathOf(folder);
+    const entries = await readdir(path, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    });
+    const files = entries.filter((entry) => entry.isFile() && !StagedFile.isTemporary(entry.name));
+    const sized = files.map(async ({ name }) => ({
+      key: `${folder}/${name}`,
+      bytes: (await stat(join(path, name))).size,
+    }));
+    return (await Promise.all(sized)).sort((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
+  /** Removes what killed processes left half-written in the store's root and in `folders`. */
+  async removeStale(folders: readonly string[]): Promise<void> {
+    await removeStaleFiles(this.#root);
+    for (const folder of folders) await removeStaleFiles(this.#pathOf(folder));
+  }
+
+  async delete(key: string): Promise<void> {
+    await rm(this.#pathOf(key), { force: true });
+  }
+
+  #pathOf(key: string): string {
+    const segments = key.split("/");
+    if (segments.some((s) => s === "" || s === "." || s === ".." || /[\\\0]|^[A-Za-z]:/.test(s))) {
+      throw new EdgeT5Error(
+        "E_INPUT",
+        `Store key ${JSON.stringify(key)} is not a path inside the store. Use names joined by "/", without "." or "..".`,
+      );
+    }
+    return join(this.#root, ...segments);
+  }
+}

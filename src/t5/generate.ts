@@ -1,0 +1,59 @@
+/** The generation loop, written once above every engine: greedy decoding of a batch over one pass of the weights a step. */
+import type { Decoder, DecoderInput } from "./engine.ts";
+
+/** Why a sequence ended, in OpenAI's words: the end-of-sequence token, or the limit of new tokens. */
+export type FinishReason = "stop" | "length";
+
+/** One token of one sequence. */
+export interface TokenEvent {
+  /** Which input of the batch. */
+  index: number;
+  token: number;
+  /** Set on a sequence's last token. */
+  finishReason: FinishReason | null;
+}
+
+/**
+ * Decodes all inputs side by side, greedily; a token's event leaves before the next step is made. The end-of-sequence
+ * token is an event too. Room is given back when the loop ends, however it ends.
+ *
+ * @param signal stops the decoding between two steps; its reason is thrown
+ * @throws EdgeT5Error as {@link Decoder.open}
+ */
+export async function* generate(
+  decoder: Decoder,
+  inputs: readonly DecoderInput[],
+  signal?: AbortSignal,
+): AsyncGenerator<TokenEvent, void, undefined> {
+  signal?.throwIfAborted();
+  const { decoderStartTokenId, eosTokenId } = decoder.config;
+  const sequences = await decoder.openAll(inputs);
+  try {
+    let running = sequences.map((sequence, index) => ({
+      sequence,
+      index,
+      token: decoderStartTokenId,
+      left: inputs[index]?.maxNewTokens ?? 0,
+    }));
+    while (running.length > 0) {
+      signal?.throwIfAborted();
+      const output = await decoder.step(
+        running.map(({ sequence }) => sequence),
+        running.map(({ token }) => token),
+      );
+      // Read before the first event leaves: what the step put out is gone with the next step of anybody.
+      const chosen = running.map((_, i) => output.argmax(i));
+      const going: typeof running = [];
+      for (const [i, { sequence, index, left }] of running.entries()) {
+        const token = chosen[i] ?? eosTokenId;
+        const finishReason = token === eosTokenId ? "stop" : left === 1 ? "length" : null;
+        if (finishReason === null) going.push({ sequence, index, token, left: left - 1 });
+        else decoder.close(sequence);
+        yield { index, token, finishReason };
+      }
+      running = going;
+    }
+  } finally {
+    for (const sequence of sequences) decoder.close(sequence);
+  }
+}

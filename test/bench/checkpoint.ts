@@ -1,0 +1,70 @@
+/** A checkpoint of T5-small's shape with seeded random weights, for measuring speed and memory. */
+import { mkdir, open, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { tensorsOf } from "../../src/t5/architecture.ts";
+import { parseHuggingFaceConfig } from "../../src/t5/config.ts";
+
+/** google-t5/t5-small's shape. */
+export const T5_SMALL = {
+  architectures: ["T5ForConditionalGeneration"],
+  model_type: "t5",
+  vocab_size: 32128,
+  d_model: 512,
+  d_kv: 64,
+  d_ff: 2048,
+  num_heads: 8,
+  num_layers: 6,
+  num_decoder_layers: 6,
+  feed_forward_proj: "relu",
+  relative_attention_num_buckets: 32,
+  relative_attention_max_distance: 128,
+  layer_norm_epsilon: 1e-6,
+  tie_word_embeddings: true,
+  pad_token_id: 0,
+  eos_token_id: 1,
+  decoder_start_token_id: 0,
+  n_positions: 512,
+};
+
+/** Uniform numbers in [-1, 1), the same for the same seed (xorshift32). */
+function uniform(seed: number): () => number {
+  let state = seed >>> 0 || 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state | 0) / 2 ** 31;
+  };
+}
+
+/** Writes `config.json` and `model.safetensors` (float32) of {@link T5_SMALL} to `dir`. */
+export async function writeRandomCheckpoint(dir: string, seed = 1): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  const specs = tensorsOf(parseHuggingFaceConfig(T5_SMALL), true);
+  const header: Record<string, { dtype: "F32"; shape: number[]; data_offsets: [number, number] }> = {};
+  let end = 0;
+  for (const { name, shape } of specs) {
+    const bytes = shape.reduce((product, n) => product * n, 4);
+    header[name] = { dtype: "F32", shape, data_offsets: [end, end + bytes] };
+    end += bytes;
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+
+  const next = uniform(seed);
+  const path = join(dir, "model.safetensors");
+  const file = await open(`${path}.part`, "w");
+  await file.write(length);
+  await file.write(json);
+  for (const { shape, kind } of specs) {
+    const values = new Float32Array(shape.reduce((product, n) => product * n, 1));
+    // Around one for norms; elsewhere small enough that activations stay of order one.
+    const scale = kind === "norm" ? 0.1 : kind === "embedding" ? 1 : Math.sqrt(3 / (shape[1] ?? 1));
+    for (let i = 0; i < values.length; i++) values[i] = next() * scale + (kind === "norm" ? 1 : 0);
+    await file.write(new Uint8Array(values.buffer));
+  }
+  await file.close();
+  await rename(`${path}.part`, path);
+  await writeFile(join(dir, "config.json"), JSON.stringify(T5_SMALL, null, 2));
+}

@@ -1,0 +1,141 @@
+/** The bench in workerd: `wrangler dev` over a local R2 that holds the package, timed from outside over HTTP. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readdir, readFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { getPlatformProxy } from "wrangler";
+import type { KernelName } from "../../src/kernels/index.ts";
+import { FolderStore } from "../../src/store/folder.ts";
+import { readManifest } from "../../src/t5/manifest.ts";
+import { instantiateFloors } from "./floors.ts";
+import { FLOORS_DIR } from "./floors-build.ts";
+import { HeapWatch } from "./heap-watch.ts";
+import { type Figures, measure } from "./measure.ts";
+
+const CONFIG = fileURLToPath(new URL("./workerd/wrangler.toml", import.meta.url));
+const WRANGLER = fileURLToPath(new URL("../../node_modules/wrangler/bin/wrangler.js", import.meta.url));
+
+export interface MemoryFigures {
+  load_ms: number;
+  wasm_mb: number;
+  peak_load_mb: number;
+  after_load_mb: number;
+}
+
+/** Measures the package in `dir` in workerd. @param state folder for the local R2's state */
+export async function measureInWorkerd(
+  dir: string,
+  state: string,
+  kernels: KernelName,
+  rounds: number,
+): Promise<MemoryFigures & Figures> {
+  await putPackage(dir, state);
+  const [port, inspectorPort] = [await freePort(), await freePort()];
+  const server = spawn(
+    process.execPath,
+    [
+      ...[WRANGLER, "dev", "-c", CONFIG, "--port", String(port), "--inspector-port", String(inspectorPort)],
+      ...["--persist-to", state, "--show-interactive-dev-session=false", "--log-level", "error"],
+    ],
+    { stdio: ["ignore", "ignore", "inherit"], env: { ...process.env, WRANGLER_SEND_METRICS: "false" } },
+  );
+  try {
+    const url = `http://127.0.0.1:${port}`;
+    await waitFor(url, server);
+    const heap = await HeapWatch.connect(inspectorPort);
+    const before = await heap.usage();
+    heap.start();
+    const started = performance.now();
+    const { wasmBytes } = await get<{ wasmBytes: number }>(`${url}/load?kernels=${kernels}`);
+    const load_ms = performance.now() - started;
+    const peak = await heap.stop();
+    const after = await heap.usage(true);
+    heap.close();
+    // The backing store of the WASM memory is counted apart from V8's heap and the buffers.
+    const memory: MemoryFigures = {
+      load_ms,
+      wasm_mb: wasmBytes / 1e6,
+      peak_load_mb: (wasmBytes + Math.max(0, peak - before)) / 1e6,
+      after_load_mb: (wasmBytes + Math.max(0, after - before)) / 1e6,
+    };
+    const manifest = await readManifest(new FolderStore(dir));
+    const module = await WebAssembly.compile(
+      new Uint8Array(await readFile(join(FLOORS_DIR, `floors-${kernels}.wasm`))),
+    );
+    const perTurn = instantiateFloors(module, new WebAssembly.Memory({ initial: 1 })).dotsPerTurn();
+    const figures = await measure(
+      async (operation) => {
+        const from = performance.now();
+        await get(`${url}/run?operation=${operation}`);
+        return performance.now() - from;
+      },
+      manifest,
+      kernels,
+      perTurn,
+      rounds,
+    );
+    return { ...memory, ...figures };
+  } finally {
+    await stop(server);
+  }
+}
+
+async function putPackage(dir: string, state: string): Promise<void> {
+  const proxy = await getPlatformProxy<{ PACKAGES: R2Like }>({
+    configPath: CONFIG,
+    persist: { path: join(state, "v3") },
+    remoteBindings: false,
+  });
+  try {
+    for (const name of await readdir(join(dir, "blobs"))) {
+      await proxy.env.PACKAGES.put(`bench/blobs/${name}`, await readFile(join(dir, "blobs", name)));
+    }
+    await proxy.env.PACKAGES.put("bench/manifest.json", await readFile(join(dir, "manifest.json")));
+  } finally {
+    await proxy.dispose();
+  }
+}
+
+interface R2Like {
+  put(key: string, body: Uint8Array): Promise<unknown>;
+}
+
+async function get<T>(url: string): Promise<T> {
+  const response = await fetch(url);
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${text}`);
+  return JSON.parse(text) as T;
+}
+
+async function waitFor(url: string, server: ChildProcess): Promise<void> {
+  for (let tries = 0; tries < 300; tries++) {
+    if (server.exitCode !== null) throw new Error(`wrangler dev ended with ${server.exitCode}.`);
+    const up = await fetch(`${url}/run?operation=nothing`).then(
+      (response) => response.status === 409,
+      () => false,
+    );
+    if (up) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error("wrangler dev did not answer within a minute.");
+}
+
+async function stop(server: ChildProcess): Promise<void> {
+  if (server.exitCode !== null) return;
+  const ended = new Promise((resolve) => server.once("exit", resolve));
+  server.kill("SIGINT");
+  const killed = setTimeout(() => server.kill("SIGKILL"), 5000);
+  await ended;
+  clearTimeout(killed);
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}
