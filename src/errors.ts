@@ -26,6 +26,8 @@ export type ErrorCode =
   | "E_CAPACITY"
   | "E_SEQUENCE_CLOSED"
   | "E_KERNELS"
+  | "E_INTERNAL"
+  | "E_DECODER_LOST"
   // command line
   | "E_USAGE"
   | "E_IO";
@@ -35,6 +37,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_CONTEXT_LENGTH: 400,
   E_USAGE: 400,
   E_CAPACITY: 503,
+  E_DECODER_LOST: 503,
   E_PACKAGE_NOT_FOUND: 503,
   E_BLOB_MISSING: 503,
   E_BLOB_CORRUPT: 503,

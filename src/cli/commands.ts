@@ -33,6 +33,11 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     ],
     load: load(() => import("./generate.ts")),
   },
+  start: {
+    summary: "Serve a package on this machine: gateway, encoder and decoder Workers",
+    examples: ["edge-t5 start", "PORT=9000 edge-t5 start"],
+    load: load(() => import("./start.ts")),
+  },
   golden: {
     summary: "Compare with Hugging Face's outputs on every model folder in a directory",
     examples: ["edge-t5 golden ./test/golden", "edge-t5 golden ./test/golden --bits 8 --json"],

@@ -5,8 +5,8 @@ import { EdgeT5Error } from "../errors.ts";
 import { removeStaleFiles, StagedFile } from "./staged-file.ts";
 import type { WritableStore } from "./store.ts";
 
-/** One read of a blob. Larger reads gain nothing here and cost a reader that much memory. */
-const READ_BYTES = 1 << 20;
+/** One read for a reader without a buffer of its own. */
+const READ_BYTES = 1 << 18;
 
 export class FolderStore implements WritableStore {
   readonly description: string;
@@ -29,20 +29,27 @@ export class FolderStore implements WritableStore {
       await file.close();
       return null;
     }
-    return new ReadableStream<Uint8Array>({
+    // A byte stream: a reader that brings its own buffer (chunks.ts) gets the file's bytes in it, and nothing else is
+    // allocated.
+    return new ReadableStream({
+      type: "bytes",
+      autoAllocateChunkSize: READ_BYTES,
       async pull(controller) {
+        const request = controller.byobRequest;
+        const view = request?.view as Uint8Array;
         try {
-          const { bytesRead, buffer } = await file.read(new Uint8Array(READ_BYTES), 0, READ_BYTES, null);
-          if (bytesRead > 0) return controller.enqueue(buffer.subarray(0, bytesRead));
+          const { bytesRead } = await file.read(view, 0, view.byteLength, null);
+          if (bytesRead > 0) return request?.respond(bytesRead);
         } catch (error) {
           await file.close();
           throw error;
         }
         await file.close();
         controller.close();
+        request?.respond(0);
       },
       cancel: () => file.close(),
-    });
+    }) as ReadableStream<Uint8Array>;
   }
 
   /** @throws EdgeT5Error `E_INPUT` for a key that would leave the folder. */

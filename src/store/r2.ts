@@ -1,4 +1,4 @@
-/** A store in an R2 bucket, below a prefix such as `models/default/`. */
+/** Packages in an R2 bucket, each below its model's name: `models/NAME/manifest.json`, `models/NAME/blobs/…`. */
 import type { Store } from "./store.ts";
 
 /** The part of Cloudflare's R2Bucket that is used here: reading needs no Cloudflare types. */
@@ -6,19 +6,23 @@ export interface R2Reader {
   get(key: string): Promise<{ body: ReadableStream<Uint8Array> } | null>;
 }
 
-export class R2Store implements Store {
-  readonly description: string;
-  readonly #bucket: R2Reader;
-  readonly #prefix: string;
+/** Below this lie the packages of a bucket. */
+export const MODELS_PREFIX = "models/";
 
-  constructor(bucket: R2Reader, prefix: string) {
-    this.description = `r2:${prefix}`;
-    this.#bucket = bucket;
-    this.#prefix = prefix;
-  }
+/** What a model may be called: one segment of a key. */
+export const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
-  async get(key: string): Promise<ReadableStream<Uint8Array> | null> {
-    const object = await this.#bucket.get(this.#prefix + key);
-    return object?.body ?? null;
-  }
+export function modelKey(name: string, key: string): string {
+  return `${MODELS_PREFIX}${name}/${key}`;
+}
+
+/** The package of a model. */
+export function modelStore(bucket: R2Reader, name: string): Store {
+  return {
+    description: `r2:${MODELS_PREFIX}${name}`,
+    async get(key) {
+      const object = await bucket.get(modelKey(name, key));
+      return object?.body ?? null;
+    },
+  };
 }

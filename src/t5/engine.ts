@@ -41,8 +41,8 @@ export interface Decoder {
   readonly maxNewTokens: number;
   /** Decoder steps made since loading (a step of a batch counts once). */
   readonly steps: number;
-  /** How many of the longest sequences fit at once; shorter ones fit in greater number. */
-  readonly maxSequences: number;
+  /** Whether so many sequences could be open at once if no other were. */
+  fits(inputs: readonly DecoderInput[]): boolean;
   /**
    * Opens a sequence: computes the cross-attention keys and values of `hidden`, reserves room for `maxNewTokens`. Waits
    * while there is no room and other sequences are open.

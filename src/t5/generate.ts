@@ -14,16 +14,32 @@ export interface TokenEvent {
 }
 
 /**
- * Decodes all inputs side by side, greedily; a token's event leaves before the next step is made. The end-of-sequence
- * token is an event too. Room is given back when the loop ends, however it ends.
+ * Decodes all inputs, greedily, as many side by side as fit; a token's event leaves before the next step is made. The
+ * end-of-sequence token is an event too. Room is given back when the loop ends, however it ends.
  *
  * @param signal stops the decoding between two steps; its reason is thrown
- * @throws EdgeT5Error as {@link Decoder.open}
+ * @throws EdgeT5Error as {@link Decoder.openAll}
  */
 export async function* generate(
   decoder: Decoder,
   inputs: readonly DecoderInput[],
   signal?: AbortSignal,
+): AsyncGenerator<TokenEvent, void, undefined> {
+  for (let first = 0; first < inputs.length; ) {
+    let end = first + 1;
+    while (end < inputs.length && decoder.fits(inputs.slice(first, end + 1))) end++;
+    for await (const event of generateTogether(decoder, inputs.slice(first, end), signal)) {
+      yield { ...event, index: first + event.index };
+    }
+    first = end;
+  }
+}
+
+/** One batch: every step is one pass over the weights for all sequences that still run. */
+async function* generateTogether(
+  decoder: Decoder,
+  inputs: readonly DecoderInput[],
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   signal?.throwIfAborted();
   const { decoderStartTokenId, eosTokenId } = decoder.config;

@@ -44,7 +44,6 @@ export class SimdDecoder implements Decoder {
   readonly config: T5Config;
   readonly maxInputTokens: number;
   readonly maxNewTokens: number;
-  readonly maxSequences: number;
   steps = 0;
   readonly #machine: Machine;
   readonly #embedding: Linear;
@@ -59,9 +58,6 @@ export class SimdDecoder implements Decoder {
     this.config = machine.config;
     this.maxInputTokens = limits.maxInputTokens;
     this.maxNewTokens = limits.maxNewTokens;
-    this.maxSequences = Math.floor(
-      machine.plan.arena.bytes / sequenceBytes(machine.config, limits.maxInputTokens, limits.maxNewTokens),
-    );
     this.#machine = machine;
     this.#embedding = embedding;
     this.#head = tiedHead ? embedding : machine.bindLinear(LM_HEAD);
@@ -95,6 +91,13 @@ export class SimdDecoder implements Decoder {
     return sequence as Sequence;
   }
 
+  fits(inputs: readonly DecoderInput[]): boolean {
+    const bytes = inputs.map(({ hidden, maxNewTokens }) =>
+      sequenceBytes(this.config, hidden.length / this.config.dModel, maxNewTokens),
+    );
+    return bytes.reduce((sum, each) => sum + each, 0) <= this.#machine.plan.arena.bytes;
+  }
+
   async openAll(inputs: readonly DecoderInput[]): Promise<Sequence[]> {
     const { dModel } = this.config;
     const sizes = inputs.map(({ hidden, maxNewTokens }) => {
@@ -109,10 +112,10 @@ export class SimdDecoder implements Decoder {
       this.#checkLength("output", maxNewTokens, this.maxNewTokens);
       return { inputTokens, maxNewTokens, bytes: sequenceBytes(this.config, inputTokens, maxNewTokens) };
     });
-    if (sizes.reduce((sum, { bytes }) => sum + bytes, 0) > this.#machine.plan.arena.bytes) {
+    if (!this.fits(inputs)) {
       throw new EdgeT5Error(
         "E_CAPACITY",
-        `${inputs.length} sequences of this size never fit at once; ${this.maxSequences} of the longest do. Decode fewer at a time.`,
+        `${inputs.length} sequences of this size never fit at once. Decode fewer at a time.`,
       );
     }
     const sequences = await this.#line.take(() => this.#reserve(sizes));

@@ -22,6 +22,8 @@ export interface SimdEngineOptions<R extends Role = Role> {
   /** Called with the memory as soon as it is there: keep it, and a failed load can be tried again in it. */
   onMemory?: ((memory: WebAssembly.Memory) => void) | undefined;
   onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
+  /** Gives the load up: once aborted, nothing more is written to the memory. */
+  signal?: AbortSignal | undefined;
 }
 
 /** The halves that were asked for. */
@@ -49,10 +51,11 @@ export async function loadSimdEngine<R extends Role>(options: SimdEngineOptions<
   const blobs = [...plan.blobs].map(([hash, at]) => ({ hash, at, bytes: manifest.blobs[hash]?.bytes ?? 0 }));
   const total = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
   let done = 0;
-  await loadBlobs(store, blobs, new Uint8Array(memory.buffer), (bytes) => {
+  const onBytes = (bytes: number) => {
     done += bytes;
     onProgress?.(done, total);
-  });
+  };
+  await loadBlobs(store, blobs, new Uint8Array(memory.buffer), onBytes, options.signal);
 
   const machine = new Machine(manifest, plan, instantiateKernels(kernels.module, memory), memory);
   const embedding = machine.bindLinear(EMBEDDING);

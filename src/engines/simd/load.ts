@@ -1,5 +1,6 @@
 /** Streams blobs from storage straight into WASM memory, hashed on the way in: never two copies. */
 import { EdgeT5Error } from "../../errors.ts";
+import { chunksOf } from "../../store/chunks.ts";
 import { createSha256 } from "../../store/sha256.ts";
 import type { Store } from "../../store/store.ts";
 import { blobKey } from "../../t5/manifest.ts";
@@ -16,6 +17,7 @@ export interface BlobTarget {
  *
  * @param memory bytes of the WASM memory
  * @param onBytes called with the length of every chunk that arrived
+ * @param signal once aborted, nothing more is written to `memory`; its reason is thrown
  * @throws EdgeT5Error `E_BLOB_MISSING`, `E_BLOB_CORRUPT` (too short, too long, or another hash)
  */
 export async function loadBlobs(
@@ -23,9 +25,10 @@ export async function loadBlobs(
   blobs: readonly BlobTarget[],
   memory: Uint8Array,
   onBytes: (bytes: number) => void = () => {},
+  signal?: AbortSignal,
 ): Promise<void> {
   // All are awaited even when one fails, so that none still writes while a retry fills the same memory.
-  const outcomes = await Promise.allSettled(blobs.map((blob) => loadBlob(store, blob, memory, onBytes)));
+  const outcomes = await Promise.allSettled(blobs.map((blob) => loadBlob(store, blob, memory, onBytes, signal)));
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
 }
 
@@ -34,6 +37,7 @@ async function loadBlob(
   { hash, bytes, at }: BlobTarget,
   memory: Uint8Array,
   onBytes: (bytes: number) => void,
+  signal: AbortSignal | undefined,
 ): Promise<void> {
   const stream = await store.get(blobKey(hash));
   if (stream === null) {
@@ -44,7 +48,8 @@ async function loadBlob(
 
   const sha256 = createSha256();
   let length = 0;
-  for await (const chunk of stream) {
+  for await (const chunk of chunksOf(stream)) {
+    signal?.throwIfAborted();
     if (length + chunk.length > bytes) throw corrupt(`is longer than the ${bytes} bytes of the manifest`);
     sha256.update(chunk);
     memory.set(chunk, at + length);

@@ -58,7 +58,7 @@ export class WaitingLine {
       return await room;
     } finally {
       // Here, not where room was given: in workerd a timer belongs to the request that set it.
-      clearInterval(timer);
+      if (timer !== undefined) clearInterval(timer);
     }
   }
 

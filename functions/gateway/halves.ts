@@ -1,0 +1,61 @@
+/** The encoder's and the decoder's Workers, as the gateway calls them. */
+import { DECODE_HEADER, decodeHeader, parseErrorBody, readTokenLines } from "../../src/api/token-stream.ts";
+import { EdgeT5Error } from "../../src/errors.ts";
+import type { TokenEvent } from "../../src/t5/generate.ts";
+import type { GatewayBindings } from "./bindings.ts";
+
+/** Hidden states of one input, float32 as bytes: the gateway only passes them on. */
+export interface Encoded {
+  tokens: number;
+  hidden: ArrayBuffer;
+}
+
+/** @throws EdgeT5Error what the encoder threw */
+export async function encode(env: GatewayBindings, model: string, ids: readonly number[]): Promise<Encoded> {
+  const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode`, {
+    method: "POST",
+    body: Int32Array.from(ids),
+  });
+  if (!response.ok) throw await errorOf(response, "encoder");
+  return { tokens: ids.length, hidden: await response.arrayBuffer() };
+}
+
+/**
+ * Tokens of all inputs as they are made.
+ *
+ * @throws EdgeT5Error what the decoder threw
+ */
+export async function* decode(
+  env: GatewayBindings,
+  model: string,
+  inputs: readonly Encoded[],
+  maxNewTokens: number,
+  signal: AbortSignal,
+): AsyncGenerator<TokenEvent, void, undefined> {
+  const response = await env.DECODER.fetch(`http://decoder/models/${model}/decode`, {
+    method: "POST",
+    headers: { [DECODE_HEADER]: decodeHeader(inputs, maxNewTokens) },
+    body: await new Blob(inputs.map(({ hidden }) => hidden)).arrayBuffer(),
+    signal,
+  });
+  if (!response.ok || !response.body) throw await errorOf(response, "decoder");
+  yield* readTokenLines(response.body, inputs.length);
+}
+
+export async function health(env: GatewayBindings) {
+  const [encoder, decoder] = await Promise.all(
+    [env.ENCODER, env.DECODER].map(async (half) => (await half.fetch("http://half/healthz")).json()),
+  );
+  return { encoder, decoder };
+}
+
+async function errorOf(response: Response, half: string): Promise<Error> {
+  const text = await response.text();
+  try {
+    const error = parseErrorBody(JSON.parse(text));
+    if (error) return error;
+  } catch {
+    // Not ours: what stands in for a Worker that cannot answer.
+  }
+  return new EdgeT5Error("E_INTERNAL", `The ${half} answered ${response.status}: ${text.slice(0, 200)}`);
+}

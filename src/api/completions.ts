@@ -1,0 +1,157 @@
+/** `POST /v1/completions` in OpenAI's shape: one schema for what is taken, and the shapes of what is given. */
+import { z } from "zod";
+import type { FinishReason } from "../t5/generate.ts";
+import { ApiError } from "./errors.ts";
+
+/** Most prompts of one request. */
+export const MAX_PROMPTS = 32;
+
+const promptText = z.string().refine((text) => text.trim() !== "");
+
+const completionRequestSchema = z.strictObject({
+  model: z.string(),
+  /** One text or a list of them; each stands for itself, its task prefix included. */
+  prompt: z.preprocess(
+    (value) => (typeof value === "string" ? [value] : value),
+    z.array(promptText).min(1).max(MAX_PROMPTS),
+  ),
+  max_tokens: z.int().min(1).nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
+  /** Taken and ignored: greedy decoding gives the same text for every seed and user. */
+  seed: z.int().nullish(),
+  user: z.string().nullish(),
+});
+
+/** OpenAI's parameters that this build cannot honour, with the values at which they ask for nothing. */
+const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
+  best_of: [1],
+  echo: [false],
+  frequency_penalty: [0],
+  logit_bias: [],
+  logprobs: [],
+  n: [1],
+  presence_penalty: [0],
+  stop: [],
+  suffix: [""],
+  temperature: [0],
+  top_p: [1],
+};
+
+export interface CompletionRequest {
+  model: string;
+  prompts: string[];
+  maxTokens: number | null;
+  stream: boolean;
+  includeUsage: boolean;
+}
+
+/**
+ * Checks a request's body.
+ *
+ * @throws ApiError 400: `missing_required_parameter`, `invalid_type`, `invalid_value`, `empty_prompt`,
+ * `unsupported_parameter`, `unknown_parameter`; `param` names the field
+ */
+export function parseCompletionRequest(body: unknown): CompletionRequest {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw new ApiError(
+      400,
+      "invalid_type",
+      'The body must be a JSON object, such as {"model": "default", "prompt": "…"}.',
+    );
+  }
+  const fields: Record<string, unknown> = { ...body };
+  for (const [param, neutral] of Object.entries(NEUTRAL)) {
+    const value = fields[param];
+    if (value !== undefined && value !== null && !neutral.includes(value)) {
+      const allowed =
+        neutral.length > 0 ? `Leave it out, or set it to ${JSON.stringify(neutral[0])}.` : "Leave it out.";
+      throw new ApiError(400, "unsupported_parameter", `${param} is not supported: decoding is greedy. ${allowed}`, {
+        param,
+      });
+    }
+    delete fields[param];
+  }
+  const parsed = completionRequestSchema.safeParse(fields);
+  if (!parsed.success) throw describe(parsed.error, fields);
+  const { model, prompt, max_tokens, stream, stream_options } = parsed.data;
+  if (stream_options && !stream) {
+    throw new ApiError(400, "invalid_value", "stream_options is for streams. Set stream to true, or leave it out.", {
+      param: "stream_options",
+    });
+  }
+  return {
+    model,
+    prompts: prompt,
+    maxTokens: max_tokens ?? null,
+    stream: stream ?? false,
+    includeUsage: stream_options?.include_usage ?? false,
+  };
+}
+
+function describe({ issues: [issue] }: z.ZodError, fields: Record<string, unknown>): ApiError {
+  if (issue?.code === "unrecognized_keys") {
+    const param = [...issue.path, issue.keys[0]].join(".");
+    return new ApiError(400, "unknown_parameter", `${param} is not a parameter of completions. Leave it out.`, {
+      param,
+    });
+  }
+  const path = issue?.path ?? [];
+  const param = path.join(".") || null;
+  const name = String(path[0]);
+  if (path.length === 1 && fields[name] === undefined) {
+    return new ApiError(400, "missing_required_parameter", `${name} is missing. Give ${EXPECTED[name] ?? "it"}.`, {
+      param,
+    });
+  }
+  const isEmptyText = name === "prompt" && issue?.code === "custom";
+  const isEmptyList = path.length === 1 && name === "prompt" && issue?.code === "too_small";
+  if (isEmptyText || isEmptyList) {
+    return new ApiError(400, "empty_prompt", `${param} is empty. Give ${EXPECTED.prompt}.`, { param });
+  }
+  const code = issue?.code === "invalid_type" ? "invalid_type" : "invalid_value";
+  return new ApiError(400, code, `${param} must be ${EXPECTED[name] ?? issue?.message}.`, { param });
+}
+
+/** What each field takes, for error messages. */
+const EXPECTED: Readonly<Record<string, string>> = {
+  model: "the name of a model, as GET /v1/models lists them",
+  prompt: `a text, or a list of 1 to ${MAX_PROMPTS} texts, each with its task prefix`,
+  max_tokens: "a whole number of at least 1",
+  stream: "true or false",
+  stream_options: 'an object such as {"include_usage": true}',
+  seed: "a whole number",
+  user: "a text",
+};
+
+export interface Usage {
+  prompt_tokens: number;
+  /** Tokens the model made, the end of sequence included. */
+  completion_tokens: number;
+  total_tokens: number;
+}
+
+export function usageOf(promptTokens: number, completionTokens: number): Usage {
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+  };
+}
+
+export interface CompletionChoice {
+  text: string;
+  index: number;
+  logprobs: null;
+  finish_reason: FinishReason | null;
+}
+
+export interface Completion {
+  id: string;
+  object: "text_completion";
+  /** Unix time in seconds. */
+  created: number;
+  model: string;
+  choices: CompletionChoice[];
+  usage?: Usage | null;
+}

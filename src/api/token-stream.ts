@@ -1,0 +1,110 @@
+/**
+ * Between the gateway and the private halves. Encoder: ids in as int32, hidden states out as float32. Decoder: hidden
+ * states in, one JSON line a token out, each sent before the next step is made. All little-endian, as WASM is.
+ */
+import { z } from "zod";
+import { EdgeT5Error, type ErrorCode } from "../errors.ts";
+import type { DecoderInput } from "../t5/engine.ts";
+import type { TokenEvent } from "../t5/generate.ts";
+
+/** Lengths of the inputs whose hidden states a decode request's body holds one after the other, and their limits. */
+const decodeHeaderSchema = z.object({
+  inputTokens: z.array(z.int().min(1)).min(1),
+  maxNewTokens: z.int().min(1),
+});
+
+export const DECODE_HEADER = "x-edge-t5-decode";
+
+/** What a decode request carries besides its body. */
+export function decodeHeader(inputs: readonly { tokens: number }[], maxNewTokens: number): string {
+  return JSON.stringify({ inputTokens: inputs.map(({ tokens }) => tokens), maxNewTokens });
+}
+
+/** @throws EdgeT5Error `E_INPUT` when header and body do not belong together */
+export function parseDecodeRequest(header: string | undefined, body: ArrayBuffer, dModel: number): DecoderInput[] {
+  const malformed = () =>
+    new EdgeT5Error("E_INPUT", `A decode request's ${DECODE_HEADER} and body do not fit together.`);
+  let json: unknown;
+  try {
+    json = JSON.parse(header ?? "");
+  } catch {
+    throw malformed();
+  }
+  const parsed = decodeHeaderSchema.safeParse(json);
+  if (!parsed.success) throw malformed();
+  const { inputTokens, maxNewTokens } = parsed.data;
+  const tokens = inputTokens.reduce((sum, n) => sum + n, 0);
+  if (body.byteLength !== tokens * dModel * 4) throw malformed();
+  let first = 0;
+  return inputTokens.map((count) => {
+    const hidden = new Float32Array(body, first * dModel * 4, count * dModel);
+    first += count;
+    return { hidden, maxNewTokens };
+  });
+}
+
+/** A half's error: the gateway makes the client's of it. */
+export function errorBody(error: EdgeT5Error) {
+  return { error: { code: error.code, message: error.message } };
+}
+
+const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.string() }) });
+
+/** A half's error as it was thrown there. */
+export function parseErrorBody(json: unknown): EdgeT5Error | null {
+  const parsed = errorSchema.safeParse(json);
+  return parsed.success ? new EdgeT5Error(parsed.data.error.code as ErrorCode, parsed.data.error.message) : null;
+}
+
+/**
+ * Token events as JSON lines. A line is made when it is pulled: nobody reads, nothing is decoded. Cancelling the stream
+ * ends the generator.
+ */
+export function writeTokenLines(
+  events: AsyncGenerator<TokenEvent, void, undefined>,
+  toError: (error: unknown) => EdgeT5Error,
+): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  const line = (value: object) => encoder.encode(`${JSON.stringify(value)}\n`);
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await events.next();
+          if (!done) return controller.enqueue(line(value));
+        } catch (error) {
+          controller.enqueue(line(errorBody(toError(error))));
+        }
+        controller.close();
+      },
+      async cancel() {
+        await events.return();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** @throws EdgeT5Error what the decoder threw; `E_DECODER_LOST` when the stream ends before every sequence has. */
+export async function* readTokenLines(
+  stream: ReadableStream<Uint8Array>,
+  sequences: number,
+): AsyncGenerator<TokenEvent, void, undefined> {
+  const decoder = new TextDecoder();
+  let rest = "";
+  let ended = 0;
+  for await (const chunk of stream) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const value = JSON.parse(line);
+      const error = parseErrorBody(value);
+      if (error) throw error;
+      const event = value as TokenEvent;
+      if (event.finishReason) ended++;
+      yield event;
+    }
+  }
+  if (ended < sequences)
+    throw new EdgeT5Error("E_DECODER_LOST", "The decoder went away before it was done. Try again.");
+}

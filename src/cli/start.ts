@@ -1,0 +1,70 @@
+/** `edge-t5 start` */
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { defineCommand } from "citty";
+import { EdgeT5Error } from "../errors.ts";
+import { DEFAULT_PACKAGE } from "../index.ts";
+import { wholeNumber } from "./arguments.ts";
+import { abortOnSignals } from "./output.ts";
+import { createProgress } from "./progress.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+export default defineCommand({
+  meta: { name: "start", description: "Serve a package on this machine: gateway, encoder and decoder Workers" },
+  args: {
+    model: { type: "string", valueHint: "dir", description: "Package folder; default: the packaged model" },
+    port: { type: "string", description: "Port; default: $PORT, or 8787" },
+    host: { type: "string", default: "127.0.0.1", description: "Address to listen on; 0.0.0.0 for all" },
+    state: { type: "string", valueHint: "dir", description: "Local R2's folder; default: .wrangler/state of the kit" },
+  },
+  async run({ args }) {
+    const port = wholeNumber(
+      args.port === undefined ? "PORT" : "--port",
+      args.port ?? (process.env.PORT || "8787"),
+      1,
+      65535,
+    );
+    const { seedR2, serve } = await loadLocal();
+    const state = args.state ?? `${ROOT}.wrangler/state`;
+    const interruption = abortOnSignals();
+    const progress = createProgress();
+    let name: string;
+    try {
+      name = await seedR2(args.model ?? DEFAULT_PACKAGE, `${ROOT}wrangler.toml`, state, progress.update);
+    } finally {
+      progress.stop();
+    }
+    try {
+      const child = await serve({ root: ROOT, port, host: args.host, state, signal: interruption.signal });
+      console.log(welcome(name, port));
+      const [code] = await once(child, "exit");
+      if (!interruption.signal.aborted) {
+        throw new EdgeT5Error("E_IO", `The Workers ended by themselves (exit code ${code}); see the messages above.`);
+      }
+    } finally {
+      interruption.dispose();
+    }
+  },
+});
+
+/** wrangler is a development dependency: a kit that was installed without it can do all but serve. */
+async function loadLocal() {
+  try {
+    const [{ seedR2 }, { serve }] = await Promise.all([import("../local/seed-r2.ts"), import("../local/serve.ts")]);
+    return { seedR2, serve };
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw cause;
+    throw new EdgeT5Error("E_USAGE", "Serving needs wrangler. Install it: npm i -D wrangler.", { cause });
+  }
+}
+
+function welcome(model: string, port: number): string {
+  const body = JSON.stringify({ model, prompt: "translate English to German: The house is old." });
+  return [
+    `edge-t5 serves ${model} on http://localhost:${port} (Ctrl-C ends it). Try:`,
+    "",
+    `  curl http://localhost:${port}/v1/completions -H 'content-type: application/json' -d '${body}'`,
+    "",
+  ].join("\n");
+}
