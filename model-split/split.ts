@@ -18,8 +18,8 @@ export interface SplitProgress {
 }
 
 export interface SplitOptions {
-  /** 8: int8 with a float32 scale a row for linear weights and embedding; 32: everything float32. */
-  bits: Bits;
+  /** 8: int8 with a float32 scale a row for linear weights and embedding; 32: everything float32. Default: 8. */
+  bits?: Bits;
   /** Name of the model; default: the checkpoint directory's. */
   name?: string;
   onProgress?: (progress: SplitProgress) => void;
@@ -62,7 +62,7 @@ const ROLES: readonly ShardRole[] = ["embedding", "encoder", "decoder"];
 export async function splitCheckpoint(
   checkpointDir: string,
   outDir: string,
-  options: SplitOptions,
+  options: SplitOptions = {},
 ): Promise<SplitResult> {
   const name = options.name ?? basename(resolve(checkpointDir));
   if (name === "") throw new EdgeT5Error("E_USAGE", `The model needs a name: pass --name NAME.`);
@@ -81,7 +81,7 @@ export async function splitCheckpoint(
       name,
       model: checkpoint.config,
       tiedHead,
-      quantization: { bits: options.bits },
+      quantization: { bits: options.bits ?? 8 },
       blobs: Object.fromEntries(staged.map(({ hash, bytes, role }) => [hash, { bytes, role }])),
       shards: shardsOf(checkpoint, staged),
       tokenizer,
@@ -110,7 +110,7 @@ async function stageShards(
   specs: readonly TensorSpec[],
   store: FolderStore,
   staged: StagedBlob[],
-  { bits, onProgress, signal }: SplitOptions,
+  { bits = 8, onProgress, signal }: SplitOptions,
 ): Promise<Manifest["tensors"]> {
   const bytesTotal = specs.reduce((sum, spec) => sum + checkpoint.sourceBytes(spec.name), 0);
   let bytesDone = 0;

@@ -22,12 +22,20 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const model = await findModel(c.env.SHARDS, request.model, (work) => c.executionCtx.waitUntil(work));
   const prompts = request.prompts.map((text) => model.tokenizer.encode(text));
   checkLengths(c.env, model, prompts, request.maxTokens);
-  const maxTokens = request.maxTokens ?? Math.min(DEFAULT_MAX_NEW_TOKENS, c.env.MAX_NEW_TOKENS);
+  const maxNewTokens = request.maxTokens ?? Math.min(DEFAULT_MAX_NEW_TOKENS, c.env.MAX_NEW_TOKENS);
 
   const gone = new AbortController();
   c.req.raw.signal.addEventListener("abort", () => gone.abort(), { once: true });
   const counter = { tokens: 0 };
-  const pieces = answer(c.env, request.model, model, prompts, maxTokens, gone.signal, counter);
+  const pieces = answer(
+    c.env,
+    request.model,
+    model,
+    prompts,
+    { maxNewTokens, stream: request.stream },
+    gone.signal,
+    counter,
+  );
   const base: Completion = {
     id: `cmpl-${c.get("requestId")}`,
     object: "text_completion",
@@ -108,7 +116,7 @@ async function* answer(
   name: string,
   { tokenizer }: GatewayModel,
   prompts: readonly number[][],
-  maxTokens: number,
+  options: { maxNewTokens: number; stream: boolean },
   signal: AbortSignal,
   counter: { tokens: number },
 ): AsyncGenerator<Piece, void, undefined> {
@@ -116,7 +124,7 @@ async function* answer(
     const group = prompts.slice(first, first + env.MAX_SEQUENCES);
     const encoded = await Promise.all(group.map((ids) => encode(env, name, ids)));
     const detokenizers = group.map(() => new IncrementalDetokenizer(tokenizer));
-    for await (const event of decode(env, name, encoded, maxTokens, signal)) {
+    for await (const event of decode(env, name, encoded, options, signal)) {
       counter.tokens++;
       const text = textOf(detokenizers[event.index], event);
       if (text || event.finishReason) yield { index: first + event.index, text, finishReason: event.finishReason };

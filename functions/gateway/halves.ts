@@ -29,12 +29,12 @@ export async function* decode(
   env: GatewayBindings,
   model: string,
   inputs: readonly Encoded[],
-  maxNewTokens: number,
+  options: { maxNewTokens: number; stream: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   const response = await env.DECODER.fetch(`http://decoder/models/${model}/decode`, {
     method: "POST",
-    headers: { [DECODE_HEADER]: decodeHeader(inputs, maxNewTokens) },
+    headers: { [DECODE_HEADER]: decodeHeader(inputs, options) },
     body: await new Blob(inputs.map(({ hidden }) => hidden)).arrayBuffer(),
     signal,
   });

@@ -97,8 +97,9 @@ function describe({ issues: [issue] }: z.ZodError, fields: Record<string, unknow
     });
   }
   const path = issue?.path ?? [];
-  const param = path.join(".") || null;
   const name = String(path[0]);
+  // One text stands for a list of one: what is wrong with it is wrong with the field.
+  const param = (typeof fields[name] === "string" ? name : path.join(".")) || null;
   if (path.length === 1 && fields[name] === undefined) {
     return new ApiError(400, "missing_required_parameter", `${name} is missing. Give ${EXPECTED[name] ?? "it"}.`, {
       param,

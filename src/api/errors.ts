@@ -64,6 +64,8 @@ export function toApiError(error: unknown): ApiError {
     }
     if (code === "E_CAPACITY")
       return new ApiError(503, "overloaded", message, { retryAfter: RETRY_ROOM, cause: error });
+    if (code === "E_DECODER_LOST")
+      return new ApiError(503, "decoder_lost", message, { retryAfter: RETRY_ROOM, cause: error });
     if (code === "E_CONTEXT_LENGTH") return new ApiError(400, "context_length_exceeded", message, { cause: error });
     if (code === "E_INPUT") return new ApiError(400, "invalid_value", message, { cause: error });
   }

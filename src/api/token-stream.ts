@@ -11,17 +11,26 @@ import type { TokenEvent } from "../t5/generate.ts";
 const decodeHeaderSchema = z.object({
   inputTokens: z.array(z.int().min(1)).min(1),
   maxNewTokens: z.int().min(1),
+  /** Whether somebody waits for every single token. */
+  stream: z.boolean(),
 });
 
 export const DECODE_HEADER = "x-edge-t5-decode";
 
 /** What a decode request carries besides its body. */
-export function decodeHeader(inputs: readonly { tokens: number }[], maxNewTokens: number): string {
-  return JSON.stringify({ inputTokens: inputs.map(({ tokens }) => tokens), maxNewTokens });
+export function decodeHeader(
+  inputs: readonly { tokens: number }[],
+  options: { maxNewTokens: number; stream: boolean },
+): string {
+  return JSON.stringify({ inputTokens: inputs.map(({ tokens }) => tokens), ...options });
 }
 
 /** @throws EdgeT5Error `E_INPUT` when header and body do not belong together */
-export function parseDecodeRequest(header: string | undefined, body: ArrayBuffer, dModel: number): DecoderInput[] {
+export function parseDecodeRequest(
+  header: string | undefined,
+  body: ArrayBuffer,
+  dModel: number,
+): { inputs: DecoderInput[]; stream: boolean } {
   const malformed = () =>
     new EdgeT5Error("E_INPUT", `A decode request's ${DECODE_HEADER} and body do not fit together.`);
   let json: unknown;
@@ -32,15 +41,16 @@ export function parseDecodeRequest(header: string | undefined, body: ArrayBuffer
   }
   const parsed = decodeHeaderSchema.safeParse(json);
   if (!parsed.success) throw malformed();
-  const { inputTokens, maxNewTokens } = parsed.data;
+  const { inputTokens, maxNewTokens, stream } = parsed.data;
   const tokens = inputTokens.reduce((sum, n) => sum + n, 0);
   if (body.byteLength !== tokens * dModel * 4) throw malformed();
   let first = 0;
-  return inputTokens.map((count) => {
+  const inputs = inputTokens.map((count) => {
     const hidden = new Float32Array(body, first * dModel * 4, count * dModel);
     first += count;
     return { hidden, maxNewTokens };
   });
+  return { inputs, stream };
 }
 
 /** A half's error: the gateway makes the client's of it. */

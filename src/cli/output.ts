@@ -40,9 +40,14 @@ function describeError(error: unknown): { code: string; message: string } {
 /** A signal that aborts on Ctrl-C or SIGTERM, so that a command can clean up; a second Ctrl-C ends the process at once. */
 export function abortOnSignals(): { signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();
-  const onSignal = (name: NodeJS.Signals) => controller.abort(new Interrupted(name as "SIGINT" | "SIGTERM"));
-  process.once("SIGINT", onSignal);
-  process.once("SIGTERM", onSignal);
+  const onSignal = (name: NodeJS.Signals) => {
+    const interruption = new Interrupted(name as "SIGINT" | "SIGTERM");
+    if (controller.signal.aborted) process.exit(interruption.exitCode);
+    controller.abort(interruption);
+  };
+  // Not `once`: libraries that clean up at exit (wrangler's) kill the process when nobody else seems to listen.
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
   return {
     signal: controller.signal,
     dispose() {

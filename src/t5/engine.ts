@@ -54,9 +54,10 @@ export interface Decoder {
   /**
    * Opens several sequences, all or none: two callers never wait for each other's half.
    *
+   * @param signal ends the waiting for room; its reason is thrown
    * @throws EdgeT5Error as {@link open}; `E_CAPACITY` also when so many could never fit together
    */
-  openAll(inputs: readonly DecoderInput[]): Promise<Sequence[]>;
+  openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]>;
   /** Feeds `tokens[i]` to `sequences[i]`, all in one pass over the weights. */
   step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput>;
   /** Gives a sequence's room back; closing twice is nothing. */

@@ -13,22 +13,28 @@ export interface TokenEvent {
   finishReason: FinishReason | null;
 }
 
+export interface GenerateControl {
+  /** Stops the decoding between two steps; its reason is thrown. */
+  signal?: AbortSignal | undefined;
+  /** Awaited between two steps, for a runtime whose event loop needs a turn to send tokens and to see clients leave. */
+  turn?: ((step: number) => Promise<void> | undefined) | undefined;
+}
+
 /**
  * Decodes all inputs, greedily, as many side by side as fit; a token's event leaves before the next step is made. The
  * end-of-sequence token is an event too. Room is given back when the loop ends, however it ends.
  *
- * @param signal stops the decoding between two steps; its reason is thrown
  * @throws EdgeT5Error as {@link Decoder.openAll}
  */
 export async function* generate(
   decoder: Decoder,
   inputs: readonly DecoderInput[],
-  signal?: AbortSignal,
+  control: GenerateControl = {},
 ): AsyncGenerator<TokenEvent, void, undefined> {
   for (let first = 0; first < inputs.length; ) {
     let end = first + 1;
     while (end < inputs.length && decoder.fits(inputs.slice(first, end + 1))) end++;
-    for await (const event of generateTogether(decoder, inputs.slice(first, end), signal)) {
+    for await (const event of generateTogether(decoder, inputs.slice(first, end), control)) {
       yield { ...event, index: first + event.index };
     }
     first = end;
@@ -39,11 +45,11 @@ export async function* generate(
 async function* generateTogether(
   decoder: Decoder,
   inputs: readonly DecoderInput[],
-  signal: AbortSignal | undefined,
+  { signal, turn }: GenerateControl,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   signal?.throwIfAborted();
   const { decoderStartTokenId, eosTokenId } = decoder.config;
-  const sequences = await decoder.openAll(inputs);
+  const sequences = await decoder.openAll(inputs, signal);
   try {
     let running = sequences.map((sequence, index) => ({
       sequence,
@@ -51,7 +57,8 @@ async function* generateTogether(
       token: decoderStartTokenId,
       left: inputs[index]?.maxNewTokens ?? 0,
     }));
-    while (running.length > 0) {
+    for (let step = 0; running.length > 0; step++) {
+      if (step > 0) await turn?.(step);
       signal?.throwIfAborted();
       const output = await decoder.step(
         running.map(({ sequence }) => sequence),

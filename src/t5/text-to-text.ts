@@ -46,7 +46,7 @@ export class T5 {
     const detokenizer = new IncrementalDetokenizer(this.tokenizer);
     const outputIds: number[] = [];
     let finishReason: FinishReason = "length";
-    for await (const event of generate(this.decoder, [{ hidden, maxNewTokens }], options.signal)) {
+    for await (const event of generate(this.decoder, [{ hidden, maxNewTokens }], options)) {
       outputIds.push(event.token);
       const piece = detokenizer.push(event.token);
       if (piece) options.onText?.(piece);

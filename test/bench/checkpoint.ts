@@ -1,4 +1,4 @@
-/** A checkpoint of T5-small's shape with seeded random weights, for measuring speed and memory. */
+/** Checkpoints with seeded random weights, T5-small's shape first, for measuring speed and memory. */
 import { mkdir, open, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tensorsOf } from "../../src/t5/architecture.ts";
@@ -37,10 +37,10 @@ function uniform(seed: number): () => number {
   };
 }
 
-/** Writes `config.json` and `model.safetensors` (float32) of {@link T5_SMALL} to `dir`. */
-export async function writeRandomCheckpoint(dir: string, seed = 1): Promise<void> {
+/** Writes `config.json` and `model.safetensors` (float32) of a tied T5 to `dir`. */
+export async function writeRandomCheckpoint(dir: string, config: object = T5_SMALL, seed = 1): Promise<void> {
   await mkdir(dir, { recursive: true });
-  const specs = tensorsOf(parseHuggingFaceConfig(T5_SMALL), true);
+  const specs = tensorsOf(parseHuggingFaceConfig(config), true);
   const header: Record<string, { dtype: "F32"; shape: number[]; data_offsets: [number, number] }> = {};
   let end = 0;
   for (const { name, shape } of specs) {
@@ -66,5 +66,5 @@ export async function writeRandomCheckpoint(dir: string, seed = 1): Promise<void
   }
   await file.close();
   await rename(`${path}.part`, path);
-  await writeFile(join(dir, "config.json"), JSON.stringify(T5_SMALL, null, 2));
+  await writeFile(join(dir, "config.json"), JSON.stringify(config, null, 2));
 }

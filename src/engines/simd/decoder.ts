@@ -98,7 +98,7 @@ export class SimdDecoder implements Decoder {
     return bytes.reduce((sum, each) => sum + each, 0) <= this.#machine.plan.arena.bytes;
   }
 
-  async openAll(inputs: readonly DecoderInput[]): Promise<Sequence[]> {
+  async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
     const { dModel } = this.config;
     const sizes = inputs.map(({ hidden, maxNewTokens }) => {
       const inputTokens = hidden.length / dModel;
@@ -118,7 +118,7 @@ export class SimdDecoder implements Decoder {
         `${inputs.length} sequences of this size never fit at once. Decode fewer at a time.`,
       );
     }
-    const sequences = await this.#line.take(() => this.#reserve(sizes));
+    const sequences = await this.#line.take(() => this.#reserve(sizes), signal);
     for (const [i, sequence] of sequences.entries()) {
       const hidden = inputs[i]?.hidden;
       if (hidden) this.#computeCross(sequence, hidden);

@@ -16,9 +16,10 @@ export class WaitingLine {
   /**
    * The first result of `tryTake` that is not null, in order of arrival.
    *
+   * @param signal leaves the line when it is aborted; its reason is thrown
    * @throws EdgeT5Error `E_CAPACITY` after waiting too long
    */
-  async take<T>(tryTake: () => T | null): Promise<T> {
+  async take<T>(tryTake: () => T | null, signal?: AbortSignal): Promise<T> {
     if (this.#waiters.length === 0) {
       const taken = tryTake();
       if (taken !== null) return taken;
@@ -26,6 +27,7 @@ export class WaitingLine {
     const started = Date.now();
     let waiter: Waiter | undefined;
     let timer: ReturnType<typeof setInterval> | undefined;
+    let onAbort = () => {};
     const leave = () => {
       const index = waiter ? this.#waiters.indexOf(waiter) : -1;
       if (index >= 0) this.#waiters.splice(index, 1);
@@ -42,6 +44,12 @@ export class WaitingLine {
         },
       };
       this.#waiters.push(waiter);
+      onAbort = () => {
+        if (!leave()) return;
+        reject(signal?.reason);
+        this.retry();
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
       timer = setInterval(() => {
         this.retry();
         if (Date.now() - started >= PATIENCE_MS && leave()) {
@@ -59,6 +67,7 @@ export class WaitingLine {
     } finally {
       // Here, not where room was given: in workerd a timer belongs to the request that set it.
       if (timer !== undefined) clearInterval(timer);
+      signal?.removeEventListener("abort", onAbort);
     }
   }
 

@@ -1,0 +1,122 @@
+/** The kit as its users run it: `edge-t5 start` in a process of its own, reached over TCP. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { copyFile, mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { splitCheckpoint } from "../../model-split/index.ts";
+import { DEFAULT_PACKAGE } from "../../src/index.ts";
+import { seedR2 } from "../../src/local/seed-r2.ts";
+import { FolderStore } from "../../src/store/folder.ts";
+import { blobKey, readManifest } from "../../src/t5/manifest.ts";
+import { T5_SMALL, writeRandomCheckpoint } from "../bench/checkpoint.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+export interface HalfHealth {
+  models: Record<
+    string,
+    { state: string; loads: number; failures: number; steps: number; open_sequences: number } | undefined
+  >;
+}
+
+export class Kit {
+  readonly url: string;
+  readonly #child: ChildProcess;
+  readonly #output: string[];
+
+  private constructor(url: string, child: ChildProcess, output: string[]) {
+    this.url = url;
+    this.#child = child;
+    this.#output = output;
+  }
+
+  /**
+   * @param state folder of the local R2
+   * @param args more arguments of `edge-t5 start`
+   */
+  static async start(state: string, args: readonly string[] = []): Promise<Kit> {
+    const port = await freePort();
+    const output: string[] = [];
+    const child = spawn(
+      process.execPath,
+      [join(ROOT, "src/cli/main.ts"), "start", "--port", String(port), "--state", state, ...args],
+      { stdio: ["ignore", "pipe", "pipe"] },
+    );
+    const welcome = new Promise<void>((resolve, reject) => {
+      for (const stream of [child.stdout, child.stderr]) {
+        stream.setEncoding("utf8").on("data", (text: string) => {
+          output.push(text);
+          if (text.includes("edge-t5 serves")) resolve();
+        });
+      }
+      child.once("exit", (code) => reject(new Error(`edge-t5 start ended with ${code}:\n${output.join("")}`)));
+    });
+    await welcome;
+    return new Kit(`http://127.0.0.1:${port}`, child, output);
+  }
+
+  /** Everything printed so far. */
+  get output(): string {
+    return this.#output.join("");
+  }
+
+  async health(): Promise<{ status: string; encoder: HalfHealth; decoder: HalfHealth }> {
+    const response = await fetch(`${this.url}/healthz`);
+    return (await response.json()) as Awaited<ReturnType<Kit["health"]>>;
+  }
+
+  /** Decoder steps made for a model so far; 0 before it is loaded. */
+  async steps(model: string): Promise<number> {
+    return (await this.health()).decoder.models[model]?.steps ?? 0;
+  }
+
+  /** Waits until the decoder makes no more steps. */
+  async idleSteps(model: string): Promise<number> {
+    for (let last = -1; ; ) {
+      const steps = await this.steps(model);
+      if (steps === last) return steps;
+      last = steps;
+      await delay(100);
+    }
+  }
+
+  /** Ctrl-C. @returns the exit code */
+  async stop(): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#child.kill("SIGINT");
+      await once(this.#child, "exit");
+    }
+    return this.#child.exitCode;
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+/** Its answers are nonsense that never ends by itself, and take about a millisecond or two a token. */
+export const ENDLESS = "endless";
+
+/** A folder with a local R2 that holds the packaged default model and {@link ENDLESS}. */
+export async function makeState(): Promise<{ state: string; remove(): Promise<void> }> {
+  const dir = await mkdtemp(join(tmpdir(), "edge-t5-edge-"));
+  const store = new FolderStore(DEFAULT_PACKAGE);
+  const { model, tokenizer } = await readManifest(store);
+  const checkpoint = join(dir, "checkpoint");
+  await writeRandomCheckpoint(checkpoint, { ...T5_SMALL, num_layers: 1, vocab_size: model.vocabSize });
+  await copyFile(join(DEFAULT_PACKAGE, blobKey(tokenizer?.json ?? "")), join(checkpoint, "tokenizer.json"));
+  await splitCheckpoint(checkpoint, join(dir, ENDLESS), { name: ENDLESS });
+  const state = join(dir, "state");
+  await seedR2(join(dir, ENDLESS), join(ROOT, "wrangler.toml"), state);
+  await seedR2(DEFAULT_PACKAGE, join(ROOT, "wrangler.toml"), state);
+  return { state, remove: () => rm(dir, { recursive: true, force: true }) };
+}
