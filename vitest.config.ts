@@ -1,4 +1,10 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { cloudflareTest } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+
+const PACKAGE = fileURLToPath(new URL("model-split/default", import.meta.url));
 
 export default defineConfig({
   test: {
@@ -10,6 +16,25 @@ export default defineConfig({
           exclude: ["test/workers/**"],
           testTimeout: 60_000,
         },
+      },
+      {
+        // Inside workerd, with a local R2.
+        plugins: [
+          cloudflareTest({
+            miniflare: {
+              compatibilityDate: "2026-10-01",
+              compatibilityFlags: ["nodejs_compat", "enable_request_signal"],
+              modulesRules: [{ type: "CompiledWasm", include: ["**/*.wasm"] }],
+              r2Buckets: ["SHARDS"],
+              serviceBindings: {
+                /** Files of the packaged default model, for the tests to put into R2. */
+                PACKAGE: async (request: { url: string }) =>
+                  new Response(await readFile(join(PACKAGE, new URL(request.url).pathname))),
+              },
+            },
+          }),
+        ],
+        test: { name: "workers", include: ["test/workers/**/*.test.ts"], testTimeout: 60_000 },
       },
     ],
   },

@@ -1,0 +1,197 @@
+/** The Workers' own rules: what is refused and how, what happens when storage fails. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { modelKey } from "../../src/store/r2.ts";
+import { MANIFEST_KEY, type Manifest } from "../../src/t5/manifest.ts";
+import { bucket, complete, type ErrorBody, putBlob, putModel, send } from "./isolate.ts";
+
+const PROMPT = "translate English to German: The house is old.";
+const ANSWER = "Das Haus ist alt.";
+
+interface Answer {
+  choices: { text: string; index: number; finish_reason: string }[];
+  usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number };
+}
+
+let manifest: Manifest;
+beforeAll(async () => {
+  manifest = await putModel("m");
+});
+
+test("answers inside workerd", async () => {
+  const response = await complete({ model: "m", prompt: [PROMPT, PROMPT] });
+  expect(response.status).toBe(200);
+  expect(response.headers.get("x-request-id")).toMatch(/\w/);
+  const { choices, usage } = await response.json<Answer>();
+  expect(choices.map(({ text }) => text)).toEqual([ANSWER, ANSWER]);
+  expect(usage).toEqual({ prompt_tokens: 22, completion_tokens: 12, total_tokens: 34 });
+});
+
+describe("bad input: status, OpenAI's error object, a stable code", () => {
+  const good = { model: "m", prompt: PROMPT };
+  const cases: [what: string, body: object | string, status: number, code: string, param: string | null][] = [
+    ["no JSON", "{", 400, "invalid_json", null],
+    ["nothing", "", 400, "invalid_json", null],
+    ["a list", "[]", 400, "invalid_type", null],
+    ["null", "null", 400, "invalid_type", null],
+    ["no model", { prompt: PROMPT }, 400, "missing_required_parameter", "model"],
+    ["a model that is no text", { ...good, model: 7 }, 400, "invalid_type", "model"],
+    ["an unknown model", { ...good, model: "other" }, 404, "model_not_found", "model"],
+    ["a model that is a path", { ...good, model: "../m" }, 404, "model_not_found", "model"],
+    ["no prompt", { model: "m" }, 400, "missing_required_parameter", "prompt"],
+    ["a prompt that is null", { model: "m", prompt: null }, 400, "invalid_type", "prompt"],
+    ["an empty prompt", { model: "m", prompt: "" }, 400, "empty_prompt", "prompt"],
+    ["a prompt of spaces", { model: "m", prompt: " \n" }, 400, "empty_prompt", "prompt"],
+    ["no prompts", { model: "m", prompt: [] }, 400, "empty_prompt", "prompt"],
+    ["an empty prompt among others", { model: "m", prompt: ["a", ""] }, 400, "empty_prompt", "prompt.1"],
+    ["token ids", { model: "m", prompt: [1, 2] }, 400, "invalid_type", "prompt.0"],
+    ["an object as prompt", { model: "m", prompt: {} }, 400, "invalid_type", "prompt"],
+    ["too many prompts", { model: "m", prompt: Array(33).fill("a") }, 400, "invalid_value", "prompt"],
+    ["max_tokens 0", { ...good, max_tokens: 0 }, 400, "invalid_value", "max_tokens"],
+    ["max_tokens 1.5", { ...good, max_tokens: 1.5 }, 400, "invalid_type", "max_tokens"],
+    ["max_tokens as text", { ...good, max_tokens: "9" }, 400, "invalid_type", "max_tokens"],
+    ["more than may be made", { ...good, max_tokens: 65 }, 400, "context_length_exceeded", "max_tokens"],
+    ["a prompt over the limit", { model: "m", prompt: "a ".repeat(600) }, 400, "context_length_exceeded", "prompt"],
+    ["stream as text", { ...good, stream: "yes" }, 400, "invalid_type", "stream"],
+    ["stream_options alone", { ...good, stream_options: {} }, 400, "invalid_value", "stream_options"],
+    ["what greedy decoding cannot do", { ...good, temperature: 0.7 }, 400, "unsupported_parameter", "temperature"],
+    ["several answers", { ...good, n: 2 }, 400, "unsupported_parameter", "n"],
+    ["an unknown parameter", { ...good, max_token: 5 }, 400, "unknown_parameter", "max_token"],
+    ["a body over the limit", { ...good, prompt: "a".repeat(10_001) }, 413, "request_too_large", null],
+  ];
+  test.each(cases)("%s", async (_, body, status, code, param) => {
+    const response = await complete(body);
+    expect(response.status).toBe(status);
+    const { error } = await response.json<ErrorBody>();
+    expect(error).toEqual({ message: expect.any(String), type: "invalid_request_error", param, code });
+    expect(error.message.length).toBeGreaterThan(20);
+  });
+
+  test("the placement's limit, when it is below the model's, names both sides", async () => {
+    const response = await complete({ model: "m", prompt: PROMPT }, { limits: { MAX_PROMPT_TOKENS: 10 } });
+    expect(response.status).toBe(400);
+    const { error } = await response.json<ErrorBody>();
+    expect(error.code).toBe("context_length_exceeded");
+    expect(error.message).toMatch(/11 tokens.* up to 10/);
+  });
+
+  test("an unknown route", async () => {
+    const response = await send("/v1/chat/completions", { method: "POST", body: "{}" });
+    expect(response.status).toBe(404);
+    expect((await response.json<ErrorBody>()).error.code).toBe("not_found");
+  });
+
+  test("neutral values of parameters that cannot be honoured are taken", async () => {
+    const response = await complete({ ...good, n: 1, temperature: 0, top_p: 1, logprobs: null, stop: null, seed: 3 });
+    expect(response.status).toBe(200);
+  });
+});
+
+describe("storage that fails: 503, and 200 once it is mended", () => {
+  const unavailable = async (name: string, message: RegExp) => {
+    const response = await complete({ model: name, prompt: PROMPT });
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("10");
+    const { error } = await response.json<ErrorBody>();
+    expect(error).toMatchObject({ type: "server_error", code: "model_unavailable" });
+    expect(error.message).toMatch(message);
+  };
+  const answers = async (name: string) => {
+    const response = await complete({ model: name, prompt: PROMPT });
+    expect(response.status).toBe(200);
+    expect((await response.json<Answer>()).choices[0]?.text).toBe(ANSWER);
+  };
+  const blobOf = (role: string) => Object.entries(manifest.blobs).find(([, blob]) => blob.role === role)?.[0] ?? "";
+
+  test.each(["encoder", "decoder", "embedding", "tokenizer"])("a missing %s blob", async (role) => {
+    const name = `missing-${role}`;
+    await putModel(name);
+    await bucket.delete(modelKey(name, `blobs/${blobOf(role)}`));
+    await unavailable(name, /E_BLOB_MISSING.*Push the package again/);
+    await unavailable(name, /E_BLOB_MISSING/);
+    await putBlob(name, blobOf(role));
+    await answers(name);
+  });
+
+  test.each([
+    ["flipped bit", (bytes: Uint8Array) => bytes.with(1000, bytes[1000]! ^ 1), /E_BLOB_CORRUPT.*SHA-256/],
+    ["missing end", (bytes: Uint8Array) => bytes.slice(0, -1), /E_BLOB_CORRUPT.*ends after/],
+    ["byte too many", (bytes: Uint8Array) => new Uint8Array([...bytes, 0]), /E_BLOB_CORRUPT.*longer/],
+  ] as const)("a decoder blob with a %s, loaded again into the same memory", async (what, change, message) => {
+    const name = `corrupt-${what.replaceAll(" ", "-")}`;
+    await putModel(name);
+    await putBlob(name, blobOf("decoder"), change);
+    await unavailable(name, message);
+    const decoderHealth = async () => {
+      const { decoder } = await (await send("/healthz")).json<{
+        decoder: { models: Record<string, { state: string; loads: number; failures: number; wasm_bytes: number }> };
+      }>();
+      return decoder.models[name];
+    };
+    const failed = await decoderHealth();
+    expect(failed).toMatchObject({ state: "absent", loads: 1, failures: 1 });
+    await putBlob(name, blobOf("decoder"));
+    await answers(name);
+    expect(await decoderHealth()).toMatchObject({ loads: 2, failures: 1, wasm_bytes: failed?.wasm_bytes });
+  });
+
+  test("a manifest that is no manifest", async () => {
+    await putModel("bad-manifest");
+    const key = modelKey("bad-manifest", MANIFEST_KEY);
+    const good = await (await bucket.get(key))?.text();
+    await bucket.put(key, "{");
+    await unavailable("bad-manifest", /E_MANIFEST/);
+    await bucket.put(key, good ?? "");
+    await answers("bad-manifest");
+  });
+
+  test("an error before the first token of a stream has a status of its own", async () => {
+    await putModel("stream");
+    await bucket.delete(modelKey("stream", `blobs/${blobOf("decoder")}`));
+    const response = await complete({ model: "stream", prompt: PROMPT, stream: true });
+    expect(response.status).toBe(503);
+    expect(response.headers.get("content-type")).toMatch("application/json");
+  });
+});
+
+test("concurrent first requests read each blob once a half", async () => {
+  await putModel("shared");
+  const reads = new Map<string, number>();
+  const counted = new Proxy(bucket, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property);
+      if (typeof value !== "function") return value;
+      return (key: string, ...rest: unknown[]) => {
+        if (property === "get") reads.set(key, (reads.get(key) ?? 0) + 1);
+        return value.call(target, key, ...rest);
+      };
+    },
+  });
+  const responses = await Promise.all(
+    Array.from({ length: 8 }, () => complete({ model: "shared", prompt: PROMPT }, { shards: counted })),
+  );
+  expect(responses.map(({ status }) => status)).toEqual(Array(8).fill(200));
+  const times = Object.entries(manifest.blobs).map(([hash, { role }]) => [
+    role,
+    reads.get(modelKey("shared", `blobs/${hash}`)),
+  ]);
+  expect(times).toEqual([
+    ["embedding", 2],
+    ["encoder", 1],
+    ["decoder", 1],
+    ["tokenizer", 1],
+    ["tokenizer", 1],
+  ]);
+});
+
+test("more requests than there is room for wait their turn", async () => {
+  // A memory for one sequence at once.
+  const limits = { MAX_SEQUENCES: 1 };
+  await putModel("narrow");
+  const responses = await Promise.all(
+    Array.from({ length: 6 }, () => complete({ model: "narrow", prompt: [PROMPT, PROMPT] }, { limits })),
+  );
+  for (const response of responses) {
+    expect(response.status).toBe(200);
+    expect((await response.json<Answer>()).choices.map(({ text }) => text)).toEqual([ANSWER, ANSWER]);
+  }
+});

@@ -1,0 +1,73 @@
+/** Gateway, encoder and decoder in one isolate of workerd, over its real local R2. */
+import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
+import decoder from "../../functions/decoder/index.ts";
+import encoder from "../../functions/encoder/index.ts";
+import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
+import gateway from "../../functions/gateway/index.ts";
+import type { HalfBindings } from "../../functions/shared/half.ts";
+import { modelKey } from "../../src/store/r2.ts";
+import { MANIFEST_KEY, type Manifest, parseManifest } from "../../src/t5/manifest.ts";
+
+const { SHARDS, PACKAGE } = env as unknown as { SHARDS: R2Bucket; PACKAGE: Fetcher };
+
+export const bucket = SHARDS;
+
+async function packageFile(key: string): Promise<ArrayBuffer> {
+  const response = await PACKAGE.fetch(`http://package/${key}`);
+  return response.arrayBuffer();
+}
+
+/** The packaged default model in R2 under a name of the test's own. */
+export async function putModel(name: string): Promise<Manifest> {
+  const text = new TextDecoder().decode(await packageFile(MANIFEST_KEY));
+  const manifest = parseManifest(text);
+  for (const hash of Object.keys(manifest.blobs)) await putBlob(name, hash);
+  await bucket.put(modelKey(name, MANIFEST_KEY), text);
+  return manifest;
+}
+
+export async function putBlob(name: string, hash: string, change?: (bytes: Uint8Array) => Uint8Array): Promise<void> {
+  const bytes = new Uint8Array(await packageFile(`blobs/${hash}`));
+  await bucket.put(modelKey(name, `blobs/${hash}`), change ? change(bytes) : bytes);
+}
+
+export interface Limits {
+  MAX_PROMPT_TOKENS: number;
+  MAX_NEW_TOKENS: number;
+  MAX_SEQUENCES: number;
+}
+
+const LIMITS: Limits = { MAX_PROMPT_TOKENS: 512, MAX_NEW_TOKENS: 64, MAX_SEQUENCES: 4 };
+
+/** Sends a request to the gateway. */
+export async function send(
+  path: string,
+  init: RequestInit = {},
+  { shards = bucket, limits = {} }: { shards?: R2Bucket; limits?: Partial<Limits> } = {},
+): Promise<Response> {
+  const context = createExecutionContext();
+  const halfBindings: HalfBindings = { ...LIMITS, ...limits, SHARDS: shards, MAX_WASM_BYTES: 64 * 2 ** 20 };
+  const half = (app: typeof encoder | typeof decoder) =>
+    ({ fetch: (url: string, request?: RequestInit) => app.request(url, request, halfBindings, context) }) as Fetcher;
+  const bindings: GatewayBindings = {
+    ...LIMITS,
+    ...limits,
+    SHARDS: shards,
+    ENCODER: half(encoder),
+    DECODER: half(decoder),
+    MAX_BODY_BYTES: 10_000,
+  };
+  const response = await gateway.request(path, init, bindings, context);
+  const text = await response.text();
+  await waitOnExecutionContext(context);
+  return new Response(text, response);
+}
+
+export function complete(body: object | string, options: Parameters<typeof send>[2] = {}): Promise<Response> {
+  const init = { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) };
+  return send("/v1/completions", init, options);
+}
+
+export interface ErrorBody {
+  error: { message: string; type: string; param: string | null; code: string };
+}
