@@ -1,0 +1,4 @@
+/** How good answers are: pure functions over hypotheses and references, 0 to 100. */
+export { accuracy } from "./accuracy.ts";
+export { type Bleu, type BleuOptions, corpusBleu, sentenceBleu } from "./bleu.ts";
+export { type Rouge, type RougeOptions, rouge } from "./rouge.ts";

@@ -1,0 +1,93 @@
+/** Held to sacrebleu 2.6.0 and rouge-score 0.1.2: test/fixtures/metrics.json is what they computed. */
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { accuracy, corpusBleu, rouge, sentenceBleu } from "../../src/t5/metrics/index.ts";
+import { porterStem } from "../../src/t5/metrics/porter.ts";
+
+interface Expected {
+  hypotheses: string[];
+  references: string[];
+  bleu: number;
+  bleu_precisions: number[];
+  brevity_penalty: number;
+  bleu_lowercase: number;
+  sentence_bleu: number[];
+  rouge: Record<"plain" | "stemmer", Record<"rouge1" | "rouge2" | "rougeL" | "rougeLsum", number>>;
+}
+
+const { cases } = JSON.parse(readFileSync(new URL("../fixtures/metrics.json", import.meta.url), "utf8")) as {
+  cases: Record<string, Expected>;
+};
+
+/** Equal to two decimals and better. */
+const near = (value: number) => expect.closeTo(value, 6);
+
+describe.each(Object.entries(cases))("%s", (_, expected) => {
+  const { hypotheses, references } = expected;
+
+  test("corpus BLEU", () => {
+    const bleu = corpusBleu(hypotheses, references);
+    expect(bleu.score).toEqual(near(expected.bleu));
+    expect(bleu.brevityPenalty).toEqual(near(expected.brevity_penalty));
+    if (bleu.score > 0) expect(bleu.precisions).toEqual(expected.bleu_precisions.map(near));
+    expect(corpusBleu(hypotheses, references, { lowercase: true }).score).toEqual(near(expected.bleu_lowercase));
+  });
+
+  test("sentence BLEU", () => {
+    const scores = expected.sentence_bleu.map((_, i) => sentenceBleu(hypotheses[i]!, references[i]!).score);
+    expect(scores).toEqual(expected.sentence_bleu.map(near));
+  });
+
+  test.each(["plain", "stemmer"] as const)("ROUGE, %s", (kind) => {
+    const { rouge1, rouge2, rougeL, rougeLsum } = expected.rouge[kind];
+    expect(rouge(hypotheses, references, { stemmer: kind === "stemmer" })).toEqual({
+      rouge1: near(rouge1),
+      rouge2: near(rouge2),
+      rougeL: near(rougeL),
+      rougeLsum: near(rougeLsum),
+    });
+  });
+});
+
+test("accuracy is exact, spaces around aside", () => {
+  expect(accuracy(["libs ", "admin", "Net", "net"], ["libs", "admins", "net", "net"])).toBe(50);
+});
+
+test.each([
+  ["no rows", [], []],
+  ["a reference too few", ["a", "b"], ["a"]],
+])("%s: a clear error", (_, hypotheses, references) => {
+  for (const metric of [corpusBleu, rouge, accuracy]) {
+    expect(() => metric(hypotheses, references)).toThrow(
+      expect.objectContaining({ code: "E_INPUT", message: expect.stringContaining("one reference each") }),
+    );
+  }
+});
+
+test.each([
+  // Porter 1980's own examples, and where NLTK departs from them.
+  ["caresses", "caress"],
+  ["ponies", "poni"],
+  ["ties", "tie"],
+  ["agreed", "agre"],
+  ["feed", "feed"],
+  ["motoring", "motor"],
+  ["sing", "sing"],
+  ["hopping", "hop"],
+  ["falling", "fall"],
+  ["filing", "file"],
+  ["happy", "happi"],
+  ["enjoy", "enjoy"],
+  ["relational", "relat"],
+  ["vietnamization", "vietnam"],
+  ["electricity", "electr"],
+  ["adjustment", "adjust"],
+  ["adoption", "adopt"],
+  ["controll", "control"],
+  ["probate", "probat"],
+  ["skies", "sky"],
+  ["dying", "die"],
+  ["geology", "geolog"],
+])("the stem of %s is %s", (word, stem) => {
+  expect(porterStem(word)).toBe(stem);
+});
