@@ -3,20 +3,23 @@ import { SingleBar } from "cli-progress";
 import { formatBytes } from "./output.ts";
 
 export interface Progress {
-  /** @param done bytes of `total` @param what the thing being worked on */
+  /** @param done of `total`, bytes unless told otherwise @param what the thing being worked on */
   update(done: number, total: number, what: string): void;
   /** Leaves the terminal as it was; safe to call twice, and without an update. */
   stop(): void;
 }
 
-export function createProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
-  return stream.isTTY ? barProgress(stream) : lineProgress(stream);
+type Format = (amount: number) => string;
+
+/** @param format how an amount is written */
+export function createProgress(stream: NodeJS.WriteStream = process.stderr, format: Format = formatBytes): Progress {
+  return stream.isTTY ? barProgress(stream, format) : lineProgress(stream, format);
 }
 
-function barProgress(stream: NodeJS.WriteStream): Progress {
+function barProgress(stream: NodeJS.WriteStream, format: Format): Progress {
   const bar = new SingleBar({
     stream,
-    format: "{bar} {percentage} %  {doneBytes} of {totalBytes}  {what}",
+    format: "{bar} {percentage} %  {amount} of {whole}  {what}",
     barCompleteChar: "█",
     barIncompleteChar: "░",
     barsize: 30,
@@ -26,7 +29,7 @@ function barProgress(stream: NodeJS.WriteStream): Progress {
   });
   return {
     update(done, total, what) {
-      const payload = { doneBytes: formatBytes(done), totalBytes: formatBytes(total), what };
+      const payload = { amount: format(done), whole: format(total), what };
       if (bar.isActive) bar.update(done, payload);
       else bar.start(total, done, payload);
     },
@@ -36,14 +39,14 @@ function barProgress(stream: NodeJS.WriteStream): Progress {
   };
 }
 
-function lineProgress(stream: NodeJS.WriteStream): Progress {
+function lineProgress(stream: NodeJS.WriteStream, format: Format): Progress {
   let quarters = 0;
   return {
     update(done, total) {
       const reached = Math.floor((done / total) * 4);
       if (reached === quarters) return;
       quarters = reached;
-      stream.write(`${reached * 25} % (${formatBytes(done)} of ${formatBytes(total)})\n`);
+      stream.write(`${reached * 25} % (${format(done)} of ${format(total)})\n`);
     },
     stop() {},
   };
