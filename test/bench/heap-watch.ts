@@ -1,5 +1,9 @@
 /** V8's heap and buffers in workerd, asked over its inspector while something else runs. */
 
+/** Longest wait for an answer: the isolate answers between two turns of its event loop. */
+const PATIENCE_MS = 20_000;
+const WAKE_MS = 100;
+
 interface HeapUsage {
   usedSize: number;
   embedderHeapUsedSize?: number;
@@ -38,9 +42,18 @@ export class HeapWatch {
     return new HeapWatch(socket);
   }
 
-  /** Bytes of heap and buffers in use. @param collect run the garbage collector first */
-  async usage(collect = false): Promise<number> {
-    if (collect) await this.#send("HeapProfiler.collectGarbage");
+  /** Runs the garbage collector. @param wake sends the isolate a request: idle, it does not collect */
+  async collect(wake: () => Promise<unknown>): Promise<void> {
+    const timer = setInterval(() => wake().catch(() => {}), WAKE_MS);
+    try {
+      await this.#send("HeapProfiler.collectGarbage");
+    } finally {
+      clearInterval(timer);
+    }
+  }
+
+  /** Bytes of heap and buffers in use. */
+  async usage(): Promise<number> {
     const { usedSize, backingStorageSize = 0 } = (await this.#send("Runtime.getHeapUsage")) as HeapUsage;
     return usedSize + backingStorageSize;
   }
@@ -65,11 +78,14 @@ export class HeapWatch {
     this.#socket.close();
   }
 
-  #send(method: string): Promise<unknown> {
+  async #send(method: string): Promise<unknown> {
     const id = this.#nextId++;
-    return new Promise((resolve) => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const answer = new Promise((resolve, reject) => {
       this.#pending.set(id, resolve);
+      timer = setTimeout(() => reject(new Error(`workerd's inspector does not answer ${method}.`)), PATIENCE_MS);
       this.#socket.send(JSON.stringify({ id, method }));
     });
+    return answer.finally(() => clearTimeout(timer));
   }
 }

@@ -53,33 +53,33 @@ function dot(w: v128, x: v128, acc: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(w, x));
 }
 
-/** n turns of eight independent dots from registers. One operand changes each turn, so that none is hoisted. */
+/**
+ * n turns of eight dots from registers: four accumulators, each waiting for no more than an addition. The operand
+ * changes each turn, so that no dot is hoisted out of the loop, and none is a constant: V8 makes vector constants anew
+ * at each use.
+ */
 export function dots(n: i32): i32 {
-  let x = i32x4.splat(0);
-  const step = i32x4.splat(0x00010001);
-  const mask = i8x16.splat(0x3f);
-  const w0 = i8x16.splat(3);
-  const w1 = i8x16.splat(-5);
-  let a = x;
-  let b = x;
-  let c = x;
-  let d = x;
-  let e = x;
-  let f = x;
-  let g = x;
-  let h = x;
+  const step = i8x16.splat(<i8>(n & 1));
+  const w0 = i8x16.splat(<i8>(n & 3));
+  const w1 = i8x16.splat(<i8>(n & 5));
+  const w2 = i8x16.splat(<i8>(n & 7));
+  const w3 = i8x16.splat(<i8>(n & 11));
+  let x = i8x16.splat(<i8>(n & 15));
+  let a = step;
+  let b = step;
+  let c = step;
+  let d = step;
   for (let i = 0; i < n; i++) {
-    const y = v128.xor(x, mask);
     a = dot(w0, x, a);
     b = dot(w1, x, b);
-    c = dot(w0, y, c);
-    d = dot(w1, y, d);
-    e = dot(x, mask, e);
-    f = dot(y, mask, f);
-    g = dot(y, x, g);
-    h = dot(x, x, h);
-    x = v128.and(i32x4.add(x, step), mask);
+    c = dot(w2, x, c);
+    d = dot(w3, x, d);
+    x = v128.xor(x, step);
+    a = dot(w1, x, a);
+    b = dot(w2, x, b);
+    c = dot(w3, x, c);
+    d = dot(w0, x, d);
+    x = v128.xor(x, w2);
   }
-  a = v128.xor(v128.xor(a, b), v128.xor(c, d));
-  return fold(v128.xor(a, v128.xor(v128.xor(e, f), v128.xor(g, h))));
+  return fold(v128.xor(v128.xor(a, b), v128.xor(c, d)));
 }
