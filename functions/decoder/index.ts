@@ -4,7 +4,7 @@ import { DECODE_HEADER, parseDecodeRequest, writeTokenLines } from "../../src/ap
 import { generate } from "../../src/t5/generate.ts";
 import { Half, type HalfBindings, onError, toEdgeT5Error } from "../shared/half.ts";
 
-const half = new Half("decoder");
+const half = new Half("decoder", ({ decoder }) => decoder.openSequences > 0);
 
 const app = new Hono<{ Bindings: HalfBindings }>();
 app.onError(onError);

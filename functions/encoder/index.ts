@@ -3,7 +3,8 @@ import { Hono } from "hono";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { Half, type HalfBindings, onError } from "../shared/half.ts";
 
-const half = new Half("encoder");
+// An encode runs from start to end in one turn of the event loop.
+const half = new Half("encoder", () => false);
 
 const app = new Hono<{ Bindings: HalfBindings }>();
 app.onError(onError);

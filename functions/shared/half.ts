@@ -1,9 +1,12 @@
-/** What the encoder's and the decoder's Worker have in common: models by name, each loaded once an isolate and kept. */
+/**
+ * What the encoder's and the decoder's Worker have in common: models by name, each loaded once an isolate and kept, as
+ * many as fit its memory; the one that was not asked for longest makes room for another.
+ */
 import type { Context } from "hono";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import type { EngineLimits, Role, SimdEngine } from "../../src/engines/simd/index.ts";
-import { loadSimdEngine } from "../../src/engines/simd/index.ts";
+import { loadSimdEngine, memoryBytesOf } from "../../src/engines/simd/index.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { modelStore } from "../../src/store/r2.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
@@ -18,37 +21,50 @@ export interface HalfBindings {
   MAX_WASM_BYTES: number;
 }
 
+interface Model<R extends Role> {
+  resident: Resident<SimdEngine<R>>;
+  /** Kept through failed loads: WASM memory never shrinks, so a second try goes into the memory of the first. */
+  memory: WebAssembly.Memory | undefined;
+}
+
 export class Half<R extends Role> {
   readonly #role: R;
-  readonly #models = new Map<string, { resident: Resident<SimdEngine<R>>; memory: WebAssembly.Memory | undefined }>();
+  readonly #isBusy: (engine: SimdEngine<R>) => boolean;
+  /** Least recently asked for first. */
+  readonly #models = new Map<string, Model<R>>();
 
-  constructor(role: R) {
+  /** @param isBusy whether an engine holds something that a request comes back to */
+  constructor(role: R, isBusy: (engine: SimdEngine<R>) => boolean) {
     this.#role = role;
+    this.#isBusy = isBusy;
   }
 
-  /** This half of a model, loaded by the first request that asks for it. */
+  /**
+   * This half of a model, loaded by the first request that asks for it.
+   *
+   * @throws EdgeT5Error as {@link loadSimdEngine}; `E_CAPACITY` also while other models are busy in its room
+   */
   engine(c: Context<{ Bindings: HalfBindings }>, name: string): Promise<SimdEngine<R>> {
-    let model = this.#models.get(name);
-    if (!model) {
-      model = { resident: new Resident(), memory: undefined };
-      this.#models.set(name, model);
-    }
-    const kept = model;
-    return kept.resident.get(
+    const model: Model<R> = this.#models.get(name) ?? { resident: new Resident(), memory: undefined };
+    this.#models.delete(name);
+    this.#models.set(name, model);
+    return model.resident.get(
       async ({ signal, touch }) => {
         const store = modelStore(c.env.SHARDS, name);
         const manifest = await readManifest(store);
         touch();
+        const roles = [this.#role];
+        const limits = limitsOf(c.env);
+        this.#makeRoom(model, memoryBytesOf(manifest, roles, limits), c.env.MAX_WASM_BYTES);
         return loadSimdEngine({
           manifest,
           store,
           kernels,
-          roles: [this.#role],
-          limits: limitsOf(c.env),
-          // WASM memory never shrinks: a second try goes into the memory of the first.
-          memory: kept.memory,
+          roles,
+          limits,
+          memory: model.memory,
           onMemory: (memory) => {
-            kept.memory = memory;
+            model.memory = memory;
           },
           onProgress: touch,
           signal,
@@ -56,6 +72,21 @@ export class Half<R extends Role> {
       },
       (work) => c.executionCtx.waitUntil(work),
     );
+  }
+
+  /** Lets go of other models until `bytes` fit. A request that still holds one of them ends on it. */
+  #makeRoom(model: Model<R>, bytes: number, limit: number): void {
+    const others = [...this.#models].filter(([, other]) => other !== model && other.memory);
+    let held = others.reduce((sum, [, { memory }]) => sum + (memory?.buffer.byteLength ?? 0), 0);
+    for (const [name, { resident, memory }] of others) {
+      if (held + bytes <= limit) return;
+      if (resident.state === "loading" || (resident.value && this.#isBusy(resident.value))) continue;
+      this.#models.delete(name);
+      held -= memory?.buffer.byteLength ?? 0;
+    }
+    if (held + bytes > limit) {
+      throw new EdgeT5Error("E_CAPACITY", "Other models are busy in this model's room. Try again in a moment.");
+    }
   }
 
   /** What is here, for `/healthz`. */

@@ -183,6 +183,34 @@ test("concurrent first requests read each blob once a half", async () => {
   ]);
 });
 
+test("models take turns in memory that does not hold them all; none is lost, and answers stay right", async () => {
+  const names = ["turn-a", "turn-b", "turn-c"];
+  for (const name of names) await putModel(name);
+  // Two decoders of this size, not three.
+  const limits = { MAX_SEQUENCES: 1, MAX_WASM_BYTES: 16_000_000 };
+  const ask = async (name: string) => {
+    const response = await complete({ model: name, prompt: PROMPT }, { limits });
+    expect(response.status).toBe(200);
+    expect((await response.json<Answer>()).choices[0]?.text).toBe(ANSWER);
+  };
+  const resident = async () => {
+    const { decoder } = await (await send("/healthz")).json<{
+      decoder: { models: Record<string, { loads: number; wasm_bytes: number }> };
+    }>();
+    const models = Object.entries(decoder.models);
+    expect(models.reduce((sum, [, { wasm_bytes }]) => sum + wasm_bytes, 0)).toBeLessThanOrEqual(limits.MAX_WASM_BYTES);
+    return models.map(([name]) => name);
+  };
+  await ask("turn-a");
+  await ask("turn-b");
+  await ask("turn-a");
+  expect(await resident()).toEqual(["turn-b", "turn-a"]);
+  await ask("turn-c");
+  expect(await resident()).toEqual(["turn-a", "turn-c"]);
+  await ask("turn-b");
+  expect(await resident()).toEqual(["turn-c", "turn-b"]);
+});
+
 test("more requests than there is room for wait their turn", async () => {
   // A memory for one sequence at once.
   const limits = { MAX_SEQUENCES: 1 };

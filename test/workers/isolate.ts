@@ -35,9 +35,10 @@ export interface Limits {
   MAX_PROMPT_TOKENS: number;
   MAX_NEW_TOKENS: number;
   MAX_SEQUENCES: number;
+  MAX_WASM_BYTES: number;
 }
 
-const LIMITS: Limits = { MAX_PROMPT_TOKENS: 512, MAX_NEW_TOKENS: 64, MAX_SEQUENCES: 4 };
+const LIMITS: Limits = { MAX_PROMPT_TOKENS: 512, MAX_NEW_TOKENS: 64, MAX_SEQUENCES: 4, MAX_WASM_BYTES: 2 ** 30 };
 
 /** Sends a request to the gateway. */
 export async function send(
@@ -46,7 +47,7 @@ export async function send(
   { shards = bucket, limits = {} }: { shards?: R2Bucket; limits?: Partial<Limits> } = {},
 ): Promise<Response> {
   const context = createExecutionContext();
-  const halfBindings: HalfBindings = { ...LIMITS, ...limits, SHARDS: shards, MAX_WASM_BYTES: 64 * 2 ** 20 };
+  const halfBindings: HalfBindings = { ...LIMITS, ...limits, SHARDS: shards };
   const half = (app: typeof encoder | typeof decoder) =>
     ({ fetch: (url: string, request?: RequestInit) => app.request(url, request, halfBindings, context) }) as Fetcher;
   const bindings: GatewayBindings = {

@@ -37,6 +37,15 @@ export interface SimdEngine<R extends Role = Role> {
 const PAGE = 65536;
 
 /**
+ * Bytes of WASM memory that {@link loadSimdEngine} takes.
+ *
+ * @throws EdgeT5Error `E_CAPACITY` when it does not fit the limits
+ */
+export function memoryBytesOf(manifest: Manifest, roles: readonly Role[], limits: EngineLimits): number {
+  return planMemory(manifest, roles, limits).pages * PAGE;
+}
+
+/**
  * Plans the memory, streams the weights in, and binds them.
  *
  * @throws EdgeT5Error `E_CAPACITY` (does not fit), `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_MANIFEST`
