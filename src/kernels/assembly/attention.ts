@@ -16,38 +16,63 @@ function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
   );
 }
 
+/** The numbers at `at` and at one, two, three times `step` bytes from there. */
+function loadApart(at: usize, step: usize): v128 {
+  let v = v128.load32_zero(at);
+  v = v128.load32_lane(at + step, v, 1);
+  v = v128.load32_lane(at + step * 2, v, 2);
+  return v128.load32_lane(at + step * 3, v, 3);
+}
+
+/** Puts the lanes where {@link loadApart} reads them. */
+function storeApart(at: usize, step: usize, v: v128): void {
+  v128.store32_lane(at, v, 0);
+  v128.store32_lane(at + step, v, 1);
+  v128.store32_lane(at + step * 2, v, 2);
+  v128.store32_lane(at + step * 3, v, 3);
+}
+
 /** Scores of one query against all keys: scores[j] = q . k[j] + bias[j]. Returns the largest. */
 function scoreKeys(q: usize, k: usize, bias: usize, scores: usize, keys: i32, dKv: i32): f32 {
   let largest: f32 = -Infinity;
   const bytes = <usize>dKv << 2;
   const whole = <usize>(dKv & ~7) << 2;
   let j = 0;
-  // Four keys at a time share their loads of the query.
-  if (whole == bytes && keys >= 4) {
+  // Four keys at a time share their loads of the query: one from each quarter, for hardware prefetchers follow long
+  // sequential streams.
+  const quarter = keys >> 2;
+  if (whole == bytes && quarter > 0) {
     let most = f32x4.splat(-Infinity);
-    for (; j + 4 <= keys; j += 4) {
+    const apart = <usize>quarter << 2;
+    let k1 = k + <usize>quarter * bytes;
+    let k2 = k1 + <usize>quarter * bytes;
+    let k3 = k2 + <usize>quarter * bytes;
+    const stop = q + bytes;
+    for (let i = 0; i < quarter; i++) {
       let a = f32x4.splat(0);
       let b = a;
       let c = a;
       let d = a;
-      const end = k + bytes;
-      let k1 = end;
-      let k2 = k1 + bytes;
-      let k3 = k2 + bytes;
-      for (let p = q; k < end; p += 16, k += 16, k1 += 16, k2 += 16, k3 += 16) {
-        const v = v128.load(p);
+      for (let p = q; p < stop; p += 32, k += 32, k1 += 32, k2 += 32, k3 += 32) {
+        let v = v128.load(p);
         a = f32x4.add(a, f32x4.mul(v, v128.load(k)));
         b = f32x4.add(b, f32x4.mul(v, v128.load(k1)));
         c = f32x4.add(c, f32x4.mul(v, v128.load(k2)));
         d = f32x4.add(d, f32x4.mul(v, v128.load(k3)));
+        v = v128.load(p, 16);
+        a = f32x4.add(a, f32x4.mul(v, v128.load(k, 16)));
+        b = f32x4.add(b, f32x4.mul(v, v128.load(k1, 16)));
+        c = f32x4.add(c, f32x4.mul(v, v128.load(k2, 16)));
+        d = f32x4.add(d, f32x4.mul(v, v128.load(k3, 16)));
       }
-      k = k3;
       let four = sumRows(a, b, c, d);
-      if (bias) four = f32x4.add(four, v128.load(bias + (<usize>j << 2)));
-      v128.store(scores + (<usize>j << 2), four);
+      if (bias) four = f32x4.add(four, loadApart(bias + (<usize>i << 2), apart));
+      storeApart(scores + (<usize>i << 2), apart, four);
       most = f32x4.max(most, four);
     }
     largest = maxLanes(most);
+    j = quarter << 2;
+    k = k3;
   }
   for (; j < keys; j++, k += bytes) {
     let a = f32x4.splat(0);
@@ -87,42 +112,64 @@ function exponentiate(scores: usize, keys: i32, largest: f32): f32 {
   return total;
 }
 
+/** Keys whose values are mixed before the next ones are read: their rows are one stretch of a few kilobytes. */
+const MIXED_KEYS: i32 = 16;
+
 /** out = sum over j of weights[j] v[j], times `factor`. */
 function mixValues(weights: usize, v: usize, out: usize, keys: i32, dKv: i32, factor: f32): void {
   const by = f32x4.splat(factor);
   const stride = <usize>dKv << 2;
-  let d = 0;
-  for (; d + 32 <= dKv; d += 32) {
-    let a0 = f32x4.splat(0);
-    let a1 = a0;
-    let a2 = a0;
-    let a3 = a0;
-    let a4 = a0;
-    let a5 = a0;
-    let a6 = a0;
-    let a7 = a0;
-    let at = v + (<usize>d << 2);
-    for (let j = 0; j < keys; j++, at += stride) {
-      const weight = v128.load32_splat(weights + (<usize>j << 2));
-      a0 = f32x4.add(a0, f32x4.mul(weight, v128.load(at)));
-      a1 = f32x4.add(a1, f32x4.mul(weight, v128.load(at, 16)));
-      a2 = f32x4.add(a2, f32x4.mul(weight, v128.load(at, 32)));
-      a3 = f32x4.add(a3, f32x4.mul(weight, v128.load(at, 48)));
-      a4 = f32x4.add(a4, f32x4.mul(weight, v128.load(at, 64)));
-      a5 = f32x4.add(a5, f32x4.mul(weight, v128.load(at, 80)));
-      a6 = f32x4.add(a6, f32x4.mul(weight, v128.load(at, 96)));
-      a7 = f32x4.add(a7, f32x4.mul(weight, v128.load(at, 112)));
+  const wide = dKv & ~31;
+  for (let first = 0; first < keys; first += MIXED_KEYS) {
+    const end = min(first + MIXED_KEYS, keys);
+    const from = v + <usize>first * stride;
+    for (let d = 0; d < wide; d += 32) {
+      const to = out + (<usize>d << 2);
+      let a0 = f32x4.splat(0);
+      let a1 = a0;
+      let a2 = a0;
+      let a3 = a0;
+      let a4 = a0;
+      let a5 = a0;
+      let a6 = a0;
+      let a7 = a0;
+      if (first) {
+        a0 = v128.load(to);
+        a1 = v128.load(to, 16);
+        a2 = v128.load(to, 32);
+        a3 = v128.load(to, 48);
+        a4 = v128.load(to, 64);
+        a5 = v128.load(to, 80);
+        a6 = v128.load(to, 96);
+        a7 = v128.load(to, 112);
+      }
+      let at = from + (<usize>d << 2);
+      for (let j = first; j < end; j++, at += stride) {
+        const weight = v128.load32_splat(weights + (<usize>j << 2));
+        a0 = f32x4.add(a0, f32x4.mul(weight, v128.load(at)));
+        a1 = f32x4.add(a1, f32x4.mul(weight, v128.load(at, 16)));
+        a2 = f32x4.add(a2, f32x4.mul(weight, v128.load(at, 32)));
+        a3 = f32x4.add(a3, f32x4.mul(weight, v128.load(at, 48)));
+        a4 = f32x4.add(a4, f32x4.mul(weight, v128.load(at, 64)));
+        a5 = f32x4.add(a5, f32x4.mul(weight, v128.load(at, 80)));
+        a6 = f32x4.add(a6, f32x4.mul(weight, v128.load(at, 96)));
+        a7 = f32x4.add(a7, f32x4.mul(weight, v128.load(at, 112)));
+      }
+      v128.store(to, a0);
+      v128.store(to, a1, 16);
+      v128.store(to, a2, 32);
+      v128.store(to, a3, 48);
+      v128.store(to, a4, 64);
+      v128.store(to, a5, 80);
+      v128.store(to, a6, 96);
+      v128.store(to, a7, 112);
     }
-    const to = out + (<usize>d << 2);
-    v128.store(to, f32x4.mul(a0, by));
-    v128.store(to, f32x4.mul(a1, by), 16);
-    v128.store(to, f32x4.mul(a2, by), 32);
-    v128.store(to, f32x4.mul(a3, by), 48);
-    v128.store(to, f32x4.mul(a4, by), 64);
-    v128.store(to, f32x4.mul(a5, by), 80);
-    v128.store(to, f32x4.mul(a6, by), 96);
-    v128.store(to, f32x4.mul(a7, by), 112);
   }
+  for (let d = 0; d < wide; d += 4) {
+    const to = out + (<usize>d << 2);
+    v128.store(to, f32x4.mul(v128.load(to), by));
+  }
+  let d = wide;
   for (; d + 4 <= dKv; d += 4) {
     let a = f32x4.splat(0);
     let at = v + (<usize>d << 2);
