@@ -1,18 +1,21 @@
 /** One reference case on an engine: equal or not, and how far off. */
-import { EdgeT5Error } from "../errors.ts";
 import type { Decoder, Encoder } from "../t5/engine.ts";
 import { generate } from "../t5/generate.ts";
+import { beamSearch } from "../t5/generation/beam-search.ts";
+import { GENERATION_PARAMS, parseGenerationParams } from "../t5/generation/config.ts";
+import { scoreLabels } from "../t5/generation/labels.ts";
+import { processorsOf, softmax, warpersOf } from "../t5/generation/processors.ts";
+import { argmax, logSumExp } from "../t5/generation/scores.ts";
 import type { Expected, GoldenCase } from "./format.ts";
 
-/** Numbers are equal within this part of the largest magnitude; log-probabilities within this much. */
+/** Numbers are equal within this part of the largest magnitude, log-probabilities and scores within this much. */
 export const TOLERANCE = 1e-4;
 /** New tokens when a case's parameters do not say. */
 const DEFAULT_MAX_NEW_TOKENS = 24;
-const SUPPORTED_PARAMS: ReadonlySet<string> = new Set(["max_new_tokens"]);
 
 export interface Comparison {
   equal: boolean;
-  /** `logits`: part of the largest magnitude; `generate`: of a chosen token's log-probability, null when not known. */
+  /** `logits`: part of the largest magnitude; else of a log-probability, score or probability, null when none is known. */
   difference: number | null;
 }
 
@@ -28,25 +31,37 @@ export interface Subject {
 /** Why a case cannot be run yet, or null. */
 export function unsupported({ kind, params, parsed }: Expected["cases"][number]): string | null {
   if (parsed === null) return `kind ${kind}`;
-  const unknown = params.filter((name) => !SUPPORTED_PARAMS.has(name));
+  const unknown = params.filter((name) => !GENERATION_PARAMS.includes(name));
   return unknown.length > 0 ? `${kind} with ${unknown.join(", ")}` : null;
 }
 
-/** New tokens that a case asks for. */
-export function newTokens(golden: GoldenCase): number {
-  if (golden.kind === "logits") return golden.decoder_ids.length;
-  const asked = golden.params.max_new_tokens ?? DEFAULT_MAX_NEW_TOKENS;
-  if (!Number.isInteger(asked)) {
-    throw new EdgeT5Error("E_INPUT", `max_new_tokens is ${JSON.stringify(asked)}, not a whole number.`);
+/** What a case needs room for. */
+export function sizeOf(golden: GoldenCase): { newTokens: number; sequences: number } {
+  switch (golden.kind) {
+    case "logits":
+    case "distribution":
+      return { newTokens: golden.decoder_ids.length, sequences: 1 };
+    case "labels":
+      return { newTokens: Math.max(...golden.labels.map(({ length }) => length)), sequences: golden.labels.length };
+    case "generate": {
+      const { max_new_tokens = DEFAULT_MAX_NEW_TOKENS, num_beams } = parseGenerationParams(golden.params);
+      return { newTokens: max_new_tokens, sequences: num_beams };
+    }
   }
-  return asked as number;
 }
 
 export async function compareCase(subject: Subject, ids: readonly number[], golden: GoldenCase): Promise<Comparison> {
   const hidden = await subject.encoder.encode(ids);
-  return golden.kind === "logits"
-    ? compareLogits(subject, hidden, golden)
-    : compareGenerate(subject, hidden, newTokens(golden), golden);
+  switch (golden.kind) {
+    case "logits":
+      return compareLogits(subject, hidden, golden);
+    case "distribution":
+      return compareDistribution(subject, hidden, golden);
+    case "labels":
+      return compareLabels(subject, hidden, golden);
+    case "generate":
+      return compareGenerate(subject, hidden, golden);
+  }
 }
 
 async function compareLogits(
@@ -64,7 +79,7 @@ async function compareLogits(
     relativeDifference(actual, expected),
   );
   const sameChoices = rows.every(
-    (row, i) => indexOfMax(row) === indexOfMax(expected.subarray(i * vocabSize, (i + 1) * vocabSize)),
+    (row, i) => argmax(row) === argmax(expected.subarray(i * vocabSize, (i + 1) * vocabSize)),
   );
   return { equal: exact ? difference <= TOLERANCE : sameChoices, difference };
 }
@@ -72,19 +87,77 @@ async function compareLogits(
 async function compareGenerate(
   { decoder, exact }: Subject,
   hidden: Float32Array,
-  maxNewTokens: number,
-  { sequences, logprobs }: GoldenCase & { kind: "generate" },
+  golden: GoldenCase & { kind: "generate" },
 ): Promise<Comparison> {
+  const { sequences, logprobs } = golden;
+  const params = parseGenerationParams(golden.params);
+  const input = { hidden, maxNewTokens: sizeOf(golden).newTokens, params };
+  if (params.num_beams > 1) {
+    const found = await beamSearch(decoder, input, params);
+    const same = found.length === sequences.length && found.every(({ ids }, i) => sameIds(ids, sequences[i]?.ids));
+    const difference = same
+      ? largestDifference(
+          found.map(({ score }) => score),
+          sequences.map(({ score = Number.NaN }) => score),
+        )
+      : null;
+    return { equal: same && (!exact || (difference ?? 0) <= TOLERANCE), difference };
+  }
   const expected = sequences[0]?.ids ?? [];
   const actual: number[] = [];
-  for await (const { token } of generate(decoder, [{ hidden, maxNewTokens }])) actual.push(token);
-  const same = actual.length === expected.length && actual.every((id, i) => id === expected[i]);
+  for await (const { token } of generate(decoder, [input])) actual.push(token);
+  const same = sameIds(actual, expected);
   if (!logprobs) return { equal: same, difference: null };
 
   const fed = [decoder.config.decoderStartTokenId, ...expected.slice(0, -1)];
-  const chosen = await feed(decoder, hidden, fed, (logits, i) => logProbability(logits, expected[i] ?? 0));
-  const difference = Math.max(...chosen.map((logprob, i) => Math.abs(logprob - (logprobs[i] ?? Number.NaN))));
+  const chosen = await feed(decoder, hidden, fed, (logits, i) => logits[expected[i] ?? 0]! - logSumExp(logits));
+  const difference = largestDifference(chosen, logprobs);
   return { equal: same && (!exact || difference <= TOLERANCE), difference };
+}
+
+async function compareDistribution(
+  { decoder, exact }: Subject,
+  hidden: Float32Array,
+  golden: GoldenCase & { kind: "distribution" },
+): Promise<Comparison> {
+  const params = parseGenerationParams(golden.params);
+  const { decoder_ids } = golden;
+  const rows = await feed(decoder, hidden, decoder_ids, (logits) => logits.slice());
+  const scores = rows.at(-1)!;
+  const processors = [...processorsOf(params, decoder.config.eosTokenId), ...warpersOf(params)];
+  for (const process of processors) process(scores, decoder_ids);
+  const probabilities = softmax(scores);
+  const left = [...probabilities.keys()].filter((token) => scores[token] !== Number.NEGATIVE_INFINITY);
+  const same = sameIds(
+    left,
+    [...golden.tokens].sort((a, b) => a - b),
+  );
+  const difference = largestDifference(
+    golden.tokens.map((token) => probabilities[token]!),
+    golden.probs,
+  );
+  return { equal: same && (!exact || difference <= TOLERANCE), difference };
+}
+
+async function compareLabels(
+  { decoder, exact }: Subject,
+  hidden: Float32Array,
+  golden: GoldenCase & { kind: "labels" },
+): Promise<Comparison> {
+  const { logprobs, scores } = await scoreLabels(decoder, hidden, golden.labels);
+  const difference = Math.max(largestDifference(logprobs, golden.logprobs), largestDifference(scores, golden.scores));
+  const same = argmax(Float32Array.from(scores)) === argmax(Float32Array.from(golden.scores));
+  return { equal: same && (!exact || difference <= TOLERANCE), difference };
+}
+
+function sameIds(actual: readonly number[], expected: readonly number[] = []): boolean {
+  return actual.length === expected.length && actual.every((id, i) => id === expected[i]);
+}
+
+/** Of numbers above one, as part of them: a beam's score can be hundreds, and the references are float32. */
+function largestDifference(actual: readonly number[], expected: readonly number[]): number {
+  if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
+  return Math.max(...actual.map((value, i) => Math.abs(value - expected[i]!) / Math.max(1, Math.abs(expected[i]!))));
 }
 
 /** Feeds tokens one by one and reads the logits of each step. */
@@ -116,17 +189,4 @@ function relativeDifference(actual: Float32Array, expected: Float32Array): numbe
     difference = Math.max(difference, Math.abs((actual[i] ?? Number.NaN) - value));
   }
   return Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference / largest;
-}
-
-function indexOfMax(values: Float32Array): number {
-  let best = 0;
-  for (const [i, value] of values.entries()) if (value > (values[best] ?? 0)) best = i;
-  return best;
-}
-
-function logProbability(logits: Float32Array, token: number): number {
-  const largest = logits[indexOfMax(logits)] ?? 0;
-  let sum = 0;
-  for (const value of logits) sum += Math.exp(value - largest);
-  return (logits[token] ?? Number.NaN) - largest - Math.log(sum);
 }

@@ -15,9 +15,26 @@ const caseSchema = z.discriminatedUnion("kind", [
     /** Names of Hugging Face's GenerationConfig. */
     params: z.record(z.string(), z.unknown()),
     /** After the start token, cut after the first end of sequence; in the order returned. */
-    sequences: z.array(z.looseObject({ ids })).min(1),
+    sequences: z.array(z.looseObject({ ids, score: z.number().optional() })).min(1),
     /** Each chosen token's log-probability (greedy). */
     logprobs: z.array(z.number()).optional(),
+  }),
+  /** Fed `decoder_ids`, exactly `tokens` are left to sample from, with `probs`. */
+  z.object({
+    kind: z.literal("distribution"),
+    input: z.number().int(),
+    decoder_ids: ids.min(1),
+    params: z.record(z.string(), z.unknown()),
+    tokens: ids.min(1),
+    probs: z.array(z.number()).min(1),
+  }),
+  /** Each label's log-probability under teacher forcing, and their softmax. */
+  z.object({
+    kind: z.literal("labels"),
+    input: z.number().int(),
+    labels: z.array(ids.min(1)).min(1),
+    logprobs: z.array(z.number()),
+    scores: z.array(z.number()),
   }),
 ]);
 

@@ -9,7 +9,7 @@ import { loadSimdEngine } from "../engines/simd/index.ts";
 import { EdgeT5Error } from "../errors.ts";
 import type { KernelModule } from "../kernels/index.ts";
 import { FolderStore } from "../store/folder.ts";
-import { compareCase, newTokens, type Subject, unsupported } from "./compare.ts";
+import { compareCase, type Subject, sizeOf, unsupported } from "./compare.ts";
 import { type Expected, readExpected } from "./format.ts";
 
 export interface KindReport {
@@ -110,6 +110,7 @@ async function load(
   tensors: SafetensorsFile,
   { bits, kernels, signal }: GoldenOptions,
 ): Promise<Subject> {
+  const sizes = cases.flatMap((each) => (each.parsed && unsupported(each) === null ? [sizeOf(each.parsed)] : []));
   const { manifest } = await splitCheckpoint(folder, scratch, { bits, ...(signal && { signal }) });
   const { encoder, decoder } = await loadSimdEngine({
     manifest,
@@ -118,8 +119,8 @@ async function load(
     roles: ["encoder", "decoder"],
     limits: {
       maxInputTokens: Math.max(1, ...inputs.map((ids) => ids.length)),
-      maxNewTokens: Math.max(1, ...cases.map(({ parsed }) => (parsed ? newTokens(parsed) : 1))),
-      maxSequences: 1,
+      maxNewTokens: Math.max(1, ...sizes.map(({ newTokens }) => newTokens)),
+      maxSequences: Math.max(1, ...sizes.map(({ sequences }) => sequences)),
     },
   });
   return { encoder, decoder, exact: bits === 32, tensor: (name) => readTensor(tensors, name) };

@@ -24,6 +24,8 @@ export interface DecoderInput {
   /** `[S, dModel]` float32, from {@link Encoder.encode}. */
   hidden: Float32Array;
   maxNewTokens: number;
+  /** How many sequences of this input, sharing its cross-attention keys and values. Default: 1. */
+  copies?: number | undefined;
 }
 
 /** The outcome of one step for every sequence of its batch, in order. Valid until the next step. */
@@ -52,7 +54,8 @@ export interface Decoder {
    */
   open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence>;
   /**
-   * Opens several sequences, all or none: two callers never wait for each other's half.
+   * Opens several sequences, all or none: two callers never wait for each other's half. An input with `copies` gives so
+   * many in a row.
    *
    * @param signal ends the waiting for room; its reason is thrown
    * @throws EdgeT5Error as {@link open}; `E_CAPACITY` also when so many could never fit together
@@ -60,6 +63,13 @@ export interface Decoder {
   openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]>;
   /** Feeds `tokens[i]` to `sequences[i]`, all in one pass over the weights. */
   step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput>;
+  /**
+   * Makes sequence `i` what sequence `parents[i]` is: the tokens that it was fed. For the beams of one input, all at one
+   * position.
+   *
+   * @throws EdgeT5Error `E_INPUT` for a parent that is not among them, or sequences of different inputs or positions
+   */
+  reorder(sequences: readonly Sequence[], parents: readonly number[]): void;
   /** Gives a sequence's room back; closing twice is nothing. */
   close(sequence: Sequence): void;
 }

@@ -1,5 +1,9 @@
-/** The generation loop, written once above every engine: greedy decoding of a batch over one pass of the weights a step. */
+/** The generation loop, written once above every engine: a batch is decoded over one pass of the weights a step. */
 import type { Decoder, DecoderInput } from "./engine.ts";
+import type { GenerationParams } from "./generation/config.ts";
+import { processorsOf, warpersOf } from "./generation/processors.ts";
+import { randomOf, sample } from "./generation/sampling.ts";
+import { argmax } from "./generation/scores.ts";
 
 /** Why a sequence ended, in OpenAI's words: the end-of-sequence token, or the limit of new tokens. */
 export type FinishReason = "stop" | "length";
@@ -13,6 +17,14 @@ export interface TokenEvent {
   finishReason: FinishReason | null;
 }
 
+/** What to decode, and how. */
+export interface GenerationInput extends DecoderInput {
+  /** Default: greedy. Beams are another loop: `generation/beam-search.ts`. */
+  params?: GenerationParams | undefined;
+  /** For sampling: the same seed gives the same tokens. Default: 0. */
+  seed?: number | undefined;
+}
+
 export interface GenerateControl {
   /** Stops the decoding between two steps; its reason is thrown. */
   signal?: AbortSignal | undefined;
@@ -21,14 +33,14 @@ export interface GenerateControl {
 }
 
 /**
- * Decodes all inputs, greedily, as many side by side as fit; a token's event leaves before the next step is made. The
+ * Decodes all inputs, greedily or sampling, as many side by side as fit; a token's event leaves before the next step is made. The
  * end-of-sequence token is an event too. Room is given back when the loop ends, however it ends.
  *
  * @throws EdgeT5Error as {@link Decoder.openAll}
  */
 export async function* generate(
   decoder: Decoder,
-  inputs: readonly DecoderInput[],
+  inputs: readonly GenerationInput[],
   control: GenerateControl = {},
 ): AsyncGenerator<TokenEvent, void, undefined> {
   for (let first = 0; first < inputs.length; ) {
@@ -44,7 +56,7 @@ export async function* generate(
 /** One batch: every step is one pass over the weights for all sequences that still run. */
 async function* generateTogether(
   decoder: Decoder,
-  inputs: readonly DecoderInput[],
+  inputs: readonly GenerationInput[],
   { signal, turn }: GenerateControl,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   signal?.throwIfAborted();
@@ -55,6 +67,7 @@ async function* generateTogether(
       sequence,
       index,
       token: decoderStartTokenId,
+      choose: chooserOf(inputs[index], decoder.config),
       left: inputs[index]?.maxNewTokens ?? 0,
     }));
     for (let step = 0; running.length > 0; step++) {
@@ -65,12 +78,12 @@ async function* generateTogether(
         running.map(({ token }) => token),
       );
       // Read before the first event leaves: what the step put out is gone with the next step of anybody.
-      const chosen = running.map((_, i) => output.argmax(i));
+      const chosen = running.map(({ choose, token }, i) => choose?.(token, output.logits(i)) ?? output.argmax(i));
       const going: typeof running = [];
-      for (const [i, { sequence, index, left }] of running.entries()) {
+      for (const [i, { sequence, index, choose, left }] of running.entries()) {
         const token = chosen[i] ?? eosTokenId;
         const finishReason = token === eosTokenId ? "stop" : left === 1 ? "length" : null;
-        if (finishReason === null) going.push({ sequence, index, token, left: left - 1 });
+        if (finishReason === null) going.push({ sequence, index, token, choose, left: left - 1 });
         else decoder.close(sequence);
         yield { index, token, finishReason };
       }
@@ -79,4 +92,25 @@ async function* generateTogether(
   } finally {
     for (const sequence of sequences) decoder.close(sequence);
   }
+}
+
+/** Chooses the next token of one sequence, given the one just fed and the logits that followed. */
+type Chooser = (fed: number, logits: Float32Array) => number;
+
+/** Null where it is the most probable token, which engines find by themselves. */
+function chooserOf(input: GenerationInput | undefined, { eosTokenId, vocabSize }: Decoder["config"]): Chooser | null {
+  const params = input?.params;
+  if (!params) return null;
+  const processors = processorsOf(params, eosTokenId);
+  if (params.do_sample) processors.push(...warpersOf(params));
+  if (processors.length === 0 && !params.do_sample) return null;
+  const random = randomOf(input.seed ?? 0);
+  const scores = new Float32Array(vocabSize);
+  const ids: number[] = [];
+  return (fed, logits) => {
+    ids.push(fed);
+    scores.set(logits);
+    for (const process of processors) process(scores, ids);
+    return params.do_sample ? sample(scores, random) : argmax(scores);
+  };
 }

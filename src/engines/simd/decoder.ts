@@ -5,7 +5,7 @@ import type { T5Config } from "../../t5/config.ts";
 import type { Decoder, DecoderInput, Sequence, StepOutput } from "../../t5/engine.ts";
 import { Arena, type Block } from "./arena.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
-import { BLOCK_ROWS, type EngineLimits, sequenceBytes } from "./plan.ts";
+import { BLOCK_ROWS, crossBytes, type EngineLimits, sequenceBytes } from "./plan.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
 interface Attention {
@@ -22,19 +22,33 @@ interface Layer {
   feedForward: FeedForward;
 }
 
+/** An input's cross-attention keys and values, until the last sequence that reads them is closed. */
+interface Cross {
+  block: Block;
+  inputTokens: number;
+  sequences: number;
+}
+
 class SimdSequence implements Sequence {
   position = 0;
-  /** Null once closed. */
+  /** Its own keys, values and logits; null once closed. */
   block: Block | null;
-  readonly inputTokens: number;
+  readonly cross: Cross;
   readonly maxNewTokens: number;
   lastUsed = Date.now();
 
-  constructor(block: Block, inputTokens: number, maxNewTokens: number) {
+  constructor(block: Block, cross: Cross, maxNewTokens: number) {
     this.block = block;
-    this.inputTokens = inputTokens;
+    this.cross = cross;
     this.maxNewTokens = maxNewTokens;
   }
+}
+
+/** Room that an input asks for. */
+interface Size {
+  inputTokens: number;
+  maxNewTokens: number;
+  copies: number;
 }
 
 /** A sequence that nobody stepped for this long may be closed when another waits for its room. */
@@ -92,15 +106,17 @@ export class SimdDecoder implements Decoder {
   }
 
   fits(inputs: readonly DecoderInput[]): boolean {
-    const bytes = inputs.map(({ hidden, maxNewTokens }) =>
-      sequenceBytes(this.config, hidden.length / this.config.dModel, maxNewTokens),
+    const { dModel } = this.config;
+    const bytes = inputs.map(
+      ({ hidden, maxNewTokens, copies = 1 }) =>
+        crossBytes(this.config, hidden.length / dModel) + copies * sequenceBytes(this.config, maxNewTokens),
     );
     return bytes.reduce((sum, each) => sum + each, 0) <= this.#machine.plan.arena.bytes;
   }
 
   async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
     const { dModel } = this.config;
-    const sizes = inputs.map(({ hidden, maxNewTokens }) => {
+    const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1 }) => {
       const inputTokens = hidden.length / dModel;
       if (!Number.isInteger(inputTokens) || inputTokens === 0) {
         throw new EdgeT5Error(
@@ -110,20 +126,20 @@ export class SimdDecoder implements Decoder {
       }
       this.#checkLength("input", inputTokens, this.maxInputTokens);
       this.#checkLength("output", maxNewTokens, this.maxNewTokens);
-      return { inputTokens, maxNewTokens, bytes: sequenceBytes(this.config, inputTokens, maxNewTokens) };
+      return { inputTokens, maxNewTokens, copies };
     });
     if (!this.fits(inputs)) {
       throw new EdgeT5Error(
         "E_CAPACITY",
-        `${inputs.length} sequences of this size never fit at once. Decode fewer at a time.`,
+        "So many sequences of this size never fit at once. Decode fewer at a time, or ask for fewer beams or tokens.",
       );
     }
-    const sequences = await this.#line.take(() => this.#reserve(sizes), signal);
-    for (const [i, sequence] of sequences.entries()) {
+    const opened = await this.#line.take(() => this.#reserve(sizes), signal);
+    for (const [i, [first]] of opened.entries()) {
       const hidden = inputs[i]?.hidden;
-      if (hidden) this.#computeCross(sequence, hidden);
+      if (first && hidden) this.#computeCross(first.cross, hidden);
     }
-    return sequences;
+    return opened.flat();
   }
 
   async step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput> {
@@ -167,6 +183,42 @@ export class SimdDecoder implements Decoder {
     };
   }
 
+  reorder(sequences: readonly Sequence[], parents: readonly number[]): void {
+    const beams = sequences as readonly SimdSequence[];
+    const [first] = beams;
+    const isWhole = parents.length === beams.length && parents.every((parent) => beams[parent]?.block);
+    if (!first || !isWhole || beams.some((beam) => beam.cross !== first.cross || beam.position !== first.position)) {
+      throw new EdgeT5Error(
+        "E_INPUT",
+        "Only open sequences of one input, at one position, can take each other's place.",
+      );
+    }
+    // A parent's block goes to its first child; blocks that no child reads take the copies for the others.
+    const blocks = beams.map(({ block }) => block as Block);
+    const spare = blocks.filter((_, i) => !parents.includes(i));
+    const given = new Set<number>();
+    for (const [i, parent] of parents.entries()) {
+      const beam = beams[i] as SimdSequence;
+      const from = blocks[parent] as Block;
+      if (given.has(parent)) {
+        beam.block = spare.pop() as Block;
+        this.#copyCache(from, beam.block, beam);
+      } else {
+        given.add(parent);
+        beam.block = from;
+      }
+    }
+  }
+
+  /** Keys and values of the tokens fed so far. */
+  #copyCache(from: Block, to: Block, { maxNewTokens, position }: SimdSequence): void {
+    const { numHeads, dKv } = this.config;
+    const room = maxNewTokens * dKv * 4;
+    for (let stretch = 0; stretch < this.#layers.length * 2 * numHeads; stretch++) {
+      this.#machine.kernels.copyBytes(to.at + stretch * room, from.at + stretch * room, position * dKv * 4);
+    }
+  }
+
   close(sequence: Sequence): void {
     this.#giveBack(sequence as SimdSequence);
     this.#line.retry();
@@ -185,20 +237,33 @@ export class SimdDecoder implements Decoder {
   }
 
   /** Room for all, or null and nothing taken. */
-  #reserve(sizes: readonly { inputTokens: number; maxNewTokens: number; bytes: number }[]): SimdSequence[] | null {
-    const taken: SimdSequence[] = [];
-    for (const { inputTokens, maxNewTokens, bytes } of sizes) {
-      const block = this.#arena.take(bytes) ?? this.#reclaim(bytes);
-      if (!block) {
-        for (const sequence of taken) this.#giveBack(sequence);
+  #reserve(sizes: readonly Size[]): SimdSequence[][] | null {
+    const opened: SimdSequence[][] = [];
+    for (const { inputTokens, maxNewTokens, copies } of sizes) {
+      const block = this.#take(crossBytes(this.config, inputTokens));
+      const cross: Cross | null = block && { block, inputTokens, sequences: 0 };
+      const sequences: SimdSequence[] = [];
+      opened.push(sequences);
+      for (let copy = 0; cross && copy < copies; copy++) {
+        const own = this.#take(sequenceBytes(this.config, maxNewTokens));
+        if (!own) break;
+        // Counted as open at once: should its request end before it goes on, the lease gives the room back.
+        const sequence = new SimdSequence(own, cross, maxNewTokens);
+        cross.sequences++;
+        this.#open.add(sequence);
+        sequences.push(sequence);
+      }
+      if (sequences.length < copies) {
+        if (cross?.sequences === 0) this.#arena.give(cross.block);
+        for (const sequence of opened.flat()) this.#giveBack(sequence);
         return null;
       }
-      // Counted as open at once: should its request end before it goes on, the lease gives the room back.
-      const sequence = new SimdSequence(block, inputTokens, maxNewTokens);
-      this.#open.add(sequence);
-      taken.push(sequence);
     }
-    return taken;
+    return opened;
+  }
+
+  #take(bytes: number): Block | null {
+    return this.#arena.take(bytes) ?? this.#reclaim(bytes);
   }
 
   /** Takes room from sequences that were left behind: their request ended without closing them. */
@@ -213,38 +278,40 @@ export class SimdDecoder implements Decoder {
     this.#arena.give(sequence.block);
     sequence.block = null;
     this.#open.delete(sequence);
+    const { cross } = sequence;
+    cross.sequences--;
+    if (cross.sequences === 0) this.#arena.give(cross.block);
   }
 
-  // A sequence's block: cross keys and values [2, heads, inputTokens, dKv] a layer, own keys and values
-  // [2, heads, maxNewTokens, dKv] a layer, logits [vocabSize]; all f32.
+  // A cross block: keys and values [2, heads, inputTokens, dKv] a layer. A sequence's block: own keys and values
+  // [2, heads, maxNewTokens, dKv] a layer, logits [vocabSize]. All f32.
 
-  #crossAt(sequence: SimdSequence, layer: number, value: 0 | 1): number {
-    return (sequence.block?.at ?? 0) + (layer * 2 + value) * sequence.inputTokens * this.#machine.inner * 4;
+  #crossAt({ block, inputTokens }: Cross, layer: number, value: 0 | 1): number {
+    return block.at + (layer * 2 + value) * inputTokens * this.#machine.inner * 4;
   }
 
-  #selfAt(sequence: SimdSequence, layer: number, value: 0 | 1): number {
-    const first = this.#crossAt(sequence, this.#layers.length, 0);
-    return first + (layer * 2 + value) * sequence.maxNewTokens * this.#machine.inner * 4;
+  #selfAt({ block, maxNewTokens }: SimdSequence, layer: number, value: 0 | 1): number {
+    return (block?.at ?? 0) + (layer * 2 + value) * maxNewTokens * this.#machine.inner * 4;
   }
 
   #logitsAt(block: Block): number {
-    return block.at + block.bytes - sequenceBytes(this.config, 0, 0);
+    return block.at + block.bytes - sequenceBytes(this.config, 0);
   }
 
-  #computeCross(sequence: SimdSequence, hidden: Float32Array): void {
+  #computeCross(cross: Cross, hidden: Float32Array): void {
     const machine = this.#machine;
     const { dModel, numHeads, dKv } = this.config;
     const { scratch } = machine;
     const { x } = machine.plan.decoder;
-    for (let first = 0; first < sequence.inputTokens; first += BLOCK_ROWS) {
-      const rows = Math.min(BLOCK_ROWS, sequence.inputTokens - first);
+    for (let first = 0; first < cross.inputTokens; first += BLOCK_ROWS) {
+      const rows = Math.min(BLOCK_ROWS, cross.inputTokens - first);
       machine.floats.set(hidden.subarray(first * dModel, (first + rows) * dModel), x / 4);
       machine.input(x, rows, dModel);
-      for (const [index, { cross }] of this.#layers.entries()) {
-        for (const [value, linear] of [cross.k, cross.v].entries()) {
+      for (const [index, layer] of this.#layers.entries()) {
+        for (const [value, linear] of [layer.cross.k, layer.cross.v].entries()) {
           machine.linear(linear, scratch.q);
-          const to = this.#crossAt(sequence, index, value as 0 | 1);
-          machine.kernels.storeHeads(scratch.q, rows, numHeads, dKv, to, sequence.inputTokens, first);
+          const to = this.#crossAt(cross, index, value as 0 | 1);
+          machine.kernels.storeHeads(scratch.q, rows, numHeads, dKv, to, cross.inputTokens, first);
         }
       }
     }
@@ -323,14 +390,14 @@ export class SimdDecoder implements Decoder {
     for (const [i, sequence] of sequences.entries()) {
       kernels.attend(
         scratch.q + i * rowBytes,
-        this.#crossAt(sequence, index, 0),
-        this.#crossAt(sequence, index, 1),
-        sequence.inputTokens,
+        this.#crossAt(sequence.cross, index, 0),
+        this.#crossAt(sequence.cross, index, 1),
+        sequence.cross.inputTokens,
         0,
         0,
         scratch.attention + i * rowBytes,
         1,
-        sequence.inputTokens,
+        sequence.cross.inputTokens,
         numHeads,
         dKv,
         scratch.scores,

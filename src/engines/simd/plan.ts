@@ -68,10 +68,14 @@ export function innerDim(config: T5Config): number {
   return config.dKv * config.numHeads;
 }
 
-/** Bytes of one sequence in the arena: cross-attention and own keys and values of every layer, and its logits. */
-export function sequenceBytes(config: T5Config, inputTokens: number, maxNewTokens: number): number {
-  const cache = config.numDecoderLayers * 2 * (inputTokens + maxNewTokens) * innerDim(config) * F32;
-  return align(cache) + align(config.vocabSize * F32);
+/** Bytes of an input's cross-attention keys and values of every layer: all sequences of that input share them. */
+export function crossBytes(config: T5Config, inputTokens: number): number {
+  return align(config.numDecoderLayers * 2 * inputTokens * innerDim(config) * F32);
+}
+
+/** Bytes of one sequence's own keys and values of every layer, and its logits. */
+export function sequenceBytes(config: T5Config, maxNewTokens: number): number {
+  return align(config.numDecoderLayers * 2 * maxNewTokens * innerDim(config) * F32) + align(config.vocabSize * F32);
 }
 
 export function align(bytes: number): number {
@@ -146,7 +150,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
 
   let arenaBytes = 0;
   if (decodes) {
-    const one = sequenceBytes(config, limits.maxInputTokens, limits.maxNewTokens);
+    const one = crossBytes(config, limits.maxInputTokens) + sequenceBytes(config, limits.maxNewTokens);
     const room = limits.memoryBytes === undefined ? Number.POSITIVE_INFINITY : limits.memoryBytes - next;
     arenaBytes = Math.min(one * limits.maxSequences, Math.floor(room / ALIGNMENT) * ALIGNMENT);
     if (arenaBytes < one) {

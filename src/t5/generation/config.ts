@@ -1,0 +1,61 @@
+/** How to generate, in the names, defaults and meaning of Hugging Face's GenerationConfig (transformers 4.57). */
+import { z } from "zod";
+import { EdgeT5Error } from "../../errors.ts";
+
+const tokenId = z.int().nonnegative();
+
+/** The parameters of `generation_config.json` and of a request that generation honours. */
+export const generationParamsSchema = z.object({
+  max_new_tokens: z.int().min(1).optional(),
+  min_new_tokens: z.int().nonnegative().nullish(),
+  num_beams: z.int().min(1).default(1),
+  num_return_sequences: z.int().min(1).default(1),
+  length_penalty: z.number().default(1),
+  early_stopping: z.union([z.boolean(), z.literal("never")]).default(false),
+  do_sample: z.boolean().default(false),
+  temperature: z.number().positive().default(1),
+  /** 0 for no limit. */
+  top_k: z.int().nonnegative().default(0),
+  top_p: z.number().positive().max(1).default(1),
+  repetition_penalty: z.number().positive().default(1),
+  no_repeat_ngram_size: z.int().nonnegative().default(0),
+  bad_words_ids: z.array(z.array(tokenId).min(1)).nullish(),
+  suppress_tokens: z.array(tokenId).nullish(),
+  forced_bos_token_id: tokenId.nullish(),
+});
+
+export type GenerationParams = z.infer<typeof generationParamsSchema>;
+
+export const GENERATION_PARAMS: readonly string[] = Object.keys(generationParamsSchema.shape);
+
+/**
+ * @param params names as in Hugging Face's GenerationConfig; what is left out has its default
+ * @throws EdgeT5Error `E_INPUT` for a value out of range, or parameters that contradict each other
+ */
+export function parseGenerationParams(params: object): GenerationParams {
+  const parsed = generationParamsSchema.safeParse(params);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new EdgeT5Error(
+      "E_INPUT",
+      `${issue?.path.join(".")}: ${issue?.message}. See GenerationConfig's description.`,
+    );
+  }
+  const config = parsed.data;
+  const refuse = (why: string) => new EdgeT5Error("E_INPUT", why);
+  const { num_beams, num_return_sequences, do_sample, max_new_tokens, min_new_tokens } = config;
+  if (num_beams > 1 && do_sample) {
+    throw refuse(
+      "num_beams and do_sample contradict each other here: beams are searched, not sampled. Drop one of them.",
+    );
+  }
+  if (!do_sample && num_return_sequences > num_beams) {
+    throw refuse(
+      `num_return_sequences is ${num_return_sequences}, num_beams ${num_beams}: a search returns no more sequences than it has beams. Raise num_beams, or set do_sample.`,
+    );
+  }
+  if (max_new_tokens !== undefined && (min_new_tokens ?? 0) > max_new_tokens) {
+    throw refuse(`min_new_tokens is ${min_new_tokens}, above max_new_tokens ${max_new_tokens}. Lower it.`);
+  }
+  return config;
+}
