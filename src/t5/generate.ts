@@ -1,40 +1,42 @@
 /** The generation loop, written once above every engine: a batch is decoded over one pass of the weights a step. */
-import type { Decoder, DecoderInput } from "./engine.ts";
+import type { Decoder, DecoderInput, Sequence } from "./engine.ts";
+import { beamSearch } from "./generation/beam-search.ts";
 import type { GenerationParams } from "./generation/config.ts";
+import type { GenerateControl } from "./generation/control.ts";
 import { processorsOf, warpersOf } from "./generation/processors.ts";
 import { randomOf, sample } from "./generation/sampling.ts";
-import { argmax } from "./generation/scores.ts";
+import { argmax, logSumExp, topIndices } from "./generation/scores.ts";
 
 /** Why a sequence ended, in OpenAI's words: the end-of-sequence token, or the limit of new tokens. */
 export type FinishReason = "stop" | "length";
 
 /** One token of one sequence. */
 export interface TokenEvent {
-  /** Which input of the batch. */
+  /** Which sequence: the first input's come first, then the second's. */
   index: number;
   token: number;
   /** Set on a sequence's last token. */
   finishReason: FinishReason | null;
+  /** The token's log-probability, by the model's own scores, where it was asked for. */
+  logprob?: number;
+  /** The most probable tokens and their log-probabilities, best first. */
+  top?: [token: number, logprob: number][];
 }
 
 /** What to decode, and how. */
 export interface GenerationInput extends DecoderInput {
-  /** Default: greedy. Beams are another loop: `generation/beam-search.ts`. */
+  /** Default: greedy. With beams, `num_return_sequences` sequences come out, best first, when the search has ended. */
   params?: GenerationParams | undefined;
-  /** For sampling: the same seed gives the same tokens. Default: 0. */
+  /** For sampling: the same seed gives the same tokens; copies of an input count on from it. Default: 0. */
   seed?: number | undefined;
-}
-
-export interface GenerateControl {
-  /** Stops the decoding between two steps; its reason is thrown. */
-  signal?: AbortSignal | undefined;
-  /** Awaited between two steps, for a runtime whose event loop needs a turn to send tokens and to see clients leave. */
-  turn?: ((step: number) => Promise<void> | undefined) | undefined;
+  /** Log-probabilities of the chosen token and of so many of the most probable ones. Not with beams. */
+  logprobs?: number | undefined;
 }
 
 /**
- * Decodes all inputs, greedily or sampling, as many side by side as fit; a token's event leaves before the next step is made. The
- * end-of-sequence token is an event too. Room is given back when the loop ends, however it ends.
+ * Decodes all inputs, as many side by side as fit; a token's event leaves before the next step is made, those of a beam
+ * search when it has ended. The end-of-sequence token is an event too. Room is given back when the loop ends, however it
+ * ends.
  *
  * @throws EdgeT5Error as {@link Decoder.openAll}
  */
@@ -43,13 +45,34 @@ export async function* generate(
   inputs: readonly GenerationInput[],
   control: GenerateControl = {},
 ): AsyncGenerator<TokenEvent, void, undefined> {
+  let sequences = 0;
   for (let first = 0; first < inputs.length; ) {
     let end = first + 1;
-    while (end < inputs.length && decoder.fits(inputs.slice(first, end + 1))) end++;
-    for await (const event of generateTogether(decoder, inputs.slice(first, end), control)) {
-      yield { ...event, index: first + event.index };
+    const params = inputs[first]?.params;
+    if (params && params.num_beams > 1) {
+      const found = await beamSearch(decoder, inputs[first] as GenerationInput, params, control);
+      for (const [i, { ids }] of found.entries()) yield* eventsOf(ids, sequences + i, decoder.config.eosTokenId);
+      sequences += found.length;
+    } else {
+      while (end < inputs.length && !hasBeams(inputs[end]) && decoder.fits(inputs.slice(first, end + 1))) end++;
+      const group = inputs.slice(first, end);
+      for await (const event of generateTogether(decoder, group, control)) {
+        yield { ...event, index: sequences + event.index };
+      }
+      sequences += group.reduce((sum, { copies = 1 }) => sum + copies, 0);
     }
     first = end;
+  }
+}
+
+function hasBeams(input: GenerationInput | undefined): boolean {
+  return (input?.params?.num_beams ?? 1) > 1;
+}
+
+function* eventsOf(ids: readonly number[], index: number, eosTokenId: number): Generator<TokenEvent, void, undefined> {
+  for (const [i, token] of ids.entries()) {
+    const finishReason = i < ids.length - 1 ? null : token === eosTokenId ? "stop" : "length";
+    yield { index, token, finishReason };
   }
 }
 
@@ -63,12 +86,13 @@ async function* generateTogether(
   const { decoderStartTokenId, eosTokenId } = decoder.config;
   const sequences = await decoder.openAll(inputs, signal);
   try {
-    let running = sequences.map((sequence, index) => ({
-      sequence,
+    const owners = inputs.flatMap((input) => Array.from({ length: input.copies ?? 1 }, (_, copy) => ({ input, copy })));
+    let running = owners.map(({ input, copy }, index) => ({
+      sequence: sequences[index] as Sequence,
       index,
       token: decoderStartTokenId,
-      choose: chooserOf(inputs[index], decoder.config),
-      left: inputs[index]?.maxNewTokens ?? 0,
+      choose: chooserOf(input, copy, decoder.config),
+      left: input.maxNewTokens,
     }));
     for (let step = 0; running.length > 0; step++) {
       if (step > 0) await turn?.(step);
@@ -78,14 +102,17 @@ async function* generateTogether(
         running.map(({ token }) => token),
       );
       // Read before the first event leaves: what the step put out is gone with the next step of anybody.
-      const chosen = running.map(({ choose, token }, i) => choose?.(token, output.logits(i)) ?? output.argmax(i));
+      const chosen: Choice[] = running.map(
+        ({ choose, token }, i) => choose?.(token, output.logits(i)) ?? { token: output.argmax(i) },
+      );
       const going: typeof running = [];
-      for (const [i, { sequence, index, choose, left }] of running.entries()) {
-        const token = chosen[i] ?? eosTokenId;
-        const finishReason = token === eosTokenId ? "stop" : left === 1 ? "length" : null;
-        if (finishReason === null) going.push({ sequence, index, token, choose, left: left - 1 });
+      for (const [i, state] of running.entries()) {
+        const { sequence, index, left } = state;
+        const choice = chosen[i] as Choice;
+        const finishReason = choice.token === eosTokenId ? "stop" : left === 1 ? "length" : null;
+        if (finishReason === null) going.push({ ...state, token: choice.token, left: left - 1 });
         else decoder.close(sequence);
-        yield { index, token, finishReason };
+        yield { index, ...choice, finishReason };
       }
       running = going;
     }
@@ -94,23 +121,31 @@ async function* generateTogether(
   }
 }
 
+type Choice = Pick<TokenEvent, "token" | "logprob" | "top">;
+
 /** Chooses the next token of one sequence, given the one just fed and the logits that followed. */
-type Chooser = (fed: number, logits: Float32Array) => number;
+type Chooser = (fed: number, logits: Float32Array) => Choice;
 
 /** Null where it is the most probable token, which engines find by themselves. */
-function chooserOf(input: GenerationInput | undefined, { eosTokenId, vocabSize }: Decoder["config"]): Chooser | null {
-  const params = input?.params;
-  if (!params) return null;
-  const processors = processorsOf(params, eosTokenId);
-  if (params.do_sample) processors.push(...warpersOf(params));
-  if (processors.length === 0 && !params.do_sample) return null;
-  const random = randomOf(input.seed ?? 0);
+function chooserOf(
+  { params, seed = 0, logprobs }: GenerationInput,
+  copy: number,
+  { eosTokenId, vocabSize }: Decoder["config"],
+): Chooser | null {
+  const processors = params ? processorsOf(params, eosTokenId) : [];
+  if (params?.do_sample) processors.push(...warpersOf(params));
+  if (processors.length === 0 && !params?.do_sample && logprobs === undefined) return null;
+  const random = randomOf(seed + copy);
   const scores = new Float32Array(vocabSize);
   const ids: number[] = [];
   return (fed, logits) => {
     ids.push(fed);
     scores.set(logits);
     for (const process of processors) process(scores, ids);
-    return params.do_sample ? sample(scores, random) : argmax(scores);
+    const token = params?.do_sample ? sample(scores, random) : argmax(scores);
+    if (logprobs === undefined) return { token };
+    const total = logSumExp(logits);
+    const top = topIndices(logits, logprobs).map((id): [number, number] => [id, (logits[id] as number) - total]);
+    return { token, logprob: (logits[token] as number) - total, top };
   };
 }

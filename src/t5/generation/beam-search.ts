@@ -3,8 +3,8 @@
  * beams and finished ones are kept apart, a finished one's score is its log-probability ÷ length ** length_penalty.
  */
 import type { Decoder, DecoderInput } from "../engine.ts";
-import type { GenerateControl } from "../generate.ts";
 import type { GenerationParams } from "./config.ts";
+import type { GenerateControl } from "./control.ts";
 import { processorsOf } from "./processors.ts";
 import { logSoftmax, topIndices } from "./scores.ts";
 

@@ -24,6 +24,7 @@ export function logSoftmax(scores: Float32Array): void {
 /** Indices of the `k` largest, largest first, the lower index of equals first. */
 export function topIndices(scores: Float32Array, k: number): number[] {
   const best: number[] = [];
+  if (k === 0) return best;
   const worst = () => scores[best[best.length - 1]!]!;
   for (let i = 0; i < scores.length; i++) {
     if (best.length === k && scores[i]! <= worst()) continue;
