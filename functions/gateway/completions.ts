@@ -1,20 +1,35 @@
 /** `POST /v1/completions`: prompts to ids, ids through both halves, tokens to text, whole or as they are made. */
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
-import { type Completion, parseCompletionRequest, usageOf } from "../../src/api/completions.ts";
+import {
+  type Completion,
+  type CompletionChoice,
+  type CompletionRequest,
+  parseCompletionRequest,
+  usageOf,
+} from "../../src/api/completions.ts";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
+import { addLogprob, type CompletionLogprobs, emptyLogprobs, joinLogprobs } from "../../src/api/logprobs.ts";
+import { StopFinder } from "../../src/api/stop.ts";
 import type { FinishReason, TokenEvent } from "../../src/t5/generate.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../../src/t5/text-to-text.ts";
-import { IncrementalDetokenizer } from "../../src/t5/tokenizer.ts";
+import { IncrementalDetokenizer, type Tokenizer } from "../../src/t5/tokenizer.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
 import { decode, encode } from "./halves.ts";
 import { findModel, type GatewayModel } from "./models.ts";
 
-/** A piece of one answer. */
+/** A piece of one sequence. */
 interface Piece {
+  /** Prompt × candidates + candidate. */
   index: number;
   text: string;
+  logprobs: CompletionLogprobs | null;
   finishReason: FinishReason | null;
+}
+
+/** What has been counted so far. */
+interface Counter {
+  tokens: number;
 }
 
 export async function completions(c: Context<GatewayEnv>): Promise<Response> {
@@ -22,20 +37,11 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const model = await findModel(c.env.SHARDS, request.model, (work) => c.executionCtx.waitUntil(work));
   const prompts = request.prompts.map((text) => model.tokenizer.encode(text));
   checkLengths(c.env, model, prompts, request.maxTokens);
-  const maxNewTokens = request.maxTokens ?? Math.min(DEFAULT_MAX_NEW_TOKENS, c.env.MAX_NEW_TOKENS);
 
   const gone = new AbortController();
   c.req.raw.signal.addEventListener("abort", () => gone.abort(), { once: true });
-  const counter = { tokens: 0 };
-  const pieces = answer(
-    c.env,
-    request.model,
-    model,
-    prompts,
-    { maxNewTokens, stream: request.stream },
-    gone.signal,
-    counter,
-  );
+  const counter: Counter = { tokens: 0 };
+  const pieces = answer(c.env, request, model, prompts, gone.signal, counter);
   const base: Completion = {
     id: `cmpl-${c.get("requestId")}`,
     object: "text_completion",
@@ -46,7 +52,7 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const promptTokens = prompts.reduce((sum, ids) => sum + ids.length, 0);
   const usage = () => usageOf(promptTokens, counter.tokens);
   if (!request.stream) {
-    return c.json({ ...base, choices: await collect(pieces, prompts.length), usage: usage() } satisfies Completion);
+    return c.json({ ...base, choices: await collect(pieces, request), usage: usage() } satisfies Completion);
   }
   // The first piece is waited for, so that what goes wrong before it has a status of its own.
   const first = await pieces.next();
@@ -55,8 +61,8 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
     const send = (body: object) => stream.writeSSE({ data: JSON.stringify(body) });
     try {
       for (let next = first; !next.done; next = await pieces.next()) {
-        const { index, text, finishReason } = next.value;
-        await send({ ...base, choices: [{ text, index, logprobs: null, finish_reason: finishReason }] });
+        const { index, text, logprobs, finishReason } = next.value;
+        await send({ ...base, choices: [{ text, index, logprobs, finish_reason: finishReason }] });
       }
       if (request.includeUsage) await send({ ...base, usage: usage() });
       await stream.writeSSE({ data: "[DONE]" });
@@ -110,46 +116,130 @@ function checkLengths(
   }
 }
 
-/** The answers' texts, piece by piece; a few prompts at a time go through both halves. */
+/** The sequences' texts, piece by piece; a few prompts at a time go through both halves. */
 async function* answer(
   env: GatewayBindings,
-  name: string,
+  request: CompletionRequest,
   { tokenizer }: GatewayModel,
   prompts: readonly number[][],
-  options: { maxNewTokens: number; stream: boolean },
   signal: AbortSignal,
-  counter: { tokens: number },
+  counter: Counter,
 ): AsyncGenerator<Piece, void, undefined> {
-  for (let first = 0; first < prompts.length; first += env.MAX_SEQUENCES) {
-    const group = prompts.slice(first, first + env.MAX_SEQUENCES);
-    const encoded = await Promise.all(group.map((ids) => encode(env, name, ids)));
-    const detokenizers = group.map(() => new IncrementalDetokenizer(tokenizer));
-    for await (const event of decode(env, name, encoded, options, signal)) {
+  const { params, candidates, seed, logprobs, stream, echo } = request;
+  const copies = params.num_beams > 1 ? 1 : candidates;
+  const maxNewTokens = request.maxTokens ?? Math.min(DEFAULT_MAX_NEW_TOKENS, env.MAX_NEW_TOKENS);
+  const together = Math.max(1, Math.floor(env.MAX_SEQUENCES / Math.max(copies, params.num_beams)));
+  for (let first = 0; first < prompts.length; first += together) {
+    const group = prompts.slice(first, first + together);
+    const encoded = await Promise.all(group.map((ids) => encode(env, request.model, ids)));
+    const texts = group.flatMap((_, i) =>
+      Array.from({ length: candidates }, (_, k) => {
+        const prompt = echo ? (request.prompts[first + i] ?? "") : "";
+        return new SequenceText(tokenizer, request, (first + i) * candidates + k, prompt);
+      }),
+    );
+    // Candidates are ranked by their tokens' log-probabilities.
+    const told = candidates > request.answers ? (logprobs ?? 0) : logprobs;
+    const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told };
+    let open = texts.length;
+    for await (const event of decode(env, request.model, encoded, options, signal)) {
+      const text = texts[event.index];
+      if (!text) throw new Error("The decoder named a sequence that nobody asked for.");
+      if (text.ended) continue;
       counter.tokens++;
-      const text = textOf(detokenizers[event.index], event);
-      if (text || event.finishReason) yield { index: first + event.index, text, finishReason: event.finishReason };
+      const piece = text.push(event);
+      if (piece) yield piece;
+      if (text.ended) open--;
+      // Every one came to its end or to a stop string: leaving the loop ends the decoding.
+      if (open === 0) break;
     }
   }
 }
 
-function textOf(detokenizer: IncrementalDetokenizer | undefined, { token, finishReason }: TokenEvent): string {
-  if (!detokenizer) throw new Error("The decoder named a sequence that nobody asked for.");
-  const text = detokenizer.push(token);
-  return finishReason ? text + detokenizer.finish() : text;
+/** One sequence on its way from tokens to what the client is sent. */
+class SequenceText {
+  ended = false;
+  readonly #tokenizer: Tokenizer;
+  readonly #index: number;
+  readonly #detokenizer: IncrementalDetokenizer;
+  readonly #stop: StopFinder;
+  readonly #wantsLogprobs: boolean;
+  /** Comes before the first piece. */
+  #prefix: string;
+  /** Characters made so far, those held back included. */
+  #length = 0;
+  #logprobs = emptyLogprobs();
+
+  constructor(
+    tokenizer: Tokenizer,
+    { stop, logprobs, candidates, answers }: CompletionRequest,
+    index: number,
+    prefix: string,
+  ) {
+    this.#tokenizer = tokenizer;
+    this.#index = index;
+    this.#detokenizer = new IncrementalDetokenizer(tokenizer);
+    this.#stop = new StopFinder(stop);
+    this.#wantsLogprobs = logprobs !== null || candidates > answers;
+    this.#prefix = prefix;
+  }
+
+  /** @returns null when there is nothing to send yet */
+  push(event: TokenEvent): Piece | null {
+    if (this.#wantsLogprobs) {
+      addLogprob(this.#logprobs, event, this.#length, (id) => this.#tokenizer.nameOf(id));
+    }
+    const made = this.#detokenizer.push(event.token) + (event.finishReason ? this.#detokenizer.finish() : "");
+    this.#length += made.length;
+    let text = this.#stop.push(made);
+    if (event.finishReason && !this.#stop.found) text += this.#stop.finish();
+    const finishReason = this.#stop.found ? "stop" : event.finishReason;
+    this.ended = finishReason !== null;
+    if (!text && !finishReason) return null;
+    const piece: Piece = {
+      index: this.#index,
+      text: this.#prefix + text,
+      logprobs: this.#wantsLogprobs ? this.#logprobs : null,
+      finishReason,
+    };
+    this.#prefix = "";
+    this.#logprobs = emptyLogprobs();
+    return piece;
+  }
 }
 
-async function collect(pieces: AsyncIterable<Piece>, count: number): Promise<Completion["choices"]> {
-  const choices: Completion["choices"] = Array.from({ length: count }, (_, index) => ({
+/** The whole answers: of each prompt's candidates the most probable a token, when there are more than asked for. */
+async function collect(
+  pieces: AsyncIterable<Piece>,
+  { prompts, candidates, answers, logprobs }: CompletionRequest,
+): Promise<Completion["choices"]> {
+  const all: Completion["choices"] = Array.from({ length: prompts.length * candidates }, (_, index) => ({
     text: "",
     index,
     logprobs: null,
     finish_reason: null,
   }));
-  for await (const { index, text, finishReason } of pieces) {
-    const choice = choices[index];
+  for await (const piece of pieces) {
+    const choice = all[piece.index];
     if (!choice) continue;
-    choice.text += text;
-    choice.finish_reason = finishReason;
+    choice.text += piece.text;
+    choice.finish_reason = piece.finishReason;
+    if (piece.logprobs) {
+      choice.logprobs ??= emptyLogprobs();
+      joinLogprobs(choice.logprobs, piece.logprobs);
+    }
   }
-  return choices;
+  if (candidates === answers) return all;
+  const chosen = prompts.flatMap((_, i) =>
+    all
+      .slice(i * candidates, (i + 1) * candidates)
+      .sort((a, b) => meanLogprob(b) - meanLogprob(a))
+      .slice(0, answers),
+  );
+  return chosen.map((choice, index) => ({ ...choice, index, logprobs: logprobs === null ? null : choice.logprobs }));
+}
+
+function meanLogprob({ logprobs }: CompletionChoice): number {
+  const values = logprobs?.token_logprobs ?? [];
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
 }

@@ -1,5 +1,11 @@
 /** The encoder's and the decoder's Workers, as the gateway calls them. */
-import { DECODE_HEADER, decodeHeader, parseErrorBody, readTokenLines } from "../../src/api/token-stream.ts";
+import {
+  DECODE_HEADER,
+  type DecodeOptions,
+  decodeHeader,
+  parseErrorBody,
+  readTokenLines,
+} from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { TokenEvent } from "../../src/t5/generate.ts";
 import type { GatewayBindings } from "./bindings.ts";
@@ -29,7 +35,7 @@ export async function* decode(
   env: GatewayBindings,
   model: string,
   inputs: readonly Encoded[],
-  options: { maxNewTokens: number; stream: boolean },
+  options: DecodeOptions,
   signal: AbortSignal,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   const response = await env.DECODER.fetch(`http://decoder/models/${model}/decode`, {
@@ -39,7 +45,7 @@ export async function* decode(
     signal,
   });
   if (!response.ok || !response.body) throw await errorOf(response, "decoder");
-  yield* readTokenLines(response.body, inputs.length);
+  yield* readTokenLines(response.body, inputs.length * Math.max(options.copies, options.params.num_return_sequences));
 }
 
 export async function health(env: GatewayBindings) {

@@ -1,10 +1,14 @@
 /** `POST /v1/completions` in OpenAI's shape: one schema for what is taken, and the shapes of what is given. */
 import { z } from "zod";
+import { EdgeT5Error } from "../errors.ts";
 import type { FinishReason } from "../t5/generate.ts";
+import { type GenerationParams, generationParamsSchema, parseGenerationParams } from "../t5/generation/config.ts";
 import { ApiError } from "./errors.ts";
+import type { CompletionLogprobs } from "./logprobs.ts";
 
-/** Most prompts of one request. */
+/** Most prompts of one request, and answers to one prompt. */
 export const MAX_PROMPTS = 32;
+export const MAX_ANSWERS = 8;
 
 const promptText = z.string().refine((text) => text.trim() !== "");
 
@@ -18,24 +22,41 @@ const completionRequestSchema = z.strictObject({
   max_tokens: z.int().min(1).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
-  /** Taken and ignored: greedy decoding gives the same text for every seed and user. */
+  /** 0, or left out: greedy. Above: sampling. */
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().positive().max(1).nullish(),
   seed: z.int().nullish(),
+  n: z.int().min(1).max(MAX_ANSWERS).nullish(),
+  best_of: z.int().min(1).max(MAX_ANSWERS).nullish(),
+  logprobs: z.int().min(0).max(5).nullish(),
+  stop: z.preprocess(
+    (value) => (typeof value === "string" ? [value] : value),
+    z.array(z.string().min(1)).max(4).nullish(),
+  ),
+  echo: z.boolean().nullish(),
+  /** Taken, and of no effect here. */
   user: z.string().nullish(),
+  // Hugging Face's names, for what OpenAI has none for.
+  num_beams: z.int().min(1).max(MAX_ANSWERS).nullish(),
+  length_penalty: z.number().min(-10).max(10).nullish(),
+  early_stopping: generationParamsSchema.shape.early_stopping.unwrap().nullish(),
+  top_k: z.int().nonnegative().nullish(),
+  repetition_penalty: z.number().positive().nullish(),
+  no_repeat_ngram_size: z.int().nonnegative().nullish(),
+  min_new_tokens: z.int().nonnegative().nullish(),
+  bad_words_ids: z.array(z.array(z.int().nonnegative()).min(1)).max(64).nullish(),
+  suppress_tokens: z.array(z.int().nonnegative()).max(256).nullish(),
+  forced_bos_token_id: z.int().nonnegative().nullish(),
 });
+
+type Fields = z.infer<typeof completionRequestSchema>;
 
 /** OpenAI's parameters that this build cannot honour, with the values at which they ask for nothing. */
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
-  best_of: [1],
-  echo: [false],
   frequency_penalty: [0],
   logit_bias: [],
-  logprobs: [],
-  n: [1],
   presence_penalty: [0],
-  stop: [],
   suffix: [""],
-  temperature: [0],
-  top_p: [1],
 };
 
 export interface CompletionRequest {
@@ -44,6 +65,15 @@ export interface CompletionRequest {
   maxTokens: number | null;
   stream: boolean;
   includeUsage: boolean;
+  params: GenerationParams;
+  /** Sequences decoded for a prompt, of which `answers` are given: the most probable ones. */
+  candidates: number;
+  answers: number;
+  seed: number;
+  /** How many of the most probable tokens to tell beside each chosen one; null for no log-probabilities. */
+  logprobs: number | null;
+  stop: string[];
+  echo: boolean;
 }
 
 /**
@@ -66,7 +96,7 @@ export function parseCompletionRequest(body: unknown): CompletionRequest {
     if (value !== undefined && value !== null && !neutral.includes(value)) {
       const allowed =
         neutral.length > 0 ? `Leave it out, or set it to ${JSON.stringify(neutral[0])}.` : "Leave it out.";
-      throw new ApiError(400, "unsupported_parameter", `${param} is not supported: decoding is greedy. ${allowed}`, {
+      throw new ApiError(400, "unsupported_parameter", `${param} is not supported. ${allowed}`, {
         param,
       });
     }
@@ -86,7 +116,77 @@ export function parseCompletionRequest(body: unknown): CompletionRequest {
     maxTokens: max_tokens ?? null,
     stream: stream ?? false,
     includeUsage: stream_options?.include_usage ?? false,
+    ...parseGeneration(parsed.data),
   };
+}
+
+/** How to generate; what contradicts itself is refused with the reason. */
+function parseGeneration(fields: Fields) {
+  const { temperature, top_p, top_k, seed, n, best_of, logprobs, stop, echo, stream, num_beams } = fields;
+  const refuse = (param: string, why: string) => new ApiError(400, "invalid_value", why, { param });
+  const isSampling = temperature == null ? (top_p ?? 1) < 1 || (top_k ?? 0) > 0 : temperature > 0;
+  const beams = num_beams ?? 1;
+  const answers = n ?? 1;
+  const candidates = best_of ?? answers;
+  if (candidates > 1 && !isSampling && beams === 1) {
+    const param = answers > 1 ? "n" : "best_of";
+    throw refuse(
+      param,
+      `${param} is ${candidates}, but greedy decoding has one answer. Set temperature above 0, or num_beams.`,
+    );
+  }
+  if (candidates < answers) throw refuse("best_of", `best_of is ${candidates}, below n = ${answers}. Raise it.`);
+  if (candidates > answers && beams > 1) {
+    throw refuse("best_of", "best_of is for sampling; beams are ranked by themselves. Leave best_of or num_beams out.");
+  }
+  if (candidates > answers && stream) {
+    throw refuse("best_of", "What is streamed cannot be ranked first. Leave best_of out, or set stream to false.");
+  }
+  if (logprobs != null && beams > 1) {
+    throw refuse("logprobs", "logprobs are not told for beams. Leave logprobs or num_beams out.");
+  }
+  if (logprobs != null && echo) {
+    throw refuse("logprobs", "A prompt that is encoded has no log-probabilities. Leave logprobs or echo out.");
+  }
+  const given = Object.entries({
+    num_beams,
+    length_penalty: fields.length_penalty,
+    early_stopping: fields.early_stopping,
+    temperature: temperature === 0 ? null : temperature,
+    top_p,
+    top_k,
+    repetition_penalty: fields.repetition_penalty,
+    no_repeat_ngram_size: fields.no_repeat_ngram_size,
+    min_new_tokens: fields.min_new_tokens,
+    bad_words_ids: fields.bad_words_ids,
+    suppress_tokens: fields.suppress_tokens,
+    forced_bos_token_id: fields.forced_bos_token_id,
+  }).filter(([, value]) => value != null);
+  const params = toParams({
+    ...Object.fromEntries(given),
+    do_sample: isSampling,
+    num_return_sequences: answers,
+    ...(fields.max_tokens != null && { max_new_tokens: fields.max_tokens }),
+  });
+  return {
+    params,
+    candidates,
+    answers,
+    // Without a seed each request draws anew.
+    seed: seed ?? crypto.getRandomValues(new Int32Array(1))[0] ?? 0,
+    logprobs: logprobs ?? null,
+    stop: stop ?? [],
+    echo: echo ?? false,
+  };
+}
+
+function toParams(fields: object): GenerationParams {
+  try {
+    return parseGenerationParams(fields);
+  } catch (error) {
+    if (error instanceof EdgeT5Error) throw new ApiError(400, "invalid_value", error.message, { cause: error });
+    throw error;
+  }
 }
 
 function describe({ issues: [issue] }: z.ZodError, fields: Record<string, unknown>): ApiError {
@@ -121,8 +221,25 @@ const EXPECTED: Readonly<Record<string, string>> = {
   max_tokens: "a whole number of at least 1",
   stream: "true or false",
   stream_options: 'an object such as {"include_usage": true}',
+  temperature: "a number from 0 to 2",
+  top_p: "a number above 0, up to 1",
   seed: "a whole number",
+  n: `a whole number from 1 to ${MAX_ANSWERS}`,
+  best_of: `a whole number from 1 to ${MAX_ANSWERS}`,
+  logprobs: "a whole number from 0 to 5",
+  stop: "a text, or a list of up to 4 texts, none of them empty",
+  echo: "true or false",
   user: "a text",
+  num_beams: `a whole number from 1 to ${MAX_ANSWERS}`,
+  length_penalty: "a number from -10 to 10",
+  early_stopping: 'true, false or "never"',
+  top_k: "a whole number of at least 0",
+  repetition_penalty: "a number above 0",
+  no_repeat_ngram_size: "a whole number of at least 0",
+  min_new_tokens: "a whole number of at least 0",
+  bad_words_ids: "a list of up to 64 lists of token ids",
+  suppress_tokens: "a list of up to 256 token ids",
+  forced_bos_token_id: "a token id",
 };
 
 export interface Usage {
@@ -143,7 +260,7 @@ export function usageOf(promptTokens: number, completionTokens: number): Usage {
 export interface CompletionChoice {
   text: string;
   index: number;
-  logprobs: null;
+  logprobs: CompletionLogprobs | null;
   finish_reason: FinishReason | null;
 }
 

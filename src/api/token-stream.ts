@@ -4,8 +4,8 @@
  */
 import { z } from "zod";
 import { EdgeT5Error, type ErrorCode } from "../errors.ts";
-import type { DecoderInput } from "../t5/engine.ts";
-import type { TokenEvent } from "../t5/generate.ts";
+import type { GenerationInput, TokenEvent } from "../t5/generate.ts";
+import { generationParamsSchema } from "../t5/generation/config.ts";
 
 /** Lengths of the inputs whose hidden states a decode request's body holds one after the other, and their limits. */
 const decodeHeaderSchema = z.object({
@@ -13,15 +13,19 @@ const decodeHeaderSchema = z.object({
   maxNewTokens: z.int().min(1),
   /** Whether somebody waits for every single token. */
   stream: z.boolean(),
+  params: generationParamsSchema,
+  /** Sequences of each input, when it is sampled. */
+  copies: z.int().min(1),
+  seed: z.int(),
+  logprobs: z.int().nonnegative().nullable(),
 });
+
+export type DecodeOptions = Omit<z.infer<typeof decodeHeaderSchema>, "inputTokens">;
 
 export const DECODE_HEADER = "x-edge-t5-decode";
 
 /** What a decode request carries besides its body. */
-export function decodeHeader(
-  inputs: readonly { tokens: number }[],
-  options: { maxNewTokens: number; stream: boolean },
-): string {
+export function decodeHeader(inputs: readonly { tokens: number }[], options: DecodeOptions): string {
   return JSON.stringify({ inputTokens: inputs.map(({ tokens }) => tokens), ...options });
 }
 
@@ -30,7 +34,7 @@ export function parseDecodeRequest(
   header: string | undefined,
   body: ArrayBuffer,
   dModel: number,
-): { inputs: DecoderInput[]; stream: boolean } {
+): { inputs: GenerationInput[]; stream: boolean } {
   const malformed = () =>
     new EdgeT5Error("E_INPUT", `A decode request's ${DECODE_HEADER} and body do not fit together.`);
   let json: unknown;
@@ -41,14 +45,22 @@ export function parseDecodeRequest(
   }
   const parsed = decodeHeaderSchema.safeParse(json);
   if (!parsed.success) throw malformed();
-  const { inputTokens, maxNewTokens, stream } = parsed.data;
+  const { inputTokens, maxNewTokens, stream, params, copies, seed, logprobs } = parsed.data;
   const tokens = inputTokens.reduce((sum, n) => sum + n, 0);
   if (body.byteLength !== tokens * dModel * 4) throw malformed();
   let first = 0;
-  const inputs = inputTokens.map((count) => {
+  const inputs = inputTokens.map((count, i) => {
     const hidden = new Float32Array(body, first * dModel * 4, count * dModel);
     first += count;
-    return { hidden, maxNewTokens };
+    return {
+      hidden,
+      maxNewTokens,
+      params,
+      copies,
+      // Copies of an input count on from its seed.
+      seed: seed + i * copies,
+      ...(logprobs !== null && { logprobs }),
+    };
   });
   return { inputs, stream };
 }

@@ -9,6 +9,8 @@ export interface Tokenizer {
   encode(text: string): number[];
   /** The text of token ids, special tokens left out. */
   decode(ids: readonly number[]): string;
+  /** A token's own text, a word's leading space included; special tokens by their name. */
+  nameOf(id: number): string;
 }
 
 /**
@@ -43,6 +45,7 @@ export async function loadTokenizer(manifest: Manifest, store: Store): Promise<T
   return {
     encode: (text) => tokenizer.encode(text).ids,
     decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], DECODING)),
+    nameOf: (id) => (tokenizer.id_to_token(id) ?? "").replaceAll("\u2581", " "),
   };
 }
 

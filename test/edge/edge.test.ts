@@ -106,6 +106,18 @@ describe("the openai client", () => {
     expect(streamed).toEqual(alone);
   });
 
+  test("samples several answers, with log-probabilities, up to a stop text", async () => {
+    const ask = { model: "default", prompt: PROMPT, temperature: 1.2, n: 3, seed: 4, logprobs: 2, stop: "." };
+    const { choices } = await openai.completions.create(ask);
+    expect(choices.map(({ index }) => index)).toEqual([0, 1, 2]);
+    for (const { text, logprobs } of choices) {
+      expect(text).not.toContain(".");
+      expect(logprobs?.token_logprobs?.length).toBe(logprobs?.tokens?.length);
+    }
+    const again = await openai.completions.create(ask);
+    expect(again.choices).toEqual(choices);
+  });
+
   test("stops at max_tokens", async () => {
     const completion = await openai.completions.create({ model: "default", prompt: PROMPT, max_tokens: 2 });
     expect(completion.choices[0]).toMatchObject({ text: "Das Haus", finish_reason: "length" });

@@ -52,6 +52,7 @@ describe("the incremental detokenizer", () => {
     const bytes: Tokenizer = {
       encode: () => [],
       decode: (ids) => new TextDecoder().decode(Uint8Array.from(ids)),
+      nameOf: String,
     };
     const detokenizer = new IncrementalDetokenizer(bytes);
     expect([0x61, 0xc3, 0xa4, 0x62].map((byte) => detokenizer.push(byte))).toEqual(["a", "", "ä", "b"]);

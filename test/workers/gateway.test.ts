@@ -8,7 +8,12 @@ const PROMPT = "translate English to German: The house is old.";
 const ANSWER = "Das Haus ist alt.";
 
 interface Answer {
-  choices: { text: string; index: number; finish_reason: string }[];
+  choices: {
+    text: string;
+    index: number;
+    finish_reason: string;
+    logprobs: { tokens: string[]; token_logprobs: number[]; top_logprobs: object[]; text_offset: number[] } | null;
+  }[];
   usage: { prompt_tokens: number; completion_tokens: number; total_tokens: number };
 }
 
@@ -53,8 +58,18 @@ describe("bad input: status, OpenAI's error object, a stable code", () => {
     ["a prompt over the limit", { model: "m", prompt: "a ".repeat(600) }, 400, "context_length_exceeded", "prompt"],
     ["stream as text", { ...good, stream: "yes" }, 400, "invalid_type", "stream"],
     ["stream_options alone", { ...good, stream_options: {} }, 400, "invalid_value", "stream_options"],
-    ["what greedy decoding cannot do", { ...good, temperature: 0.7 }, 400, "unsupported_parameter", "temperature"],
-    ["several answers", { ...good, n: 2 }, 400, "unsupported_parameter", "n"],
+    ["what is not supported", { ...good, presence_penalty: 0.7 }, 400, "unsupported_parameter", "presence_penalty"],
+    ["several greedy answers", { ...good, n: 2 }, 400, "invalid_value", "n"],
+    ["fewer candidates than answers", { ...good, n: 3, best_of: 2, temperature: 1 }, 400, "invalid_value", "best_of"],
+    ["a ranked stream", { ...good, best_of: 2, temperature: 1, stream: true }, 400, "invalid_value", "best_of"],
+    ["beams that sample", { ...good, num_beams: 2, temperature: 1 }, 400, "invalid_value", null],
+    ["more answers than beams", { ...good, num_beams: 2, n: 3 }, 400, "invalid_value", null],
+    ["log-probabilities of beams", { ...good, num_beams: 2, logprobs: 1 }, 400, "invalid_value", "logprobs"],
+    ["log-probabilities of a prompt", { ...good, echo: true, logprobs: 1 }, 400, "invalid_value", "logprobs"],
+    ["too many log-probabilities", { ...good, logprobs: 6 }, 400, "invalid_value", "logprobs"],
+    ["an empty stop text", { ...good, stop: "" }, 400, "invalid_value", "stop"],
+    ["five stop texts", { ...good, stop: ["a", "b", "c", "d", "e"] }, 400, "invalid_value", "stop"],
+    ["a temperature above 2", { ...good, temperature: 2.1 }, 400, "invalid_value", "temperature"],
     ["an unknown parameter", { ...good, max_token: 5 }, 400, "unknown_parameter", "max_token"],
     ["a body over the limit", { ...good, prompt: "a".repeat(10_001) }, 413, "request_too_large", null],
   ];
@@ -83,6 +98,107 @@ describe("bad input: status, OpenAI's error object, a stable code", () => {
   test("neutral values of parameters that cannot be honoured are taken", async () => {
     const response = await complete({ ...good, n: 1, temperature: 0, top_p: 1, logprobs: null, stop: null, seed: 3 });
     expect(response.status).toBe(200);
+  });
+});
+
+describe("ways to generate", () => {
+  const ask = async (body: object) => {
+    const response = await complete({ model: "m", prompt: PROMPT, ...body });
+    expect(response.status).toBe(200);
+    return response.json<Answer>();
+  };
+  const textsOf = async (body: object) => (await ask(body)).choices.map(({ text }) => text);
+  /** Texts of a stream, put together. */
+  const streamed = async (body: object) => {
+    const response = await complete({ model: "m", prompt: PROMPT, stream: true, ...body });
+    expect(response.status).toBe(200);
+    const events = (await response.text()).split("\n\n").filter((event) => event.startsWith("data: {"));
+    const texts: string[] = [];
+    for (const event of events) {
+      for (const { index, text } of (JSON.parse(event.slice(6)) as Answer).choices) {
+        texts[index] = (texts[index] ?? "") + text;
+      }
+    }
+    return texts;
+  };
+
+  test("beams: the best answers first, streamed or not", async () => {
+    const beams = await textsOf({ num_beams: 4, n: 4 });
+    expect(new Set(beams).size).toBe(4);
+    expect(beams[0]).toBe(ANSWER);
+    expect(await streamed({ num_beams: 4, n: 4 })).toEqual(beams);
+    expect(await textsOf({ num_beams: 4 })).toEqual([ANSWER]);
+  });
+
+  test("sampling: the same seed gives the same texts, another gives others", async () => {
+    const body = { temperature: 2, n: 4, seed: 5, max_tokens: 12 };
+    const texts = await textsOf(body);
+    expect(texts).toHaveLength(4);
+    expect(new Set(texts).size).toBeGreaterThan(1);
+    expect(await textsOf(body)).toEqual(texts);
+    expect(await streamed(body)).toEqual(texts);
+    expect(await textsOf({ ...body, seed: 6 })).not.toEqual(texts);
+  });
+
+  test("several prompts with several answers: each prompt's answers in a row", async () => {
+    const prompts = [PROMPT, "translate English to German: The dog is old.", PROMPT];
+    const texts = await textsOf({ prompt: prompts, num_beams: 2, n: 2 });
+    expect(texts).toHaveLength(6);
+    expect(texts.slice(0, 2)).toEqual(texts.slice(4));
+    expect(texts[2]).toMatch(/Hund/);
+  });
+
+  test("best_of gives the most probable a token of its candidates, and counts them all", async () => {
+    const body = { temperature: 1.5, seed: 3, max_tokens: 8 };
+    const all = await ask({ ...body, n: 6, logprobs: 0 });
+    const mean = ({ logprobs }: Answer["choices"][number]) =>
+      (logprobs?.token_logprobs ?? []).reduce((sum, each) => sum + each, 0) / (logprobs?.tokens.length ?? 1);
+    const ranked = all.choices.toSorted((a, b) => mean(b) - mean(a));
+    const best = await ask({ ...body, n: 2, best_of: 6 });
+    expect(best.choices.map(({ text }) => text)).toEqual(ranked.slice(0, 2).map(({ text }) => text));
+    expect(best.choices.map(({ index, logprobs }) => [index, logprobs])).toEqual([
+      [0, null],
+      [1, null],
+    ]);
+    expect(best.usage.completion_tokens).toBe(all.usage.completion_tokens);
+  });
+
+  test("log-probabilities of each token, the most probable ones beside it", async () => {
+    const { choices } = await ask({ logprobs: 3 });
+    const { tokens, token_logprobs, top_logprobs, text_offset } = choices[0]!.logprobs!;
+    expect(tokens).toEqual([" Das", " Haus", " ist", " alt", ".", "</s>"]);
+    expect(text_offset).toEqual([0, 3, 8, 12, 16, 17]);
+    for (const [i, top] of top_logprobs.entries()) {
+      const values = Object.values(top);
+      expect(values).toHaveLength(3);
+      // Greedy: the chosen one is the most probable.
+      expect(Math.max(...values)).toBe(token_logprobs[i]);
+      expect(token_logprobs[i]).toBeLessThanOrEqual(0);
+    }
+  });
+
+  test.each([
+    ["a word", "Haus", "Das "],
+    ["across tokens", "s ist al", "Das Hau"],
+    ["the first of several", ["alt", " ist"], "Das Haus"],
+    ["one that does not come", "Baum", ANSWER],
+    ["one that begins and does not end", "alt. Und", ANSWER],
+  ])("stop: %s", async (_, stop, text) => {
+    const { choices } = await ask({ stop });
+    expect(choices[0]).toMatchObject({ text, finish_reason: "stop" });
+    expect(await streamed({ stop })).toEqual([text]);
+  });
+
+  test("echo puts the prompt before the answer", async () => {
+    expect(await textsOf({ echo: true })).toEqual([PROMPT + ANSWER]);
+    expect(await streamed({ echo: true })).toEqual([PROMPT + ANSWER]);
+  });
+
+  test("Hugging Face's own parameters", async () => {
+    expect(await textsOf({ min_new_tokens: 12, max_tokens: 12 })).not.toEqual([ANSWER]);
+    expect((await textsOf({ forced_bos_token_id: 3449 }))[0]).toMatch(/^Haus/);
+    expect((await textsOf({ suppress_tokens: [3449] }))[0]).not.toMatch(/Haus\b/);
+    expect((await textsOf({ bad_words_ids: [[630, 3449]] }))[0]).not.toMatch(/Das Haus\b/);
   });
 });
 
