@@ -10,6 +10,7 @@ import { loadTokenizer } from "./t5/tokenizer.ts";
 
 export { EdgeT5Error, type ErrorCode } from "./errors.ts";
 export { type FinishReason, generate, type TokenEvent } from "./t5/generate.ts";
+export { type GenerationParams, parseGenerationParams } from "./t5/generation/config.ts";
 export { type GenerateOptions, type Generation, T5 } from "./t5/text-to-text.ts";
 
 /** The packaged default model: translation, summaries and classification, small enough to come with the kit. */

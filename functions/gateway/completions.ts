@@ -9,6 +9,7 @@ import {
   usageOf,
 } from "../../src/api/completions.ts";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
+import { type Generation, resolveGeneration } from "../../src/api/generation.ts";
 import { addLogprob, type CompletionLogprobs, emptyLogprobs, joinLogprobs } from "../../src/api/logprobs.ts";
 import { StopFinder } from "../../src/api/stop.ts";
 import type { FinishReason, TokenEvent } from "../../src/t5/generate.ts";
@@ -37,11 +38,12 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const model = await findModel(c.env.SHARDS, request.model, (work) => c.executionCtx.waitUntil(work));
   const prompts = request.prompts.map((text) => model.tokenizer.encode(text));
   checkLengths(c.env, model, prompts, request.maxTokens);
+  const generation = resolveGeneration(request.fields, model.defaults);
 
   const gone = new AbortController();
   c.req.raw.signal.addEventListener("abort", () => gone.abort(), { once: true });
   const counter: Counter = { tokens: 0 };
-  const pieces = answer(c.env, request, model, prompts, gone.signal, counter);
+  const pieces = answer(c.env, request, generation, model, prompts, gone.signal, counter);
   const base: Completion = {
     id: `cmpl-${c.get("requestId")}`,
     object: "text_completion",
@@ -52,7 +54,11 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const promptTokens = prompts.reduce((sum, ids) => sum + ids.length, 0);
   const usage = () => usageOf(promptTokens, counter.tokens);
   if (!request.stream) {
-    return c.json({ ...base, choices: await collect(pieces, request), usage: usage() } satisfies Completion);
+    return c.json({
+      ...base,
+      choices: await collect(pieces, prompts.length, generation),
+      usage: usage(),
+    } satisfies Completion);
   }
   // The first piece is waited for, so that what goes wrong before it has a status of its own.
   const first = await pieces.next();
@@ -120,14 +126,16 @@ function checkLengths(
 async function* answer(
   env: GatewayBindings,
   request: CompletionRequest,
+  generation: Generation,
   { tokenizer }: GatewayModel,
   prompts: readonly number[][],
   signal: AbortSignal,
   counter: Counter,
 ): AsyncGenerator<Piece, void, undefined> {
-  const { params, candidates, seed, logprobs, stream, echo } = request;
+  const { params, candidates, answers, seed, logprobs, echo } = generation;
+  const { stream } = request;
   const copies = params.num_beams > 1 ? 1 : candidates;
-  const maxNewTokens = request.maxTokens ?? Math.min(DEFAULT_MAX_NEW_TOKENS, env.MAX_NEW_TOKENS);
+  const maxNewTokens = Math.min(params.max_new_tokens ?? DEFAULT_MAX_NEW_TOKENS, env.MAX_NEW_TOKENS);
   const together = Math.max(1, Math.floor(env.MAX_SEQUENCES / Math.max(copies, params.num_beams)));
   for (let first = 0; first < prompts.length; first += together) {
     const group = prompts.slice(first, first + together);
@@ -135,11 +143,11 @@ async function* answer(
     const texts = group.flatMap((_, i) =>
       Array.from({ length: candidates }, (_, k) => {
         const prompt = echo ? (request.prompts[first + i] ?? "") : "";
-        return new SequenceText(tokenizer, request, (first + i) * candidates + k, prompt);
+        return new SequenceText(tokenizer, generation, (first + i) * candidates + k, prompt);
       }),
     );
     // Candidates are ranked by their tokens' log-probabilities.
-    const told = candidates > request.answers ? (logprobs ?? 0) : logprobs;
+    const told = candidates > answers ? (logprobs ?? 0) : logprobs;
     const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told };
     let open = texts.length;
     for await (const event of decode(env, request.model, encoded, options, signal)) {
@@ -172,7 +180,7 @@ class SequenceText {
 
   constructor(
     tokenizer: Tokenizer,
-    { stop, logprobs, candidates, answers }: CompletionRequest,
+    { stop, logprobs, candidates, answers }: Generation,
     index: number,
     prefix: string,
   ) {
@@ -211,9 +219,10 @@ class SequenceText {
 /** The whole answers: of each prompt's candidates the most probable a token, when there are more than asked for. */
 async function collect(
   pieces: AsyncIterable<Piece>,
-  { prompts, candidates, answers, logprobs }: CompletionRequest,
+  prompts: number,
+  { candidates, answers, logprobs }: Generation,
 ): Promise<Completion["choices"]> {
-  const all: Completion["choices"] = Array.from({ length: prompts.length * candidates }, (_, index) => ({
+  const all: Completion["choices"] = Array.from({ length: prompts * candidates }, (_, index) => ({
     text: "",
     index,
     logprobs: null,
@@ -230,7 +239,7 @@ async function collect(
     }
   }
   if (candidates === answers) return all;
-  const chosen = prompts.flatMap((_, i) =>
+  const chosen = Array.from({ length: prompts }, (_, i) => i).flatMap((i) =>
     all
       .slice(i * candidates, (i + 1) * candidates)
       .sort((a, b) => meanLogprob(b) - meanLogprob(a))

@@ -4,12 +4,15 @@ import { ApiError } from "../../src/api/errors.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { MODEL_NAME, MODELS_PREFIX, modelKey, modelStore } from "../../src/store/r2.ts";
+import { type GenerationParams, generationDefaults } from "../../src/t5/generation/config.ts";
 import { MANIFEST_KEY, type Manifest, readManifest } from "../../src/t5/manifest.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/t5/tokenizer.ts";
 
 export interface GatewayModel {
   manifest: Manifest;
   tokenizer: Tokenizer;
+  /** How it is generated unless a request says otherwise. */
+  defaults: Partial<GenerationParams>;
 }
 
 const residents = new Map<string, Resident<GatewayModel>>();
@@ -31,7 +34,11 @@ export async function findModel(
     return await resident.get(async () => {
       const store = modelStore(bucket, name);
       const manifest = await readManifest(store);
-      return { manifest, tokenizer: await loadTokenizer(manifest, store) };
+      return {
+        manifest,
+        tokenizer: await loadTokenizer(manifest, store),
+        defaults: generationDefaults(manifest.generation),
+      };
     }, keepAlive);
   } catch (error) {
     if (!(error instanceof EdgeT5Error && error.code === "E_PACKAGE_NOT_FOUND")) throw error;

@@ -1,8 +1,7 @@
 /** `POST /v1/completions` in OpenAI's shape: one schema for what is taken, and the shapes of what is given. */
 import { z } from "zod";
-import { EdgeT5Error } from "../errors.ts";
 import type { FinishReason } from "../t5/generate.ts";
-import { type GenerationParams, generationParamsSchema, parseGenerationParams } from "../t5/generation/config.ts";
+import { generationParamsSchema } from "../t5/generation/config.ts";
 import { ApiError } from "./errors.ts";
 import type { CompletionLogprobs } from "./logprobs.ts";
 
@@ -49,7 +48,7 @@ const completionRequestSchema = z.strictObject({
   forced_bos_token_id: z.int().nonnegative().nullish(),
 });
 
-type Fields = z.infer<typeof completionRequestSchema>;
+export type CompletionFields = z.infer<typeof completionRequestSchema>;
 
 /** OpenAI's parameters that this build cannot honour, with the values at which they ask for nothing. */
 const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
@@ -65,15 +64,8 @@ export interface CompletionRequest {
   maxTokens: number | null;
   stream: boolean;
   includeUsage: boolean;
-  params: GenerationParams;
-  /** Sequences decoded for a prompt, of which `answers` are given: the most probable ones. */
-  candidates: number;
-  answers: number;
-  seed: number;
-  /** How many of the most probable tokens to tell beside each chosen one; null for no log-probabilities. */
-  logprobs: number | null;
-  stop: string[];
-  echo: boolean;
+  /** All fields as they were given; `resolveGeneration` makes the way to generate of them. */
+  fields: CompletionFields;
 }
 
 /**
@@ -116,77 +108,8 @@ export function parseCompletionRequest(body: unknown): CompletionRequest {
     maxTokens: max_tokens ?? null,
     stream: stream ?? false,
     includeUsage: stream_options?.include_usage ?? false,
-    ...parseGeneration(parsed.data),
+    fields: parsed.data,
   };
-}
-
-/** How to generate; what contradicts itself is refused with the reason. */
-function parseGeneration(fields: Fields) {
-  const { temperature, top_p, top_k, seed, n, best_of, logprobs, stop, echo, stream, num_beams } = fields;
-  const refuse = (param: string, why: string) => new ApiError(400, "invalid_value", why, { param });
-  const isSampling = temperature == null ? (top_p ?? 1) < 1 || (top_k ?? 0) > 0 : temperature > 0;
-  const beams = num_beams ?? 1;
-  const answers = n ?? 1;
-  const candidates = best_of ?? answers;
-  if (candidates > 1 && !isSampling && beams === 1) {
-    const param = answers > 1 ? "n" : "best_of";
-    throw refuse(
-      param,
-      `${param} is ${candidates}, but greedy decoding has one answer. Set temperature above 0, or num_beams.`,
-    );
-  }
-  if (candidates < answers) throw refuse("best_of", `best_of is ${candidates}, below n = ${answers}. Raise it.`);
-  if (candidates > answers && beams > 1) {
-    throw refuse("best_of", "best_of is for sampling; beams are ranked by themselves. Leave best_of or num_beams out.");
-  }
-  if (candidates > answers && stream) {
-    throw refuse("best_of", "What is streamed cannot be ranked first. Leave best_of out, or set stream to false.");
-  }
-  if (logprobs != null && beams > 1) {
-    throw refuse("logprobs", "logprobs are not told for beams. Leave logprobs or num_beams out.");
-  }
-  if (logprobs != null && echo) {
-    throw refuse("logprobs", "A prompt that is encoded has no log-probabilities. Leave logprobs or echo out.");
-  }
-  const given = Object.entries({
-    num_beams,
-    length_penalty: fields.length_penalty,
-    early_stopping: fields.early_stopping,
-    temperature: temperature === 0 ? null : temperature,
-    top_p,
-    top_k,
-    repetition_penalty: fields.repetition_penalty,
-    no_repeat_ngram_size: fields.no_repeat_ngram_size,
-    min_new_tokens: fields.min_new_tokens,
-    bad_words_ids: fields.bad_words_ids,
-    suppress_tokens: fields.suppress_tokens,
-    forced_bos_token_id: fields.forced_bos_token_id,
-  }).filter(([, value]) => value != null);
-  const params = toParams({
-    ...Object.fromEntries(given),
-    do_sample: isSampling,
-    num_return_sequences: answers,
-    ...(fields.max_tokens != null && { max_new_tokens: fields.max_tokens }),
-  });
-  return {
-    params,
-    candidates,
-    answers,
-    // Without a seed each request draws anew.
-    seed: seed ?? crypto.getRandomValues(new Int32Array(1))[0] ?? 0,
-    logprobs: logprobs ?? null,
-    stop: stop ?? [],
-    echo: echo ?? false,
-  };
-}
-
-function toParams(fields: object): GenerationParams {
-  try {
-    return parseGenerationParams(fields);
-  } catch (error) {
-    if (error instanceof EdgeT5Error) throw new ApiError(400, "invalid_value", error.message, { cause: error });
-    throw error;
-  }
 }
 
 function describe({ issues: [issue] }: z.ZodError, fields: Record<string, unknown>): ApiError {

@@ -110,3 +110,19 @@ export function wholeNumber(option: string, value: string, least: number, most: 
   }
   return number;
 }
+
+/**
+ * The value of an option that takes a number, such as `0.7`.
+ *
+ * @throws EdgeT5Error `E_USAGE`
+ */
+export function decimal(option: string, value: string, least: number, most: number): number {
+  const number = /^\d+(\.\d+)?$/.test(value) ? Number(value) : Number.NaN;
+  if (!(number >= least && number <= most)) {
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `${option} is ${JSON.stringify(value)}. It must be a number from ${least} to ${most}.`,
+    );
+  }
+  return number;
+}

@@ -29,7 +29,8 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Answer a prompt in the terminal, without a server",
     examples: [
       'edge-t5 generate "translate English to German: The house is old."',
-      'edge-t5 generate "summarize: ..." --json',
+      'edge-t5 generate "summarize: ..." --beams 4 --json',
+      "edge-t5 generate - --temperature 0.8 --seed 7 < prompt.txt",
     ],
     load: load(() => import("./generate.ts")),
   },

@@ -202,6 +202,32 @@ describe("ways to generate", () => {
   });
 });
 
+describe("a model's generation_config.json gives its defaults", () => {
+  const textsOf = async (body: object) => {
+    const response = await complete({ model: "defaults", prompt: PROMPT, ...body });
+    expect(response.status).toBe(200);
+    return (await response.json<Answer>()).choices.map(({ text }) => text);
+  };
+  beforeAll(async () => {
+    await putModel("defaults", {
+      generation: { num_beams: 3, forced_bos_token_id: 3449, max_length: 4, top_k: null, eos_token_id: 1, top_p: 7 },
+    });
+  });
+
+  test("which hold", async () => {
+    const [text, ...others] = await textsOf({ n: 3 });
+    expect(text).toMatch(/^Haus/);
+    expect(others).toHaveLength(2);
+    const { usage } = await (await complete({ model: "defaults", prompt: PROMPT })).json<Answer>();
+    expect(usage.completion_tokens).toBeLessThanOrEqual(3);
+  });
+
+  test("unless a request says otherwise", async () => {
+    expect(await textsOf({ temperature: 1, seed: 1, max_tokens: 8 })).toHaveLength(1);
+    expect(await textsOf({ num_beams: 1, forced_bos_token_id: 630, max_tokens: 20 })).toEqual([ANSWER]);
+  });
+});
+
 describe("storage that fails: 503, and 200 once it is mended", () => {
   const unavailable = async (name: string, message: RegExp) => {
     const response = await complete({ model: name, prompt: PROMPT });

@@ -18,8 +18,9 @@ async function packageFile(key: string): Promise<ArrayBuffer> {
 }
 
 /** The packaged default model in R2 under a name of the test's own. */
-export async function putModel(name: string): Promise<Manifest> {
-  const text = new TextDecoder().decode(await packageFile(MANIFEST_KEY));
+export async function putModel(name: string, changes: Partial<Manifest> = {}): Promise<Manifest> {
+  const original = new TextDecoder().decode(await packageFile(MANIFEST_KEY));
+  const text = JSON.stringify({ ...JSON.parse(original), ...changes });
   const manifest = parseManifest(text);
   for (const hash of Object.keys(manifest.blobs)) await putBlob(name, hash);
   await bucket.put(modelKey(name, MANIFEST_KEY), text);

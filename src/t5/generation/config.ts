@@ -59,3 +59,19 @@ export function parseGenerationParams(params: object): GenerationParams {
   }
   return config;
 }
+
+/**
+ * What a model's `generation_config.json` asks for, as far as it is known here and not null: defaults for a request. A
+ * `max_length` counts the start token; values out of range are left out.
+ */
+export function generationDefaults(json: Readonly<Record<string, unknown>> | null): Partial<GenerationParams> {
+  const { max_length, ...rest } = json ?? {};
+  const fields: Record<string, unknown> = rest;
+  if (typeof max_length === "number" && max_length > 1) fields.max_new_tokens ??= max_length - 1;
+  const defaults: Record<string, unknown> = {};
+  for (const [name, schema] of Object.entries(generationParamsSchema.shape)) {
+    const parsed = schema.safeParse(fields[name]);
+    if (fields[name] != null && parsed.success) defaults[name] = parsed.data;
+  }
+  return defaults as Partial<GenerationParams>;
+}
