@@ -10,6 +10,8 @@ import { SafetensorsFile, type TensorEntry } from "./safetensors.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
+/** 3 special tokens, 256 bytes, 125 sentinels. */
+const BYT5_VOCABULARY = 384;
 
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 const objectSchema = z.record(z.string(), z.unknown());
@@ -22,13 +24,15 @@ interface Located {
   entry: TensorEntry;
 }
 
+type CheckpointTokenizer = { json: Uint8Array; config: Uint8Array | null } | { sentinels: number };
+
 export class Checkpoint {
   readonly dir: string;
   readonly config: T5Config;
   /** `generation_config.json` as it stands, null when there is none. */
   readonly generation: Record<string, unknown> | null;
-  /** Bytes of `tokenizer.json` and `tokenizer_config.json`, null where there is none. */
-  readonly tokenizer: { json: Uint8Array; config: Uint8Array | null } | null;
+  /** Bytes of `tokenizer.json` and `tokenizer_config.json`, or ByT5's bytes; null where there is none. */
+  readonly tokenizer: CheckpointTokenizer | null;
   readonly #files: SafetensorsFile[];
   readonly #tensors: Map<string, Located>;
 
@@ -65,7 +69,7 @@ export class Checkpoint {
       join(dir, "config.json"),
     );
     const generation = await readGeneration(join(dir, "generation_config.json"));
-    const tokenizer = await readTokenizer(dir);
+    const tokenizer = await readTokenizer(dir, config);
     const files: SafetensorsFile[] = [];
     try {
       const tensors = await openTensors(dir, files);
@@ -249,17 +253,19 @@ async function readGeneration(path: string): Promise<Record<string, unknown> | n
   throw new EdgeT5Error("E_CONFIG", `${path} is not a JSON object. Download it again, or remove it.`);
 }
 
-async function readTokenizer(dir: string): Promise<{ json: Uint8Array; config: Uint8Array | null } | null> {
-  const [json, config] = await Promise.all(
-    ["tokenizer.json", "tokenizer_config.json"].map(async (name) => {
-      const path = join(dir, name);
-      const text = await readIfThere(path);
-      if (text === null) return null;
-      parseJson(text, path, "E_TOKENIZER");
-      return new TextEncoder().encode(text);
-    }),
-  );
-  return json ? { json, config: config ?? null } : null;
+async function readTokenizer(dir: string, { vocabSize }: T5Config): Promise<CheckpointTokenizer | null> {
+  const read = async (name: string) => {
+    const path = join(dir, name);
+    const text = await readIfThere(path);
+    return text === null ? null : { json: parseJson(text, path, "E_TOKENIZER"), bytes: new TextEncoder().encode(text) };
+  };
+  const [definition, settings] = await Promise.all([read("tokenizer.json"), read("tokenizer_config.json")]);
+  if (definition) return { json: definition.bytes, config: settings?.bytes ?? null };
+  // ByT5 needs no file: its vocabulary is 3 special tokens, 256 bytes and the sentinels.
+  const byt5 = z.object({ tokenizer_class: z.literal("ByT5Tokenizer"), extra_ids: z.int().nonnegative().default(125) });
+  const named = byt5.safeParse(settings?.json);
+  if (named.success) return { sentinels: named.data.extra_ids };
+  return vocabSize === BYT5_VOCABULARY ? { sentinels: 125 } : null;
 }
 
 function parseJson(text: string, path: string, code: ErrorCode): unknown {

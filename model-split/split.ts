@@ -141,6 +141,7 @@ async function stageTokenizer(
   staged: StagedBlob[],
 ): Promise<Manifest["tokenizer"]> {
   if (!checkpoint.tokenizer) return null;
+  if ("sentinels" in checkpoint.tokenizer) return checkpoint.tokenizer;
   const { json, config } = checkpoint.tokenizer;
   const stage = async (bytes: Uint8Array) =>
     (await stageBlob(store, staged, "tokenizer", (file) => file.write(bytes))).hash;

@@ -34,6 +34,7 @@ export interface Kernels {
   rmsNorm(x: number, weight: number, out: number, rows: number, d: number, epsilon: number, factor: number): void;
   relu(x: number, n: number): void;
   gatedGelu(gate: number, value: number, n: number): void;
+  gatedSilu(gate: number, value: number, n: number): void;
   attend(
     q: number,
     k: number,

@@ -5,6 +5,8 @@ import { EdgeT5Error } from "../errors.ts";
 const positive = z.number().int().positive();
 const tokenId = z.number().int().nonnegative();
 
+const feedForward = z.enum(["relu", "gated-gelu", "gated-silu"]);
+
 /** The configuration as the kit uses it, and as `manifest.json` stores it. */
 export const t5ConfigSchema = z.object({
   modelType: z.enum(["t5", "mt5"]),
@@ -17,8 +19,8 @@ export const t5ConfigSchema = z.object({
   dFf: positive,
   numLayers: positive,
   numDecoderLayers: positive,
-  /** T5 v1.0 uses `relu`; v1.1, FLAN and mT5 use `gated-gelu` (gelu by tanh). */
-  feedForward: z.enum(["relu", "gated-gelu"]),
+  /** T5 v1.0 uses `relu`; v1.1, FLAN, mT5 and ByT5 `gated-gelu` (gelu by tanh); some of their kin `gated-silu`. */
+  feedForward,
   relativeAttentionNumBuckets: positive,
   relativeAttentionMaxDistance: positive,
   layerNormEpsilon: z.number().positive(),
@@ -79,10 +81,11 @@ export function parseHuggingFaceConfig(json: unknown, source = "config.json"): T
     );
   }
   const c = parsed.data;
-  if (c.feed_forward_proj !== "relu" && c.feed_forward_proj !== "gated-gelu") {
+  const activation = feedForward.safeParse(c.feed_forward_proj);
+  if (!activation.success) {
     throw new EdgeT5Error(
       "E_ARCHITECTURE",
-      `${source}: feed_forward_proj is ${JSON.stringify(c.feed_forward_proj)}; edge-t5 runs "relu" and "gated-gelu".`,
+      `${source}: feed_forward_proj is ${JSON.stringify(c.feed_forward_proj)}; edge-t5 runs ${feedForward.options.join(", ")}.`,
     );
   }
   if (c.relative_attention_num_buckets % 4 !== 0) {
@@ -100,7 +103,7 @@ export function parseHuggingFaceConfig(json: unknown, source = "config.json"): T
     dFf: c.d_ff,
     numLayers: c.num_layers,
     numDecoderLayers: c.num_decoder_layers ?? c.num_layers,
-    feedForward: c.feed_forward_proj,
+    feedForward: activation.data,
     relativeAttentionNumBuckets: c.relative_attention_num_buckets,
     relativeAttentionMaxDistance: c.relative_attention_max_distance,
     layerNormEpsilon: c.layer_norm_epsilon,

@@ -45,8 +45,13 @@ export const manifestSchema = z.object({
       blobs: z.array(sha256),
     }),
   ),
-  /** `tokenizer.json` and `tokenizer_config.json`; null for a model without a tokenizer. */
-  tokenizer: z.object({ json: sha256, config: sha256.nullable() }).nullable(),
+  /**
+   * `tokenizer.json` and `tokenizer_config.json`, or ByT5's bytes with so many sentinels; null for a model without a
+   * tokenizer.
+   */
+  tokenizer: z
+    .union([z.object({ json: sha256, config: sha256.nullable() }), z.object({ sentinels: offset })])
+    .nullable(),
   /** The checkpoint's `generation_config.json`, as it stood; null when it had none. */
   generation: z.record(z.string(), z.unknown()).nullable(),
   tensors: z.record(z.string(), tensorSchema),

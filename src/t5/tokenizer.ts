@@ -2,6 +2,7 @@
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { EdgeT5Error } from "../errors.ts";
 import { readText, type Store } from "../store/store.ts";
+import { byteTokenizer } from "./byte-tokenizer.ts";
 import { blobKey, type Manifest } from "./manifest.ts";
 
 export interface Tokenizer {
@@ -30,6 +31,7 @@ export async function loadTokenizer(manifest: Manifest, store: Store): Promise<T
       `Package ${manifest.name} has no tokenizer. Put tokenizer.json into the checkpoint and re-run edge-t5 split.`,
     );
   }
+  if ("sentinels" in manifest.tokenizer) return byteTokenizer(manifest.tokenizer.sentinels);
   const { json, config } = manifest.tokenizer;
   const [definition, settings] = await Promise.all([readBlob(store, json), config ? readBlob(store, config) : "{}"]);
   let tokenizer: HuggingFaceTokenizer;

@@ -113,7 +113,8 @@ export async function makeState(): Promise<{ state: string; remove(): Promise<vo
   const { model, tokenizer } = await readManifest(store);
   const checkpoint = join(dir, "checkpoint");
   await writeRandomCheckpoint(checkpoint, { ...T5_SMALL, num_layers: 1, vocab_size: model.vocabSize });
-  await copyFile(join(DEFAULT_PACKAGE, blobKey(tokenizer?.json ?? "")), join(checkpoint, "tokenizer.json"));
+  if (!tokenizer || !("json" in tokenizer)) throw new Error("The packaged model has no tokenizer.json.");
+  await copyFile(join(DEFAULT_PACKAGE, blobKey(tokenizer.json)), join(checkpoint, "tokenizer.json"));
   await splitCheckpoint(checkpoint, join(dir, ENDLESS), { name: ENDLESS });
   const state = join(dir, "state");
   await seedR2(join(dir, ENDLESS), join(ROOT, "wrangler.toml"), state);

@@ -310,6 +310,19 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
     expect(bench.read(cut, 1003)).toEqual(gate.map((x) => Math.max(x, 0)));
   });
 
+  test("gatedSilu is x times the logistic of x, times the value, far out too", () => {
+    const bench = new Bench(modules[name]);
+    const gate = Float32Array.from([...normals(1000, 1, 20), 200, -200, 0]);
+    const value = normals(1003, 2);
+    const at = bench.putFloats(gate);
+    bench.kernels.gatedSilu(at, bench.putFloats(value), 1003);
+    bench.read(at, 1003).forEach((result, i) => {
+      const x = gate[i] ?? 0;
+      const exact = (x / (1 + Math.exp(-x))) * (value[i] ?? 0);
+      expect(Math.abs(result - exact)).toBeLessThan(2e-6 * Math.max(1, Math.abs(x)));
+    });
+  });
+
   test("argmax finds the largest, the first of equals, wherever it stands", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: -4, max: 4 }), { minLength: 1, maxLength: 40 }), (values) => {

@@ -220,11 +220,25 @@ describe("what else a directory may hold", () => {
     await writeFile(join(dir, "tokenizer.json"), '{"model":{"type":"Unigram"},"é":1}');
     await writeFile(join(dir, "tokenizer_config.json"), "{}");
     const { out, manifest, result } = await split(dir);
-    const { json, config } = manifest.tokenizer!;
+    const { json, config } = manifest.tokenizer as { json: string; config: string | null };
     expect(await readFile(join(out, blobKey(json)), "utf8")).toBe('{"model":{"type":"Unigram"},"é":1}');
     expect(await readFile(join(out, blobKey(config!)), "utf8")).toBe("{}");
     expect(manifest.blobs[json]!.role).toBe("tokenizer");
     expect(manifest.generation).toBeNull();
+    expect(result.warnings).toEqual([]);
+  });
+
+  it("knows ByT5 by its tokenizer's class, or by its vocabulary", async () => {
+    const named = await writeCheckpoint();
+    await writeFile(
+      join(named, "tokenizer_config.json"),
+      '{"tokenizer_class":"ByT5Tokenizer","extra_ids":10,"added_tokens_decoder":{}}',
+    );
+    expect((await split(named)).manifest.tokenizer).toEqual({ sentinels: 10 });
+    const config = { ...TINY_CONFIG, vocab_size: 384 };
+    const unnamed = await writeCheckpoint(randomTensors(config), config);
+    const { manifest, result } = await split(unnamed);
+    expect(manifest.tokenizer).toEqual({ sentinels: 125 });
     expect(result.warnings).toEqual([]);
   });
 

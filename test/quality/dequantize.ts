@@ -43,7 +43,10 @@ export async function dequantize(
     blobs,
     tensors,
     shards: manifest.shards.map((shard) => ({ ...shard, blobs: shard.blobs.map(newName) })),
-    tokenizer: tokenizer && { json: newName(tokenizer.json), config: tokenizer.config && newName(tokenizer.config) },
+    tokenizer:
+      tokenizer && "json" in tokenizer
+        ? { json: newName(tokenizer.json), config: tokenizer.config && newName(tokenizer.config) }
+        : tokenizer,
   };
   await target.put(MANIFEST_KEY, new TextEncoder().encode(JSON.stringify(result)));
   return { manifest: result, store: target };

@@ -138,7 +138,8 @@ export class Machine {
     this.linear(wi, feedForward);
     if (gate) {
       this.linear(gate, gateAt);
-      this.kernels.gatedGelu(gateAt, feedForward, size);
+      if (this.config.feedForward === "gated-silu") this.kernels.gatedSilu(gateAt, feedForward, size);
+      else this.kernels.gatedGelu(gateAt, feedForward, size);
       this.input(gateAt, rows, this.config.dFf);
     } else {
       this.kernels.relu(feedForward, size);

@@ -30,3 +30,19 @@ export function gatedGelu(gate: usize, value: usize, n: i32): void {
     store<f32>(gate + i, (x / (1 + exp1(-2 * u))) * load<f32>(value + i));
   }
 }
+
+/** gate = silu(gate) x value over n f32: x / (1 + e^-x). */
+export function gatedSilu(gate: usize, value: usize, n: i32): void {
+  const whole = <usize>(n & ~3) << 2;
+  const bytes = <usize>n << 2;
+  let i: usize = 0;
+  for (; i < whole; i += 16) {
+    const x = v128.load(gate + i);
+    const silu = f32x4.div(x, f32x4.add(f32x4.splat(1), exp4(f32x4.neg(x))));
+    v128.store(gate + i, f32x4.mul(silu, v128.load(value + i)));
+  }
+  for (; i < bytes; i += 4) {
+    const x = load<f32>(gate + i);
+    store<f32>(gate + i, (x / (1 + exp1(-x))) * load<f32>(value + i));
+  }
+}

@@ -6,7 +6,7 @@ export { linearI8, rowSums, probeDot } from "./linear-i8";
 export { linearF32 } from "./linear-f32";
 export { embedI8, embedF32 } from "./embed";
 export { rmsNorm } from "./norm";
-export { relu, gatedGelu } from "./activation";
+export { relu, gatedGelu, gatedSilu } from "./activation";
 export { attend, storeHeads } from "./attention";
 export { argmax } from "./argmax";
 export { copyBytes } from "./copy";
