@@ -1,10 +1,20 @@
 /** Splits a checkpoint into a package: blobs first, each under its hash, and the manifest last. */
 import { basename, resolve } from "node:path";
 import { EdgeT5Error } from "../src/errors.ts";
+import type { Graph } from "../src/onnx/graph.ts";
+import { encodeModel } from "../src/onnx/model-proto.ts";
 import { FolderStore } from "../src/store/folder.ts";
 import type { StagedFile } from "../src/store/staged-file.ts";
 import type { ShardRole, TensorSpec } from "../src/t5/architecture.ts";
-import { blobKey, MANIFEST_FORMAT, MANIFEST_KEY, type Manifest, type PackagedTensor } from "../src/t5/manifest.ts";
+import { crossGraph, encoderGraph, type GraphSource, stepGraph } from "../src/t5/graph/shards.ts";
+import {
+  blobKey,
+  MANIFEST_FORMAT,
+  MANIFEST_KEY,
+  type Manifest,
+  type PackagedTensor,
+  type Shard,
+} from "../src/t5/manifest.ts";
 import { writeGroups } from "./blob-writer.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { type Bits, elementCount, layoutBlob } from "./layout.ts";
@@ -73,6 +83,7 @@ export async function splitCheckpoint(
     const store = new FolderStore(outDir);
     await store.removeStale(["blobs"]);
     const tensors = await stageShards(checkpoint, specs, store, staged, options);
+    const shards = await stageGraphs({ model: checkpoint.config, tensors, tiedHead }, store, staged);
     const tokenizer = await stageTokenizer(checkpoint, store, staged);
     options.signal?.throwIfAborted();
 
@@ -83,7 +94,7 @@ export async function splitCheckpoint(
       tiedHead,
       quantization: { bits: options.bits ?? 8 },
       blobs: Object.fromEntries(staged.map(({ hash, bytes, role }) => [hash, { bytes, role }])),
-      shards: shardsOf(checkpoint, staged),
+      shards,
       tokenizer,
       generation: checkpoint.generation,
       tensors,
@@ -163,13 +174,31 @@ async function stageBlob(
   return blob;
 }
 
-/** One shard a stack; both begin with the embedding, which they share. */
-function shardsOf({ config }: Checkpoint, staged: readonly StagedBlob[]): Manifest["shards"] {
-  const blobs = (role: "encoder" | "decoder") =>
+/** One shard a stack, with its graphs; both begin with the embedding, which they share. */
+async function stageGraphs(source: GraphSource, store: FolderStore, staged: StagedBlob[]): Promise<Manifest["shards"]> {
+  const blobs = (role: ShardRole) =>
     (["embedding", role] as const).map((wanted) => staged.find((blob) => blob.role === wanted)!.hash);
+  const stage = async (graph: Graph) =>
+    (await stageBlob(store, staged, "graph", (file) => file.write(encodeModel(graph)))).hash;
+  const { numLayers, numDecoderLayers } = source.model;
+  const encoder: Shard["layers"] = [0, numLayers];
+  const decoder: Shard["layers"] = [0, numDecoderLayers];
   return [
-    { role: "encoder", layers: [0, config.numLayers], blobs: blobs("encoder") },
-    { role: "decoder", layers: [0, config.numDecoderLayers], blobs: blobs("decoder") },
+    {
+      role: "encoder",
+      layers: encoder,
+      blobs: blobs("encoder"),
+      graphs: { encoder: await stage(encoderGraph(source, encoder)) },
+    },
+    {
+      role: "decoder",
+      layers: decoder,
+      blobs: blobs("decoder"),
+      graphs: {
+        cross: await stage(crossGraph(source, decoder)),
+        step: await stage(stepGraph(source, decoder)),
+      },
+    },
   ];
 }
 

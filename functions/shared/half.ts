@@ -5,10 +5,11 @@
 import type { Context } from "hono";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { Resident } from "../../src/engines/resident.ts";
-import type { EngineLimits, Role, SimdEngine } from "../../src/engines/simd/index.ts";
+import type { SimdEngine } from "../../src/engines/simd/index.ts";
 import { loadSimdEngine, memoryBytesOf } from "../../src/engines/simd/index.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { modelStore } from "../../src/store/r2.ts";
+import type { EngineLimits, Role } from "../../src/t5/engine.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
 import { kernels } from "./kernels.ts";
 

@@ -2,25 +2,21 @@
 import { defineCommand } from "citty";
 import { TOLERANCE } from "../golden/compare.ts";
 import { type GoldenReport, runGolden } from "../golden/run.ts";
-import { loadKernels } from "../kernels/node.ts";
+import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 
 export default defineCommand({
   meta: { name: "golden", description: "Compare with Hugging Face's outputs on every model folder in a directory" },
   args: {
     dir: { type: "positional", required: true, description: "Directory of model folders, or one model folder" },
-    engine: { type: "enum", options: ["simd"], default: "simd", description: "Engine to run" },
+    engine: engineOption,
     bits: {
       type: "enum",
       options: ["32", "8"],
       default: "32",
       description: "32: numbers must be equal; 8: int8 weights, reports agreement and does not fail",
     },
-    kernels: {
-      type: "enum",
-      options: ["relaxed", "plain"],
-      description: "WASM kernels to run on; default: what suits this machine",
-    },
+    kernels: kernelsOption,
     json: { type: "boolean", description: "Print one JSON object instead of text" },
   },
   async run({ args }) {
@@ -29,7 +25,7 @@ export default defineCommand({
       const bits = args.bits === "8" ? 8 : 32;
       const report = await runGolden(args.dir, {
         bits,
-        kernels: await loadKernels(args.kernels as "relaxed" | "plain" | undefined),
+        engine: await loadEngine(args),
         onModel(done, total, model) {
           if (process.stderr.isTTY)
             process.stderr.write(model ? `\r\x1b[K${done + 1} of ${total}: ${model}` : "\r\x1b[K");

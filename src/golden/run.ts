@@ -5,10 +5,9 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { type Bits, splitCheckpoint } from "../../model-split/index.ts";
 import { SafetensorsFile } from "../../model-split/safetensors.ts";
-import { loadSimdEngine } from "../engines/simd/index.ts";
 import { EdgeT5Error } from "../errors.ts";
-import type { KernelModule } from "../kernels/index.ts";
 import { FolderStore } from "../store/folder.ts";
+import type { EngineLoader } from "../t5/engine.ts";
 import { compareCase, type Subject, sizeOf, unsupported } from "./compare.ts";
 import { type Expected, readExpected } from "./format.ts";
 
@@ -37,7 +36,7 @@ export interface GoldenReport {
 
 export interface GoldenOptions {
   bits: Bits;
-  kernels: KernelModule;
+  engine: EngineLoader;
   onModel?: ((done: number, total: number, model: string) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -108,14 +107,13 @@ async function load(
   scratch: string,
   { inputs, cases }: Expected,
   tensors: SafetensorsFile,
-  { bits, kernels, signal }: GoldenOptions,
+  { bits, engine, signal }: GoldenOptions,
 ): Promise<Subject> {
   const sizes = cases.flatMap((each) => (each.parsed && unsupported(each) === null ? [sizeOf(each.parsed)] : []));
   const { manifest } = await splitCheckpoint(folder, scratch, { bits, ...(signal && { signal }) });
-  const { encoder, decoder } = await loadSimdEngine({
+  const { encoder, decoder } = await engine({
     manifest,
     store: new FolderStore(scratch),
-    kernels,
     roles: ["encoder", "decoder"],
     limits: {
       maxInputTokens: Math.max(1, ...inputs.map((ids) => ids.length)),

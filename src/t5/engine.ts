@@ -1,5 +1,45 @@
 /** What runs a T5: one interface for every engine, so that generation is written once above it. */
+import type { Store } from "../store/store.ts";
 import type { T5Config } from "./config.ts";
+import type { Manifest } from "./manifest.ts";
+
+export type Role = "encoder" | "decoder";
+
+/** What one placement takes; a larger request belongs elsewhere. */
+export interface EngineLimits {
+  /** Longest input, in tokens. */
+  maxInputTokens: number;
+  /** Longest output of one sequence, in tokens. */
+  maxNewTokens: number;
+  /** How many sequences of that size decode at once; smaller ones fit in greater number. */
+  maxSequences: number;
+  /** Bytes of memory that the engine may take; the room for sequences is cut to fit. */
+  memoryBytes?: number | undefined;
+}
+
+/** What a load of a package's halves is given. */
+export interface LoadRequest<R extends Role = Role> {
+  manifest: Manifest;
+  store: Store;
+  roles: readonly R[];
+  limits: EngineLimits;
+  onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
+  /** Gives the load up. */
+  signal?: AbortSignal | undefined;
+}
+
+/** The halves that were asked for. */
+export interface Engine<R extends Role = Role> {
+  encoder: "encoder" extends R ? Encoder : undefined;
+  decoder: "decoder" extends R ? Decoder : undefined;
+}
+
+/**
+ * Loads halves of a package.
+ *
+ * @throws EdgeT5Error `E_CAPACITY` (does not fit the limits), `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_MANIFEST`
+ */
+export type EngineLoader = <R extends Role>(request: LoadRequest<R>) => Promise<Engine<R>>;
 
 export interface Encoder {
   readonly config: T5Config;
@@ -41,6 +81,8 @@ export interface Decoder {
   readonly maxInputTokens: number;
   /** Longest output in tokens that this placement takes. */
   readonly maxNewTokens: number;
+  /** Sequences open now. */
+  readonly openSequences: number;
   /** Decoder steps made since loading (a step of a batch counts once). */
   readonly steps: number;
   /** Whether so many sequences could be open at once if no other were. */

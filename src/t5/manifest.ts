@@ -7,8 +7,8 @@ import { EdgeT5Error } from "../errors.ts";
 import { readText, type Store } from "../store/store.ts";
 import { t5ConfigSchema } from "./config.ts";
 
-/** Newest package format that this build reads; also the one that it writes. */
-export const MANIFEST_FORMAT = 1;
+/** The package format that this build reads and writes. */
+export const MANIFEST_FORMAT = 2;
 export const MANIFEST_KEY = "manifest.json";
 /** Tensors and shard data start at multiples of this many bytes. */
 export const ALIGNMENT = 64;
@@ -28,6 +28,14 @@ const tensorSchema = z.object({
   scales: z.object({ offset, bytes: offset }).optional(),
 });
 
+/** What every shard has; besides, its ONNX graphs by what they compute, whose external data are its blobs. */
+const shardFields = {
+  /** Layers `[first, end)` of the stack. */
+  layers: z.tuple([offset, offset]),
+  /** Blobs to load, in order. */
+  blobs: z.array(sha256),
+};
+
 export const manifestSchema = z.object({
   format: z.number().int().positive(),
   name: z.string().min(1),
@@ -35,15 +43,15 @@ export const manifestSchema = z.object({
   /** True when the output projection is the embedding. */
   tiedHead: z.boolean(),
   quantization: z.object({ bits: z.union([z.literal(8), z.literal(32)]) }),
-  blobs: z.record(sha256, z.object({ bytes: offset, role: z.enum(["embedding", "encoder", "decoder", "tokenizer"]) })),
+  blobs: z.record(
+    sha256,
+    z.object({ bytes: offset, role: z.enum(["embedding", "encoder", "decoder", "graph", "tokenizer"]) }),
+  ),
   shards: z.array(
-    z.object({
-      role: z.enum(["encoder", "decoder"]),
-      /** Layers `[first, end)` of the stack. */
-      layers: z.tuple([offset, offset]),
-      /** Blobs to load, in order. */
-      blobs: z.array(sha256),
-    }),
+    z.discriminatedUnion("role", [
+      z.object({ role: z.literal("encoder"), ...shardFields, graphs: z.object({ encoder: sha256 }) }),
+      z.object({ role: z.literal("decoder"), ...shardFields, graphs: z.object({ cross: sha256, step: sha256 }) }),
+    ]),
   ),
   /**
    * `tokenizer.json` and `tokenizer_config.json`, or ByT5's bytes with so many sentinels; null for a model without a
@@ -58,13 +66,14 @@ export const manifestSchema = z.object({
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+export type Shard = Manifest["shards"][number];
 export type PackagedTensor = z.infer<typeof tensorSchema>;
 
 export function blobKey(hash: string): string {
   return `blobs/${hash}`;
 }
 
-/** @throws EdgeT5Error `E_MANIFEST_VERSION` for a newer format, `E_MANIFEST` for a malformed one. */
+/** @throws EdgeT5Error `E_MANIFEST_VERSION` for a newer or an older format, `E_MANIFEST` for a malformed one. */
 export function parseManifest(text: string, source = MANIFEST_KEY): Manifest {
   let json: unknown;
   try {
@@ -73,10 +82,11 @@ export function parseManifest(text: string, source = MANIFEST_KEY): Manifest {
     throw new EdgeT5Error("E_MANIFEST", `${source} is not JSON. Re-run edge-t5 split.`, { cause });
   }
   const format = (json as { format?: unknown } | null)?.format;
-  if (typeof format === "number" && format > MANIFEST_FORMAT) {
+  if (typeof format === "number" && format !== MANIFEST_FORMAT) {
+    const fix = format > MANIFEST_FORMAT ? "Upgrade edge-t5, or re-run edge-t5 split" : "Re-run edge-t5 split";
     throw new EdgeT5Error(
       "E_MANIFEST_VERSION",
-      `${source} has format ${format}, this build reads up to ${MANIFEST_FORMAT}. Re-run edge-t5 split with this version, or upgrade edge-t5.`,
+      `${source} has format ${format}, this build reads format ${MANIFEST_FORMAT}. ${fix} with this version.`,
     );
   }
   const parsed = manifestSchema.safeParse(json);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Arena, type Block } from "../../src/engines/simd/arena.ts";
+import { Arena, type Block } from "../../src/engines/arena.ts";
 
 test("blocks never overlap nor leave the region, and all room comes back, whatever is taken and given", () => {
   const action = fc.oneof(fc.record({ take: fc.integer({ min: 1, max: 40 }) }), fc.record({ give: fc.nat() }));

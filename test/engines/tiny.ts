@@ -3,10 +3,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Bits, splitCheckpoint } from "../../model-split/index.ts";
-import { loadSimdEngine } from "../../src/engines/simd/index.ts";
+import { onnxEngine } from "../../src/engines/onnx/index.ts";
+import { nativeRuntime, webRuntime } from "../../src/engines/onnx/node.ts";
+import { simdEngine } from "../../src/engines/simd/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
+import type { Engine, EngineLoader } from "../../src/t5/engine.ts";
+import { generate } from "../../src/t5/generate.ts";
 import { blobKey, type Manifest } from "../../src/t5/manifest.ts";
 import { writeRandomCheckpoint } from "../bench/checkpoint.ts";
 
@@ -41,18 +45,32 @@ export async function tinyPackage(bits: Bits): Promise<{ manifest: Manifest; sto
 
 export const LIMITS = { maxInputTokens: 40, maxNewTokens: 12, maxSequences: 3 };
 
-export async function tinyEngine(bits: Bits, limits: Partial<typeof LIMITS> = {}) {
+export const ENGINES: Record<"simd" | "onnx" | "onnx-web", () => Promise<EngineLoader>> = {
+  simd: async () => simdEngine(await loadKernels()),
+  onnx: async () => onnxEngine(await nativeRuntime()),
+  "onnx-web": async () => onnxEngine(await webRuntime()),
+};
+
+export async function tinyEngine(
+  bits: Bits,
+  limits: Partial<typeof LIMITS> = {},
+  engine: keyof typeof ENGINES = "simd",
+) {
   const { manifest, store } = await tinyPackage(bits);
-  return loadSimdEngine({
-    manifest,
-    store,
-    kernels: await loadKernels(),
-    roles: ["encoder", "decoder"],
-    limits: { ...LIMITS, ...limits },
-  });
+  const load = await ENGINES[engine]();
+  return load({ manifest, store, roles: ["encoder", "decoder"], limits: { ...LIMITS, ...limits } });
 }
 
 /** Ids of a made-up text, the end of sequence included. */
 export function someIds(length: number, seed: number): number[] {
   return Array.from({ length }, (_, i) => (i === length - 1 ? 1 : 2 + ((seed * 31 + i * 17 + i * i) % 60)));
+}
+
+/** Ids of each input's answer. */
+export async function greedy(engine: Engine, inputs: number[][], maxNewTokens: number): Promise<number[][]> {
+  const answers: number[][] = inputs.map(() => []);
+  const encoded = [];
+  for (const ids of inputs) encoded.push({ hidden: await engine.encoder.encode(ids), maxNewTokens });
+  for await (const { index, token } of generate(engine.decoder, encoded)) answers[index]!.push(token);
+  return answers;
 }

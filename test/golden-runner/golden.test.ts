@@ -27,33 +27,36 @@ async function changeJson(path: string, change: (json: ReturnType<typeof JSON.pa
   await writeFile(path, JSON.stringify(json));
 }
 
-describe.each(["relaxed", "plain"])("float32 on the %s kernels", (kernels) => {
-  let run: Awaited<ReturnType<typeof golden>>;
-  beforeAll(async () => {
-    run = await golden(GOLDEN, "--json", "--kernels", kernels);
-  });
+describe.each([["simd", "--kernels=relaxed"], ["simd", "--kernels=plain"], ["onnx"], ["onnx-web"]])(
+  "float32 on %s %s",
+  (engine, ...options) => {
+    let run: Awaited<ReturnType<typeof golden>>;
+    beforeAll(async () => {
+      run = await golden(GOLDEN, "--json", "--engine", engine, ...options);
+    });
 
-  test("every case that runs is equal, for every shape", () => {
-    expect(run.code).toBe(0);
-    const { kinds, mismatches } = run.report();
-    expect(mismatches).toBe(0);
-    expect(kinds.map(({ model, kind, run: count, equal }) => `${model} ${kind} ${equal} of ${count}`)).toEqual(
-      ["asymmetric", "buckets", "byt5", "gated-untied", "inner-dim", "mt5", "outliers", "relu-tied"].flatMap(
-        (model) => [
-          `${model} logits 4 of 4`,
-          `${model} generate 68 of 68`,
-          `${model} distribution 20 of 20`,
-          `${model} labels 4 of 4`,
-        ],
-      ),
-    );
-    for (const { largestDifference } of kinds) expect(largestDifference).toBeLessThan(1e-4);
-  });
+    test("every case that runs is equal, for every shape", () => {
+      expect(run.code).toBe(0);
+      const { kinds, mismatches } = run.report();
+      expect(mismatches).toBe(0);
+      expect(kinds.map(({ model, kind, run: count, equal }) => `${model} ${kind} ${equal} of ${count}`)).toEqual(
+        ["asymmetric", "buckets", "byt5", "gated-untied", "inner-dim", "mt5", "outliers", "relu-tied"].flatMap(
+          (model) => [
+            `${model} logits 4 of 4`,
+            `${model} generate 68 of 68`,
+            `${model} distribution 20 of 20`,
+            `${model} labels 4 of 4`,
+          ],
+        ),
+      );
+      for (const { largestDifference } of kinds) expect(largestDifference).toBeLessThan(1e-4);
+    });
 
-  test("nothing is left out", () => {
-    expect(run.report().notRun).toEqual([]);
-  });
-});
+    test("nothing is left out", () => {
+      expect(run.report().notRun).toEqual([]);
+    });
+  },
+);
 
 test("at 8 bits it reports agreement and does not fail", async () => {
   const run = await golden(GOLDEN, "--json", "--bits", "8");

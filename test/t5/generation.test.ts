@@ -1,7 +1,7 @@
 /** Generation above a real engine with a small random model; equality with Hugging Face is test/golden-runner's. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { SimdEngine } from "../../src/engines/simd/index.ts";
+import type { Engine } from "../../src/t5/engine.ts";
 import { generate } from "../../src/t5/generate.ts";
 import { beamSearch } from "../../src/t5/generation/beam-search.ts";
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
@@ -10,7 +10,7 @@ import { randomOf, sample } from "../../src/t5/generation/sampling.ts";
 import { argmax, logSumExp, topIndices } from "../../src/t5/generation/scores.ts";
 import { someIds, tinyEngine } from "../engines/tiny.ts";
 
-let engine: SimdEngine;
+let engine: Engine;
 let hidden: Float32Array;
 beforeAll(async () => {
   engine = await tinyEngine(8, { maxSequences: 8 });

@@ -1,8 +1,8 @@
 /** T5's encoder stack on the kernels. */
-import { EdgeT5Error } from "../../errors.ts";
 import { attentionNames, layerPrefix } from "../../t5/architecture.ts";
 import type { T5Config } from "../../t5/config.ts";
 import type { Encoder } from "../../t5/engine.ts";
+import { checkedIds } from "../input.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
 
@@ -44,19 +44,11 @@ export class SimdEncoder implements Encoder {
   }
 
   async encode(ids: ArrayLike<number>): Promise<Float32Array> {
-    const tokens = ids.length;
-    if (tokens === 0) {
-      throw new EdgeT5Error("E_INPUT", "The input has no tokens. Give at least the end-of-sequence token.");
-    }
-    if (tokens > this.maxInputTokens) {
-      throw new EdgeT5Error(
-        "E_CONTEXT_LENGTH",
-        `The input has ${tokens} tokens; this placement takes up to ${this.maxInputTokens}. Shorten it.`,
-      );
-    }
+    const checked = checkedIds(ids, this.config, this.maxInputTokens);
+    const tokens = checked.length;
     const machine = this.#machine;
     const { x } = machine.plan.encoder;
-    machine.writeIds(ids);
+    machine.writeIds(checked);
     machine.embed(this.#embedding, x, tokens);
     for (const layer of this.#layers) this.#runLayer(layer, tokens);
 

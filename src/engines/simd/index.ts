@@ -1,37 +1,30 @@
 /** The simd engine: T5 on our own WASM kernels, int8 weights kept as they are, float32 as a checking mode. */
 import { instantiateKernels, type KernelModule } from "../../kernels/index.ts";
-import type { Store } from "../../store/store.ts";
 import { EMBEDDING } from "../../t5/architecture.ts";
+import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
 import type { Manifest } from "../../t5/manifest.ts";
+import { loadBlobs } from "../load.ts";
 import { SimdDecoder } from "./decoder.ts";
 import { SimdEncoder } from "./encoder.ts";
-import { loadBlobs } from "./load.ts";
 import { Machine } from "./machine.ts";
-import { type EngineLimits, planMemory, type Role } from "./plan.ts";
+import { planMemory } from "./plan.ts";
 
-export type { EngineLimits, Role } from "./plan.ts";
-
-export interface SimdEngineOptions<R extends Role = Role> {
-  manifest: Manifest;
-  store: Store;
+export interface SimdLoadRequest<R extends Role = Role> extends LoadRequest<R> {
   kernels: KernelModule;
-  roles: readonly R[];
-  limits: EngineLimits;
   /** A memory from an earlier attempt, used again when its size fits the plan. */
   memory?: WebAssembly.Memory | undefined;
   /** Called with the memory as soon as it is there: keep it, and a failed load can be tried again in it. */
   onMemory?: ((memory: WebAssembly.Memory) => void) | undefined;
-  onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
-  /** Gives the load up: once aborted, nothing more is written to the memory. */
-  signal?: AbortSignal | undefined;
 }
 
-/** The halves that were asked for. */
-export interface SimdEngine<R extends Role = Role> {
-  encoder: "encoder" extends R ? SimdEncoder : undefined;
-  decoder: "decoder" extends R ? SimdDecoder : undefined;
+export interface SimdEngine<R extends Role = Role> extends Engine<R> {
   memory: WebAssembly.Memory;
   memoryBytes: number;
+}
+
+/** This engine, on the kernels given. */
+export function simdEngine(kernels: KernelModule): EngineLoader {
+  return (request) => loadSimdEngine({ ...request, kernels });
 }
 
 const PAGE = 65536;
@@ -46,25 +39,31 @@ export function memoryBytesOf(manifest: Manifest, roles: readonly Role[], limits
 }
 
 /**
- * Plans the memory, streams the weights in, and binds them.
+ * Plans the memory, streams the weights in, and binds them. Once the signal aborts, nothing more is written to the memory.
  *
  * @throws EdgeT5Error `E_CAPACITY` (does not fit), `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_MANIFEST`
  */
-export async function loadSimdEngine<R extends Role>(options: SimdEngineOptions<R>): Promise<SimdEngine<R>> {
+export async function loadSimdEngine<R extends Role>(options: SimdLoadRequest<R>): Promise<SimdEngine<R>> {
   const { manifest, store, kernels, roles, limits, onMemory, onProgress } = options;
   const plan = planMemory(manifest, roles, limits);
   const reusable = options.memory?.buffer.byteLength === plan.pages * PAGE ? options.memory : undefined;
   const memory = reusable ?? new WebAssembly.Memory({ initial: plan.pages, maximum: plan.pages });
   onMemory?.(memory);
 
-  const blobs = [...plan.blobs].map(([hash, at]) => ({ hash, at, bytes: manifest.blobs[hash]?.bytes ?? 0 }));
+  const bytes = new Uint8Array(memory.buffer);
+  const blobs = [...plan.blobs].map(([hash, at]) => ({
+    hash,
+    at,
+    bytes: manifest.blobs[hash]?.bytes ?? 0,
+    memory: bytes,
+  }));
   const total = blobs.reduce((sum, blob) => sum + blob.bytes, 0);
   let done = 0;
   const onBytes = (bytes: number) => {
     done += bytes;
     onProgress?.(done, total);
   };
-  await loadBlobs(store, blobs, new Uint8Array(memory.buffer), onBytes, options.signal);
+  await loadBlobs(store, blobs, onBytes, options.signal);
 
   const machine = new Machine(manifest, plan, instantiateKernels(kernels.module, memory), memory);
   const embedding = machine.bindLinear(EMBEDDING);

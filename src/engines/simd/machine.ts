@@ -4,7 +4,9 @@ import type { Kernels } from "../../kernels/index.ts";
 import { feedForwardInputs, layerPrefix, relativePositionBucket } from "../../t5/architecture.ts";
 import type { T5Config } from "../../t5/config.ts";
 import type { Manifest } from "../../t5/manifest.ts";
-import { align, innerDim, type Plan, type Scratch } from "./plan.ts";
+import { align, innerDim } from "../cache-size.ts";
+import { checkedId } from "../input.ts";
+import type { Plan, Scratch } from "./plan.ts";
 
 /** A weight matrix `[out, in]` in memory. `scales` and `sums` are 0 for float32. */
 export interface Linear {
@@ -161,16 +163,7 @@ export class Machine {
   /** Writes token ids to scratch. @throws EdgeT5Error `E_INPUT` for an id outside the vocabulary. */
   writeIds(ids: ArrayLike<number>): void {
     const at = this.scratch.ids / 4;
-    for (let i = 0; i < ids.length; i++) {
-      const id = ids[i] as number;
-      if (!Number.isInteger(id) || id < 0 || id >= this.config.vocabSize) {
-        throw new EdgeT5Error(
-          "E_INPUT",
-          `Token id ${id} is outside the vocabulary of ${this.config.vocabSize}. Encode with the model's own tokenizer.`,
-        );
-      }
-      this.ints[at + i] = id;
-    }
+    for (let i = 0; i < ids.length; i++) this.ints[at + i] = checkedId(ids[i] as number, this.config.vocabSize);
   }
 
   #tensor(name: string) {

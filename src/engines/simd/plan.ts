@@ -5,22 +5,10 @@
  */
 import { EdgeT5Error } from "../../errors.ts";
 import { KERNEL_RESERVED_BYTES } from "../../kernels/index.ts";
-import type { T5Config } from "../../t5/config.ts";
+import type { EngineLimits, Role } from "../../t5/engine.ts";
 import { ALIGNMENT, type Manifest } from "../../t5/manifest.ts";
-
-export type Role = "encoder" | "decoder";
-
-/** What one placement takes; a larger request belongs elsewhere. */
-export interface EngineLimits {
-  /** Longest input, in tokens. */
-  maxInputTokens: number;
-  /** Longest output of one sequence, in tokens. */
-  maxNewTokens: number;
-  /** How many sequences of that size decode at once; smaller ones fit in greater number. */
-  maxSequences: number;
-  /** Bytes of WASM memory that the plan may take; the arena of sequences is cut to fit. */
-  memoryBytes?: number | undefined;
-}
+import { align, crossBytes, innerDim, sequenceBytes } from "../cache-size.ts";
+import { blobsOf } from "../load.ts";
 
 /** Rows of activations that scratch holds: an encoder layer works through its input in blocks of this many. */
 export const BLOCK_ROWS = 64;
@@ -62,30 +50,6 @@ export interface Scratch {
   gate: number;
   /** `[longest row of keys]` f32. */
   scores: number;
-}
-
-export function innerDim(config: T5Config): number {
-  return config.dKv * config.numHeads;
-}
-
-/** Bytes of an input's cross-attention keys and values of every layer: all sequences of that input share them. */
-export function crossBytes(config: T5Config, inputTokens: number): number {
-  return align(config.numDecoderLayers * 2 * inputTokens * innerDim(config) * F32);
-}
-
-/** Bytes of one sequence's own keys and values of every layer, and its logits. */
-export function sequenceBytes(config: T5Config, maxNewTokens: number): number {
-  return align(config.numDecoderLayers * 2 * maxNewTokens * innerDim(config) * F32) + align(config.vocabSize * F32);
-}
-
-export function align(bytes: number): number {
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-}
-
-/** Blobs that the roles read, in the order of the shards, each once. */
-export function blobsOf(manifest: Manifest, roles: readonly Role[]): string[] {
-  const hashes = manifest.shards.filter((shard) => roles.includes(shard.role)).flatMap((shard) => shard.blobs);
-  return [...new Set(hashes)];
 }
 
 /**

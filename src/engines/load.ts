@@ -1,41 +1,47 @@
-/** Streams blobs from storage straight into WASM memory, hashed on the way in: never two copies. */
-import { EdgeT5Error } from "../../errors.ts";
-import { chunksOf } from "../../store/chunks.ts";
-import { createSha256 } from "../../store/sha256.ts";
-import type { Store } from "../../store/store.ts";
-import { blobKey } from "../../t5/manifest.ts";
+/** Streams blobs from storage straight into the memory that an engine reads, hashed on the way in: never two copies. */
+import { EdgeT5Error } from "../errors.ts";
+import { chunksOf } from "../store/chunks.ts";
+import { createSha256 } from "../store/sha256.ts";
+import type { Store } from "../store/store.ts";
+import type { Role } from "../t5/engine.ts";
+import { blobKey, type Manifest } from "../t5/manifest.ts";
+
+/** Blobs that the roles read, in the order of the shards, each once. */
+export function blobsOf(manifest: Manifest, roles: readonly Role[]): string[] {
+  const hashes = manifest.shards.filter((shard) => roles.includes(shard.role)).flatMap((shard) => shard.blobs);
+  return [...new Set(hashes)];
+}
 
 /** One blob and where it goes. */
 export interface BlobTarget {
   hash: string;
   bytes: number;
+  memory: Uint8Array;
+  /** Offset in `memory`. */
   at: number;
 }
 
 /**
  * Loads all blobs, side by side.
  *
- * @param memory bytes of the WASM memory
  * @param onBytes called with the length of every chunk that arrived
- * @param signal once aborted, nothing more is written to `memory`; its reason is thrown
+ * @param signal once aborted, nothing more is written; its reason is thrown
  * @throws EdgeT5Error `E_BLOB_MISSING`, `E_BLOB_CORRUPT` (too short, too long, or another hash)
  */
 export async function loadBlobs(
   store: Store,
   blobs: readonly BlobTarget[],
-  memory: Uint8Array,
   onBytes: (bytes: number) => void = () => {},
   signal?: AbortSignal,
 ): Promise<void> {
   // All are awaited even when one fails, so that none still writes while a retry fills the same memory.
-  const outcomes = await Promise.allSettled(blobs.map((blob) => loadBlob(store, blob, memory, onBytes, signal)));
+  const outcomes = await Promise.allSettled(blobs.map((blob) => loadBlob(store, blob, onBytes, signal)));
   for (const outcome of outcomes) if (outcome.status === "rejected") throw outcome.reason;
 }
 
 async function loadBlob(
   store: Store,
-  { hash, bytes, at }: BlobTarget,
-  memory: Uint8Array,
+  { hash, bytes, memory, at }: BlobTarget,
   onBytes: (bytes: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {

@@ -1,5 +1,5 @@
 /** First come, first served: who asks for room that is not there waits until some is given back. */
-import { EdgeT5Error } from "../../errors.ts";
+import { EdgeT5Error } from "../errors.ts";
 
 /** Longest wait for room. */
 const PATIENCE_MS = 20_000;

@@ -1,0 +1,221 @@
+/** T5's decoder stack on onnxruntime: keys and values are kept here, and given to the graph of a step. */
+import type { TypedTensor } from "onnxruntime-common";
+import type { T5Config } from "../../t5/config.ts";
+import type { EngineLimits } from "../../t5/engine.ts";
+import { argmax } from "../../t5/generation/scores.ts";
+import { port } from "../../t5/graph/shards.ts";
+import type { Block } from "../arena.ts";
+import { innerDim } from "../cache-size.ts";
+import { checkedId } from "../input.ts";
+import { type Cross, PooledDecoder, type PooledSequence } from "../pooled-decoder.ts";
+import type { Feeds, OnnxRuntime, Session } from "./runtime.ts";
+
+type Floats = TypedTensor<"float32">;
+
+/** A layer's keys and values; of an input as the cross graph gives them, of a sequence `[maxNewTokens, heads · dKv]`. */
+interface Layer<T> {
+  keys: T;
+  values: T;
+}
+
+/** What a block of room stands for: this engine's arrays are the JavaScript heap's. */
+interface Cache {
+  layers: Layer<Float32Array>[];
+  logits: Float32Array;
+}
+
+/** Cross-attention of a batch, kept as long as the same inputs are stepped together. */
+interface CrossBatch {
+  blocks: readonly Block[];
+  feeds: Feeds;
+}
+
+/** Rows of one run: more would only pad more. */
+const MAX_ROWS = 64;
+
+export class OnnxDecoder extends PooledDecoder {
+  readonly #runtime: OnnxRuntime;
+  readonly #cross: Session;
+  readonly #step: Session;
+  readonly #inner: number;
+  readonly #inputs = new WeakMap<Block, Layer<Floats>[]>();
+  readonly #caches = new WeakMap<Block, Cache>();
+  #crossBatch: CrossBatch | null = null;
+  /** Sessions run one thing at a time. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    runtime: OnnxRuntime,
+    config: T5Config,
+    sessions: { cross: Session; step: Session },
+    limits: EngineLimits,
+    cacheBytes: number,
+  ) {
+    super(config, limits, { at: 0, bytes: cacheBytes }, MAX_ROWS);
+    this.#runtime = runtime;
+    this.#cross = sessions.cross;
+    this.#step = sessions.step;
+    this.#inner = innerDim(config);
+  }
+
+  protected override async computeCross({ block, inputTokens }: Cross, hidden: Float32Array): Promise<void> {
+    const tensor = this.#floats(hidden, [1, inputTokens, this.config.dModel]);
+    const made = await this.#run(this.#cross, { encoder_hidden_states: tensor });
+    this.#inputs.set(
+      block,
+      this.#perLayer((layer) => ({
+        keys: made[port.crossKey(layer)] as Floats,
+        values: made[port.crossValue(layer)] as Floats,
+      })),
+    );
+  }
+
+  protected override async stepRows(sequences: readonly PooledSequence[], tokens: readonly number[]): Promise<void> {
+    const ids = tokens.map((token) => checkedId(token, this.config.vocabSize));
+    const rows = sequences.length;
+    const caches = sequences.map((sequence) => this.#cacheOf(sequence));
+    const { Tensor } = this.#runtime;
+    const positions = sequences.map(({ position }) => position);
+    const feeds: Record<string, Feeds[string]> = {
+      input_ids: new Tensor("int64", BigInt64Array.from(ids, BigInt), [rows, 1]),
+      positions: new Tensor("int64", BigInt64Array.from(positions, BigInt), [rows]),
+      ...this.#crossFeeds(sequences),
+    };
+    const past = Math.max(...positions);
+    for (let layer = 0; layer < this.config.numDecoderLayers; layer++) {
+      for (const part of ["keys", "values"] as const) {
+        const arrays = caches.map(({ layers }) => layers[layer]?.[part] as Float32Array);
+        const name = part === "keys" ? port.pastKey(layer) : port.pastValue(layer);
+        feeds[name] = this.#floats(this.#joinPast(arrays, positions, past), [rows, past, this.#inner]);
+      }
+    }
+    const made = await this.#run(this.#step, feeds);
+    for (const [row, { layers, logits }] of caches.entries()) {
+      const own = row * this.#inner;
+      const at = (positions[row] as number) * this.#inner;
+      for (const [layer, { keys, values }] of layers.entries()) {
+        keys.set((made[port.presentKey(layer)] as Floats).data.subarray(own, own + this.#inner), at);
+        values.set((made[port.presentValue(layer)] as Floats).data.subarray(own, own + this.#inner), at);
+      }
+      const { vocabSize } = this.config;
+      logits.set((made.logits as Floats).data.subarray(row * vocabSize, (row + 1) * vocabSize));
+    }
+  }
+
+  protected override logitsOf(block: Block): Float32Array {
+    return this.#caches.get(block)?.logits ?? new Float32Array(this.config.vocabSize);
+  }
+
+  protected override argmaxOf(block: Block): number {
+    return argmax(this.logitsOf(block));
+  }
+
+  protected override copyCache(from: Block, to: Block, sequence: PooledSequence): void {
+    const source = this.#caches.get(from);
+    const target = this.#newCache(sequence.maxNewTokens);
+    this.#caches.set(to, target);
+    for (const [layer, { keys, values }] of (source?.layers ?? []).entries()) {
+      target.layers[layer]?.keys.set(keys.subarray(0, sequence.position * this.#inner));
+      target.layers[layer]?.values.set(values.subarray(0, sequence.position * this.#inner));
+    }
+  }
+
+  #cacheOf({ block, maxNewTokens }: PooledSequence): Cache {
+    const known = this.#caches.get(block as Block);
+    if (known) return known;
+    const cache = this.#newCache(maxNewTokens);
+    this.#caches.set(block as Block, cache);
+    return cache;
+  }
+
+  #newCache(maxNewTokens: number): Cache {
+    const room = () => new Float32Array(maxNewTokens * this.#inner);
+    return {
+      layers: this.#perLayer(() => ({ keys: room(), values: room() })),
+      logits: new Float32Array(this.config.vocabSize),
+    };
+  }
+
+  /** `[rows, past, heads · dKv]`; rows with a shorter past are followed by padding. */
+  #joinPast(arrays: readonly Float32Array[], positions: readonly number[], past: number): Float32Array {
+    const [only] = arrays;
+    const width = past * this.#inner;
+    if (arrays.length === 1 && only) return only.subarray(0, width);
+    const joined = new Float32Array(arrays.length * width);
+    for (const [row, array] of arrays.entries()) {
+      joined.set(array.subarray(0, (positions[row] as number) * this.#inner), row * width);
+    }
+    return joined;
+  }
+
+  /** Keys, values and mask of the batch's inputs: one for all where it is the same, else padded to the longest. */
+  #crossFeeds(sequences: readonly PooledSequence[]): Feeds {
+    const crosses = sequences.map(({ cross }) => cross);
+    const same = crosses.every((cross) => cross === crosses[0]);
+    const inputs = same ? crosses.slice(0, 1) : crosses;
+    const blocks = inputs.map(({ block }) => block);
+    const known = this.#crossBatch;
+    if (known?.blocks.length === blocks.length && known.blocks.every((block, i) => block === blocks[i])) {
+      return known.feeds;
+    }
+    const feeds = this.#joinCross(inputs);
+    this.#crossBatch = { blocks, feeds };
+    return feeds;
+  }
+
+  #joinCross(inputs: readonly Cross[]): Feeds {
+    const longest = Math.max(...inputs.map(({ inputTokens }) => inputTokens));
+    const mask = new BigInt64Array(inputs.length * longest);
+    for (const [row, { inputTokens }] of inputs.entries()) mask.fill(1n, row * longest, row * longest + inputTokens);
+    const { Tensor } = this.#runtime;
+    const feeds: Record<string, Feeds[string]> = {
+      encoder_attention_mask: new Tensor("int64", mask, [inputs.length, longest]),
+    };
+    const { numHeads, dKv, numDecoderLayers } = this.config;
+    for (let layer = 0; layer < numDecoderLayers; layer++) {
+      const of = (part: keyof Layer<Floats>) =>
+        inputs.map(({ block, inputTokens }) => ({
+          data: this.#inputs.get(block)?.[layer]?.[part].data ?? new Float32Array(),
+          tokens: inputTokens,
+        }));
+      const keys = joinPadded(of("keys"), numHeads * dKv, 1, longest);
+      const values = joinPadded(of("values"), numHeads, dKv, longest);
+      feeds[port.crossKey(layer)] = this.#floats(keys, [inputs.length, numHeads, dKv, longest]);
+      feeds[port.crossValue(layer)] = this.#floats(values, [inputs.length, numHeads, longest, dKv]);
+    }
+    return feeds;
+  }
+
+  #run(session: Session, feeds: Feeds): Promise<Feeds> {
+    const run = this.#last.then(() => session.run(feeds));
+    this.#last = run.catch(() => {});
+    return run;
+  }
+
+  #perLayer<T>(make: (layer: number) => T): T[] {
+    return Array.from({ length: this.config.numDecoderLayers }, (_, layer) => make(layer));
+  }
+
+  #floats(data: Float32Array, shape: readonly number[]): Floats {
+    return new this.#runtime.Tensor("float32", data, shape);
+  }
+}
+
+/** Arrays `[stretches, tokens, width]` of different lengths as one `[arrays, stretches, longest, width]`. */
+function joinPadded(
+  arrays: readonly { data: Float32Array; tokens: number }[],
+  stretches: number,
+  width: number,
+  longest: number,
+): Float32Array {
+  const [only] = arrays;
+  if (arrays.length === 1 && only) return only.data;
+  const joined = new Float32Array(arrays.length * stretches * longest * width);
+  for (const [i, { data, tokens }] of arrays.entries()) {
+    for (let stretch = 0; stretch < stretches; stretch++) {
+      const from = stretch * tokens * width;
+      joined.set(data.subarray(from, from + tokens * width), (i * stretches + stretch) * longest * width);
+    }
+  }
+  return joined;
+}

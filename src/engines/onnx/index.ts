@@ -1,0 +1,106 @@
+/**
+ * The onnx engine: a package's graphs on onnxruntime. The portable one: slower and larger than the simd engine, and a
+ * second opinion on every number.
+ */
+import { EdgeT5Error } from "../../errors.ts";
+import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
+import type { Manifest, Shard } from "../../t5/manifest.ts";
+import { crossBytes, sequenceBytes } from "../cache-size.ts";
+import { blobsOf, loadBlobs } from "../load.ts";
+import { OnnxDecoder } from "./decoder.ts";
+import { OnnxEncoder } from "./encoder.ts";
+import type { ExternalFile, OnnxRuntime, Session } from "./runtime.ts";
+
+export interface OnnxLoadRequest<R extends Role = Role> extends LoadRequest<R> {
+  runtime: OnnxRuntime;
+}
+
+/** This engine, on the runtime given. */
+export function onnxEngine(runtime: OnnxRuntime): EngineLoader {
+  return (request) => loadOnnxEngine({ ...request, runtime });
+}
+
+/** Bytes of keys, values and logits for the most sequences. */
+export function cacheBytesOf(manifest: Manifest, limits: EngineLimits): number {
+  const { maxInputTokens, maxNewTokens, maxSequences } = limits;
+  const one = crossBytes(manifest.model, maxInputTokens) + sequenceBytes(manifest.model, maxNewTokens);
+  return one * maxSequences;
+}
+
+/**
+ * Reads the shards' blobs and opens a session a graph.
+ *
+ * @throws EdgeT5Error `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_MANIFEST` (a graph that the runtime refuses)
+ */
+export async function loadOnnxEngine<R extends Role>(request: OnnxLoadRequest<R>): Promise<Engine<R>> {
+  const { manifest, limits, runtime } = request;
+  const blobs = await readBlobs(request);
+  const wanted = new Set<Role>(request.roles);
+  const parts: { encoder: OnnxEncoder | undefined; decoder: OnnxDecoder | undefined } = {
+    encoder: undefined,
+    decoder: undefined,
+  };
+  for (const shard of manifest.shards) {
+    if (!wanted.has(shard.role)) continue;
+    const files = shard.blobs.map((path) => ({ path, data: bytesOf(blobs, path) }));
+    const open = (graph: string) => openSession(runtime, manifest, bytesOf(blobs, graph), files);
+    if (shard.role === "encoder") {
+      parts.encoder = new OnnxEncoder(runtime, manifest.model, await open(shard.graphs.encoder), limits.maxInputTokens);
+    } else {
+      // One after the other: a session is done with its copies before the next one makes its own.
+      const cross = await open(shard.graphs.cross);
+      const step = await open(shard.graphs.step);
+      parts.decoder = new OnnxDecoder(runtime, manifest.model, { cross, step }, limits, cacheBytesOf(manifest, limits));
+    }
+  }
+  return parts as unknown as Engine<R>;
+}
+
+/** Every blob and graph of the roles, each with its bytes. */
+async function readBlobs({
+  manifest,
+  store,
+  roles,
+  onProgress,
+  signal,
+}: OnnxLoadRequest): Promise<Map<string, Uint8Array>> {
+  const graphs = manifest.shards.filter(({ role }) => roles.includes(role)).flatMap(graphsOf);
+  const hashes = [...blobsOf(manifest, roles), ...graphs];
+  const blobs = new Map(hashes.map((hash) => [hash, new Uint8Array(manifest.blobs[hash]?.bytes ?? 0)]));
+  const total = [...blobs.values()].reduce((sum, { length }) => sum + length, 0);
+  let done = 0;
+  const onBytes = (bytes: number) => {
+    done += bytes;
+    onProgress?.(done, total);
+  };
+  const targets = [...blobs].map(([hash, memory]) => ({ hash, bytes: memory.length, at: 0, memory }));
+  await loadBlobs(store, targets, onBytes, signal);
+  return blobs;
+}
+
+function graphsOf(shard: Shard): string[] {
+  return Object.values(shard.graphs);
+}
+
+function bytesOf(blobs: ReadonlyMap<string, Uint8Array>, hash: string): Uint8Array {
+  const bytes = blobs.get(hash);
+  if (!bytes) throw new EdgeT5Error("E_MANIFEST", `The manifest has no blob ${hash}. Re-run edge-t5 split.`);
+  return bytes;
+}
+
+async function openSession(
+  runtime: OnnxRuntime,
+  { name }: Manifest,
+  graph: Uint8Array,
+  externalData: ExternalFile[],
+): Promise<Session> {
+  try {
+    return await runtime.InferenceSession.create(graph, { ...runtime.options, externalData });
+  } catch (cause) {
+    throw new EdgeT5Error(
+      "E_MANIFEST",
+      `${runtime.name} refuses a graph of package ${name}: ${(cause as Error).message}. Re-run edge-t5 split, or use the simd engine.`,
+      { cause },
+    );
+  }
+}

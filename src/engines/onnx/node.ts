@@ -1,0 +1,19 @@
+/** onnxruntime in Node: the native one, and the one made for browsers. */
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import type { OnnxRuntime } from "./runtime.ts";
+
+/** onnxruntime-node, on the processor. */
+export async function nativeRuntime(): Promise<OnnxRuntime> {
+  const { InferenceSession, Tensor } = await import("onnxruntime-node");
+  return { name: "onnxruntime-node", InferenceSession, Tensor, options: { executionProviders: ["cpu"] } };
+}
+
+/** onnxruntime-web, on one thread. */
+export async function webRuntime(): Promise<OnnxRuntime> {
+  const { env, InferenceSession, Tensor } = await import("onnxruntime-web/wasm");
+  env.wasm.numThreads = 1;
+  const wasm = createRequire(import.meta.url).resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm");
+  env.wasm.wasmBinary = new Uint8Array(await readFile(wasm)).buffer;
+  return { name: "onnxruntime-web", InferenceSession, Tensor, options: { executionProviders: ["wasm"] } };
+}

@@ -1,0 +1,256 @@
+/**
+ * What decoders of every engine have in common: sequences are given room from one region, first come, first served, and
+ * are stepped in parts of as many rows as the engine takes.
+ */
+import { EdgeT5Error } from "../errors.ts";
+import type { T5Config } from "../t5/config.ts";
+import type { Decoder, DecoderInput, EngineLimits, Sequence, StepOutput } from "../t5/engine.ts";
+import { Arena, type Block } from "./arena.ts";
+import { crossBytes, sequenceBytes } from "./cache-size.ts";
+import { WaitingLine } from "./waiting-line.ts";
+
+/** An input's cross-attention keys and values, until the last sequence that reads them is closed. */
+export interface Cross {
+  block: Block;
+  inputTokens: number;
+  sequences: number;
+}
+
+export class PooledSequence implements Sequence {
+  position = 0;
+  /** Its own keys, values and logits; null once closed. */
+  block: Block | null;
+  readonly cross: Cross;
+  readonly maxNewTokens: number;
+  lastUsed = Date.now();
+
+  constructor(block: Block, cross: Cross, maxNewTokens: number) {
+    this.block = block;
+    this.cross = cross;
+    this.maxNewTokens = maxNewTokens;
+  }
+}
+
+/** Room that an input asks for. */
+interface Size {
+  inputTokens: number;
+  maxNewTokens: number;
+  copies: number;
+}
+
+/** A sequence that nobody stepped for this long may be closed when another waits for its room. */
+const LEASE_MS = 60_000;
+
+export abstract class PooledDecoder implements Decoder {
+  readonly config: T5Config;
+  readonly maxInputTokens: number;
+  readonly maxNewTokens: number;
+  steps = 0;
+  /** Most rows of one pass over the weights. */
+  readonly #rows: number;
+  readonly #region: Block;
+  readonly #arena: Arena;
+  readonly #open = new Set<PooledSequence>();
+  readonly #line = new WaitingLine();
+
+  /** @param region where the sequences' blocks lie */
+  constructor(config: T5Config, limits: EngineLimits, region: Block, rows: number) {
+    this.config = config;
+    this.maxInputTokens = limits.maxInputTokens;
+    this.maxNewTokens = limits.maxNewTokens;
+    this.#rows = rows;
+    this.#region = region;
+    this.#arena = new Arena(region.at, region.bytes);
+  }
+
+  /** Computes the keys and values of an input's hidden states `[S, dModel]`. */
+  protected abstract computeCross(cross: Cross, hidden: Float32Array): void | Promise<void>;
+
+  /** One step of sequences that are open and not full; their logits stay until their next step. */
+  protected abstract stepRows(sequences: readonly PooledSequence[], tokens: readonly number[]): void | Promise<void>;
+
+  protected abstract logitsOf(block: Block): Float32Array;
+
+  protected abstract argmaxOf(block: Block): number;
+
+  /** Copies keys and values of the tokens that `sequence` was fed so far. */
+  protected abstract copyCache(from: Block, to: Block, sequence: PooledSequence): void;
+
+  /** Sequences open now. */
+  get openSequences(): number {
+    return this.#open.size;
+  }
+
+  async open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence> {
+    const [sequence] = await this.openAll([{ hidden, maxNewTokens }]);
+    return sequence as Sequence;
+  }
+
+  fits(inputs: readonly DecoderInput[]): boolean {
+    const { dModel } = this.config;
+    const bytes = inputs.map(
+      ({ hidden, maxNewTokens, copies = 1 }) =>
+        crossBytes(this.config, hidden.length / dModel) + copies * sequenceBytes(this.config, maxNewTokens),
+    );
+    return bytes.reduce((sum, each) => sum + each, 0) <= this.#region.bytes;
+  }
+
+  async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
+    const { dModel } = this.config;
+    const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1 }) => {
+      const inputTokens = hidden.length / dModel;
+      if (!Number.isInteger(inputTokens) || inputTokens === 0) {
+        throw new EdgeT5Error(
+          "E_INPUT",
+          `Hidden states have ${hidden.length} numbers, not a multiple of dModel = ${dModel}. Use this model's encoder.`,
+        );
+      }
+      this.#checkLength("input", inputTokens, this.maxInputTokens);
+      this.#checkLength("output", maxNewTokens, this.maxNewTokens);
+      return { inputTokens, maxNewTokens, copies };
+    });
+    if (!this.fits(inputs)) {
+      throw new EdgeT5Error(
+        "E_CAPACITY",
+        "So many sequences of this size never fit at once. Decode fewer at a time, or ask for fewer beams or tokens.",
+      );
+    }
+    const opened = await this.#line.take(() => this.#reserve(sizes), signal);
+    try {
+      for (const [i, [first]] of opened.entries()) {
+        const hidden = inputs[i]?.hidden;
+        if (first && hidden) await this.computeCross(first.cross, hidden);
+      }
+    } catch (error) {
+      for (const sequence of opened.flat()) this.close(sequence);
+      throw error;
+    }
+    return opened.flat();
+  }
+
+  async step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput> {
+    if (sequences.length === 0 || sequences.length !== tokens.length) {
+      throw new EdgeT5Error("E_INPUT", `${sequences.length} sequences were given ${tokens.length} tokens.`);
+    }
+    const batch = sequences as readonly PooledSequence[];
+    for (const sequence of batch) {
+      if (sequence.block === null) {
+        throw new EdgeT5Error(
+          "E_SEQUENCE_CLOSED",
+          "The sequence is closed, or was reclaimed after a minute without a step.",
+        );
+      }
+      if (sequence.position >= sequence.maxNewTokens) {
+        throw new EdgeT5Error("E_INPUT", `The sequence is full: it was opened for ${sequence.maxNewTokens} tokens.`);
+      }
+    }
+    const now = Date.now();
+    for (let first = 0; first < batch.length; first += this.#rows) {
+      const part = batch.slice(first, first + this.#rows);
+      await this.stepRows(part, Array.prototype.slice.call(tokens, first, first + part.length));
+      for (const sequence of part) {
+        sequence.position++;
+        sequence.lastUsed = now;
+      }
+    }
+    this.steps++;
+
+    const blockOf = (i: number) => {
+      const block = batch[i]?.block;
+      if (!block) throw new EdgeT5Error("E_SEQUENCE_CLOSED", `Sequence ${i} of this step is closed.`);
+      return block;
+    };
+    return { logits: (i) => this.logitsOf(blockOf(i)), argmax: (i) => this.argmaxOf(blockOf(i)) };
+  }
+
+  reorder(sequences: readonly Sequence[], parents: readonly number[]): void {
+    const beams = sequences as readonly PooledSequence[];
+    const [first] = beams;
+    const isWhole = parents.length === beams.length && parents.every((parent) => beams[parent]?.block);
+    if (!first || !isWhole || beams.some((beam) => beam.cross !== first.cross || beam.position !== first.position)) {
+      throw new EdgeT5Error(
+        "E_INPUT",
+        "Only open sequences of one input, at one position, can take each other's place.",
+      );
+    }
+    // A parent's block goes to its first child; blocks that no child reads take the copies for the others.
+    const blocks = beams.map(({ block }) => block as Block);
+    const spare = blocks.filter((_, i) => !parents.includes(i));
+    const given = new Set<number>();
+    for (const [i, parent] of parents.entries()) {
+      const beam = beams[i] as PooledSequence;
+      const from = blocks[parent] as Block;
+      if (given.has(parent)) {
+        beam.block = spare.pop() as Block;
+        this.copyCache(from, beam.block, beam);
+      } else {
+        given.add(parent);
+        beam.block = from;
+      }
+    }
+  }
+
+  close(sequence: Sequence): void {
+    this.#giveBack(sequence as PooledSequence);
+    this.#line.retry();
+  }
+
+  #checkLength(what: "input" | "output", tokens: number, limit: number): void {
+    if (!Number.isInteger(tokens) || tokens < 1) {
+      throw new EdgeT5Error("E_INPUT", `The ${what} length is ${tokens}; give a whole number of at least 1.`);
+    }
+    if (tokens > limit) {
+      throw new EdgeT5Error(
+        "E_CONTEXT_LENGTH",
+        `The ${what} has ${tokens} tokens; this placement takes up to ${limit}.`,
+      );
+    }
+  }
+
+  /** Room for all, or null and nothing taken. */
+  #reserve(sizes: readonly Size[]): PooledSequence[][] | null {
+    const opened: PooledSequence[][] = [];
+    for (const { inputTokens, maxNewTokens, copies } of sizes) {
+      const block = this.#take(crossBytes(this.config, inputTokens));
+      const cross: Cross | null = block && { block, inputTokens, sequences: 0 };
+      const sequences: PooledSequence[] = [];
+      opened.push(sequences);
+      for (let copy = 0; cross && copy < copies; copy++) {
+        const own = this.#take(sequenceBytes(this.config, maxNewTokens));
+        if (!own) break;
+        // Counted as open at once: should its request end before it goes on, the lease gives the room back.
+        const sequence = new PooledSequence(own, cross, maxNewTokens);
+        cross.sequences++;
+        this.#open.add(sequence);
+        sequences.push(sequence);
+      }
+      if (sequences.length < copies) {
+        if (cross?.sequences === 0) this.#arena.give(cross.block);
+        for (const sequence of opened.flat()) this.#giveBack(sequence);
+        return null;
+      }
+    }
+    return opened;
+  }
+
+  #take(bytes: number): Block | null {
+    return this.#arena.take(bytes) ?? this.#reclaim(bytes);
+  }
+
+  /** Takes room from sequences that were left behind: their request ended without closing them. */
+  #reclaim(bytes: number): Block | null {
+    const limit = Date.now() - LEASE_MS;
+    for (const sequence of this.#open) if (sequence.lastUsed < limit) this.#giveBack(sequence);
+    return this.#arena.take(bytes);
+  }
+
+  #giveBack(sequence: PooledSequence): void {
+    if (!sequence.block) return;
+    this.#arena.give(sequence.block);
+    sequence.block = null;
+    this.#open.delete(sequence);
+    const { cross } = sequence;
+    cross.sequences--;
+    if (cross.sequences === 0) this.#arena.give(cross.block);
+  }
+}

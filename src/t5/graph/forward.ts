@@ -1,0 +1,207 @@
+/**
+ * T5's forward pass, defined once as an ONNX graph: inference runs it, training differentiates it. Names of weights are
+ * those of {@link tensorsOf}; arithmetic as modeling_t5.py of Hugging Face transformers.
+ */
+import type { Graph, Value } from "../../onnx/graph.ts";
+import {
+  attentionNames,
+  EMBEDDING,
+  feedForwardInputs,
+  LM_HEAD,
+  layerPrefix,
+  relativePositionBucket,
+} from "../architecture.ts";
+import type { T5Config } from "../config.ts";
+
+type Stack = "encoder" | "decoder";
+
+/** How a graph reads the model's weights: float32, quantized, or as inputs that training changes. */
+export interface Weights {
+  /** `x` `[…, in]` × weightᵀ, weight `[out, in]` → `[…, out]`. */
+  linear(x: Value, name: string): Value;
+  /** Rows of a table `[rows, d]` by `ids` `[…]` → `[…, d]`. */
+  embed(ids: Value, name: string): Value;
+  /** A float32 tensor as it is. */
+  vector(name: string): Value;
+}
+
+/** What takes the place of a score that must not count: e to its power is zero. */
+const MASKED = -1e9;
+
+/** Shapes: B batch, T or Q queries, K keys, H heads, D the width of a head. */
+export class Forward {
+  readonly #graph: Graph;
+  readonly #config: T5Config;
+  readonly #weights: Weights;
+  readonly #tiedHead: boolean;
+
+  constructor(graph: Graph, config: T5Config, weights: Weights, tiedHead: boolean) {
+    this.#graph = graph;
+    this.#config = config;
+    this.#weights = weights;
+    this.#tiedHead = tiedHead;
+  }
+
+  /** ids `[B, T]` → `[B, T, dModel]` */
+  embed(ids: Value): Value {
+    return this.#weights.embed(ids, EMBEDDING);
+  }
+
+  /**
+   * The relative attention bias of a stack.
+   *
+   * @param distances key position − query position `[…]`, int64
+   * @returns `[…, H]`
+   */
+  relativeBias(stack: Stack, distances: Value): Value {
+    const g = this.#graph;
+    const { relativeAttentionNumBuckets: buckets, relativeAttentionMaxDistance: most } = this.#config;
+    // Beyond the largest distance everything is in the last bucket: a table up to there is all that is needed.
+    const table = Array.from({ length: 2 * most + 1 }, (_, i) =>
+      relativePositionBucket(i - most, stack === "encoder", buckets, most),
+    );
+    const inTable = g.op("Add", [g.op("Clip", [distances, g.int(-most), g.int(most)]), g.int(most)]);
+    const bucket = g.op("Gather", [g.ints(table), inTable], { axis: 0 });
+    return g.op("Gather", [this.#weights.vector(layerPrefix.relativeAttentionBias(stack)), bucket], { axis: 0 });
+  }
+
+  /** A mask `[B, K]` of int64 (1: counts, 0: does not) as a bias `[B, 1, 1, K]`. */
+  maskBias(mask: Value): Value {
+    const g = this.#graph;
+    const masked = g.op("Mul", [
+      g.op("Cast", [g.op("Sub", [g.int(1), mask])], { to: { type: "float32" } }),
+      g.float(MASKED),
+    ]);
+    return g.op("Unsqueeze", [masked, g.ints([1, 2])]);
+  }
+
+  /** One layer of the encoder: x `[B, T, dModel]`, bias `[B or 1, H, T, T]` → x. */
+  encoderLayer(x: Value, layer: number, bias: Value): Value {
+    const normed = this.norm(x, layerPrefix.layerNorm("encoder", layer, 0));
+    const prefix = layerPrefix.selfAttention("encoder", layer);
+    const { q, k, v } = attentionNames(prefix);
+    const [queries, keys, values] = [q, k, v].map((name) => this.#weights.linear(normed, name)) as [
+      Value,
+      Value,
+      Value,
+    ];
+    const attended = this.#attend(queries, this.splitKeys(keys), this.splitHeads(values), bias);
+    return this.#feedForward(this.#add(x, this.#weights.linear(attended, attentionNames(prefix).o)), "encoder", layer);
+  }
+
+  /**
+   * One layer of the decoder: x `[B, T, dModel]` → x.
+   *
+   * @param self makes of this layer's own keys and values `[B, T, H · D]` those that are attended to
+   * @param cross keys `[B or 1, H, D, S]` and values `[B or 1, H, S, D]` of the input
+   * @param crossBias `[B or 1, 1, 1, S]`
+   */
+  decoderLayer(
+    x: Value,
+    layer: number,
+    self: { bias: Value; join(keys: Value, values: Value): { keys: Value; values: Value } },
+    cross: { keys: Value; values: Value; bias: Value },
+  ): Value {
+    const w = this.#weights;
+    const own = attentionNames(layerPrefix.selfAttention("decoder", layer));
+    const normed = this.norm(x, layerPrefix.layerNorm("decoder", layer, 0));
+    const queries = w.linear(normed, own.q);
+    const { keys, values } = self.join(w.linear(normed, own.k), w.linear(normed, own.v));
+    const attended = this.#attend(queries, this.splitKeys(keys), this.splitHeads(values), self.bias);
+    const afterSelf = this.#add(x, w.linear(attended, own.o));
+
+    const other = attentionNames(layerPrefix.encDecAttention(layer));
+    const crossQueries = w.linear(this.norm(afterSelf, layerPrefix.layerNorm("decoder", layer, 1)), other.q);
+    const crossed = this.#attend(crossQueries, cross.keys, cross.values, cross.bias);
+    return this.#feedForward(this.#add(afterSelf, w.linear(crossed, other.o)), "decoder", layer);
+  }
+
+  /** Cross-attention keys `[B, H, D, S]` and values `[B, H, S, D]` of a layer from hidden states `[B, S, dModel]`. */
+  crossAttention(hidden: Value, layer: number): { keys: Value; values: Value } {
+    const { k, v } = attentionNames(layerPrefix.encDecAttention(layer));
+    return {
+      keys: this.splitKeys(this.#weights.linear(hidden, k)),
+      values: this.splitHeads(this.#weights.linear(hidden, v)),
+    };
+  }
+
+  finalNorm(x: Value, stack: Stack): Value {
+    return this.norm(x, layerPrefix.finalLayerNorm(stack));
+  }
+
+  /** The decoder's last hidden states (after {@link finalNorm}) `[…, dModel]` → logits `[…, vocabSize]`. */
+  head(x: Value): Value {
+    const g = this.#graph;
+    const { scaleDecoderOutputs, dModel } = this.#config;
+    const scaled = scaleDecoderOutputs ? g.op("Mul", [x, g.float(dModel ** -0.5)]) : x;
+    return this.#weights.linear(scaled, this.#tiedHead ? EMBEDDING : LM_HEAD);
+  }
+
+  /** Root mean square norm: x ÷ √(mean(x²) + ε) × weight. */
+  norm(x: Value, weight: string): Value {
+    const g = this.#graph;
+    const mean = g.op("ReduceMean", [g.op("Mul", [x, x]), g.ints([-1])], { keepdims: 1 });
+    const root = g.op("Sqrt", [g.op("Add", [mean, g.float(this.#config.layerNormEpsilon)])]);
+    return g.op("Mul", [g.op("Div", [x, root]), this.#weights.vector(weight)]);
+  }
+
+  /** `[B, T, H · D]` → `[B, H, T, D]` */
+  splitHeads(x: Value): Value {
+    return this.#graph.op("Transpose", [this.#heads(x)], { perm: [0, 2, 1, 3] });
+  }
+
+  /** `[B, T, H · D]` → `[B, H, D, T]`: the order in which scores are computed. */
+  splitKeys(x: Value): Value {
+    return this.#graph.op("Transpose", [this.#heads(x)], { perm: [0, 2, 3, 1] });
+  }
+
+  #heads(x: Value): Value {
+    const { numHeads, dKv } = this.#config;
+    return this.#graph.op("Reshape", [x, this.#graph.ints([0, 0, numHeads, dKv])]);
+  }
+
+  /** queries `[B, Q, H · D]`, keys `[B, H, D, K]`, values `[B, H, K, D]`, bias to add to the scores → `[B, Q, H · D]`. */
+  #attend(queries: Value, keys: Value, values: Value, bias: Value): Value {
+    const g = this.#graph;
+    const scores = g.op("Add", [g.op("MatMul", [this.splitHeads(queries), keys]), bias]);
+    const attended = g.op("MatMul", [g.op("Softmax", [scores], { axis: -1 }), values]);
+    const { numHeads, dKv } = this.#config;
+    return g.op("Reshape", [g.op("Transpose", [attended], { perm: [0, 2, 1, 3] }), g.ints([0, 0, numHeads * dKv])]);
+  }
+
+  #feedForward(x: Value, stack: Stack, layer: number): Value {
+    const g = this.#graph;
+    const prefix = layerPrefix.denseReluDense(stack, layer);
+    const normed = this.norm(x, layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
+    const [first, second] = feedForwardInputs(this.#config).map((name) =>
+      this.#weights.linear(normed, `${prefix}.${name}.weight`),
+    ) as [Value, Value | undefined];
+    const activated = this.#activate(first);
+    const inner = second ? g.op("Mul", [activated, second]) : activated;
+    return this.#add(x, this.#weights.linear(inner, `${prefix}.wo.weight`));
+  }
+
+  #activate(x: Value): Value {
+    const g = this.#graph;
+    switch (this.#config.feedForward) {
+      case "relu":
+        return g.op("Relu", [x]);
+      case "gated-silu":
+        return g.op("Mul", [x, g.op("Sigmoid", [x])]);
+      case "gated-gelu": {
+        // By tanh: ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+        const cube = g.op("Mul", [g.op("Mul", [x, x]), x]);
+        const inner = g.op("Mul", [
+          g.op("Add", [x, g.op("Mul", [cube, g.float(0.044715)])]),
+          g.float(Math.sqrt(2 / Math.PI)),
+        ]);
+        const half = g.op("Mul", [x, g.float(0.5)]);
+        return g.op("Mul", [half, g.op("Add", [g.op("Tanh", [inner]), g.float(1)])]);
+      }
+    }
+  }
+
+  #add(a: Value, b: Value): Value {
+    return this.#graph.op("Add", [a, b]);
+  }
+}

@@ -1,0 +1,89 @@
+/** Weights as a package holds them, read in place: every initializer names its bytes in a blob. */
+import type { DataType, Graph, Value } from "../../onnx/graph.ts";
+import type { PackagedTensor } from "../manifest.ts";
+import type { Weights } from "./forward.ts";
+
+/** An activation on 8 bits: value ≈ (digits − 128) × scale, a scale a row. */
+interface Quantized {
+  digits: Value;
+  scale: Value;
+}
+
+const MAX_DIGIT = 127;
+const ZERO_POINT = 128;
+/** Keeps the scale of a row of zeros from being zero. */
+const LEAST = 1e-30;
+
+export class PackagedWeights implements Weights {
+  readonly #graph: Graph;
+  readonly #tensors: Readonly<Record<string, PackagedTensor>>;
+  readonly #quantized = new Map<Value, Quantized>();
+
+  constructor(graph: Graph, tensors: Readonly<Record<string, PackagedTensor>>) {
+    this.#graph = graph;
+    this.#tensors = tensors;
+  }
+
+  linear(x: Value, name: string): Value {
+    const g = this.#graph;
+    const { dtype } = this.#tensor(name);
+    if (dtype === "float32") return g.op("MatMul", [x, this.#transposed(name, "float32")]);
+    // One scale a row, not DynamicQuantizeMatMul's one a matrix: what shares a batch must not change each other.
+    const { digits, scale } = this.#quantize(x);
+    const sums = g.op("MatMulInteger", [digits, this.#transposed(name, "int8"), g.bytes([ZERO_POINT], [])]);
+    const products = g.op("Mul", [g.op("Cast", [sums], { to: { type: "float32" } }), scale]);
+    return g.op("Mul", [products, this.#scales(name, false)]);
+  }
+
+  embed(ids: Value, name: string): Value {
+    const g = this.#graph;
+    const { dtype } = this.#tensor(name);
+    if (dtype === "float32") return g.op("Gather", [this.#matrix(name, "float32"), ids], { axis: 0 });
+    const rows = g.op("Gather", [this.#matrix(name, "int8"), ids], { axis: 0 });
+    const scales = g.op("Gather", [this.#scales(name, true), ids], { axis: 0 });
+    return g.op("Mul", [g.op("Cast", [rows], { to: { type: "float32" } }), scales]);
+  }
+
+  vector(name: string): Value {
+    return this.#matrix(name, "float32");
+  }
+
+  #tensor(name: string): PackagedTensor {
+    const tensor = this.#tensors[name];
+    if (!tensor) throw new Error(`The package has no tensor ${name}.`);
+    return tensor;
+  }
+
+  #matrix(name: string, type: DataType): Value {
+    const { blob, offset, bytes, shape } = this.#tensor(name);
+    return this.#graph.external(name, type, shape, { location: blob, offset, bytes });
+  }
+
+  /** Stored `[out, in]`; a runtime turns the constant over once, while it loads. */
+  #transposed(name: string, type: DataType): Value {
+    return this.#graph.op("Transpose", [this.#matrix(name, type)], { perm: [1, 0] });
+  }
+
+  /** Scales of an int8 matrix, `[rows]` or as a column `[rows, 1]`. */
+  #scales(name: string, asColumn: boolean): Value {
+    const { blob, shape, scales } = this.#tensor(name);
+    const rows = shape[0] ?? 0;
+    const data = { location: blob, offset: scales?.offset ?? 0, bytes: scales?.bytes ?? 0 };
+    const initializer = asColumn ? `${name}.scales.column` : `${name}.scales`;
+    return this.#graph.external(initializer, "float32", asColumn ? [rows, 1] : [rows], data);
+  }
+
+  #quantize(x: Value): Quantized {
+    const known = this.#quantized.get(x);
+    if (known) return known;
+    const g = this.#graph;
+    const largest = g.op("ReduceMax", [g.op("Abs", [x]), g.ints([-1])], { keepdims: 1 });
+    const scale = g.op("Div", [g.op("Max", [largest, g.float(LEAST)]), g.float(MAX_DIGIT)]);
+    const rounded = g.op("Round", [g.op("Div", [x, scale])]);
+    const clipped = g.op("Clip", [rounded, g.float(-MAX_DIGIT), g.float(MAX_DIGIT)]);
+    const digits = g.op("Cast", [g.op("Add", [clipped, g.float(ZERO_POINT)])], { to: { type: "uint8" } });
+    const quantized = { digits, scale };
+    this.#quantized.set(x, quantized);
+    return quantized;
+  }
+}
