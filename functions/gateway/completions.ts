@@ -11,10 +11,10 @@ import {
 import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { type Generation, resolveGeneration } from "../../src/api/generation.ts";
 import { addLogprob, type CompletionLogprobs, emptyLogprobs, joinLogprobs } from "../../src/api/logprobs.ts";
-import { StopFinder } from "../../src/api/stop.ts";
 import type { FinishReason, TokenEvent } from "../../src/t5/generate.ts";
+import { SequenceText } from "../../src/t5/sequence-text.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../../src/t5/text-to-text.ts";
-import { IncrementalDetokenizer, type Tokenizer } from "../../src/t5/tokenizer.ts";
+import type { Tokenizer } from "../../src/t5/tokenizer.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
 import { decode, encode } from "./halves.ts";
 import { findModel, type GatewayModel } from "./models.ts";
@@ -140,24 +140,24 @@ async function* answer(
   for (let first = 0; first < prompts.length; first += together) {
     const group = prompts.slice(first, first + together);
     const encoded = await Promise.all(group.map((ids) => encode(env, request.model, ids)));
-    const texts = group.flatMap((_, i) =>
+    const choices = group.flatMap((_, i) =>
       Array.from({ length: candidates }, (_, k) => {
         const prompt = echo ? (request.prompts[first + i] ?? "") : "";
-        return new SequenceText(tokenizer, generation, (first + i) * candidates + k, prompt);
+        return new Choice(tokenizer, generation, (first + i) * candidates + k, prompt);
       }),
     );
     // Candidates are ranked by their tokens' log-probabilities.
     const told = candidates > answers ? (logprobs ?? 0) : logprobs;
     const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told };
-    let open = texts.length;
+    let open = choices.length;
     for await (const event of decode(env, request.model, encoded, options, signal)) {
-      const text = texts[event.index];
-      if (!text) throw new Error("The decoder named a sequence that nobody asked for.");
-      if (text.ended) continue;
+      const choice = choices[event.index];
+      if (!choice) throw new Error("The decoder named a sequence that nobody asked for.");
+      if (choice.ended) continue;
       counter.tokens++;
-      const piece = text.push(event);
+      const piece = choice.push(event);
       if (piece) yield piece;
-      if (text.ended) open--;
+      if (choice.ended) open--;
       // Every one came to its end or to a stop string: leaving the loop ends the decoding.
       if (open === 0) break;
     }
@@ -165,17 +165,13 @@ async function* answer(
 }
 
 /** One sequence on its way from tokens to what the client is sent. */
-class SequenceText {
-  ended = false;
+class Choice {
   readonly #tokenizer: Tokenizer;
   readonly #index: number;
-  readonly #detokenizer: IncrementalDetokenizer;
-  readonly #stop: StopFinder;
+  readonly #text: SequenceText;
   readonly #wantsLogprobs: boolean;
   /** Comes before the first piece. */
   #prefix: string;
-  /** Characters made so far, those held back included. */
-  #length = 0;
   #logprobs = emptyLogprobs();
 
   constructor(
@@ -186,23 +182,22 @@ class SequenceText {
   ) {
     this.#tokenizer = tokenizer;
     this.#index = index;
-    this.#detokenizer = new IncrementalDetokenizer(tokenizer);
-    this.#stop = new StopFinder(stop);
+    this.#text = new SequenceText(tokenizer, stop);
     this.#wantsLogprobs = logprobs !== null || candidates > answers;
     this.#prefix = prefix;
+  }
+
+  get ended(): boolean {
+    return this.#text.finishReason !== null;
   }
 
   /** @returns null when there is nothing to send yet */
   push(event: TokenEvent): Piece | null {
     if (this.#wantsLogprobs) {
-      addLogprob(this.#logprobs, event, this.#length, (id) => this.#tokenizer.nameOf(id));
+      addLogprob(this.#logprobs, event, this.#text.length, (id) => this.#tokenizer.nameOf(id));
     }
-    const made = this.#detokenizer.push(event.token) + (event.finishReason ? this.#detokenizer.finish() : "");
-    this.#length += made.length;
-    let text = this.#stop.push(made);
-    if (event.finishReason && !this.#stop.found) text += this.#stop.finish();
-    const finishReason = this.#stop.found ? "stop" : event.finishReason;
-    this.ended = finishReason !== null;
+    const text = this.#text.push(event);
+    const { finishReason } = this.#text;
     if (!text && !finishReason) return null;
     const piece: Piece = {
       index: this.#index,

@@ -8,10 +8,10 @@ import { Resident } from "../../src/engines/resident.ts";
 import type { SimdEngine } from "../../src/engines/simd/index.ts";
 import { loadSimdEngine, memoryBytesOf } from "../../src/engines/simd/index.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
+import { kernels } from "../../src/kernels/workerd.ts";
 import { modelStore } from "../../src/store/r2.ts";
 import type { EngineLimits, Role } from "../../src/t5/engine.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
-import { kernels } from "./kernels.ts";
 
 export interface HalfBindings {
   SHARDS: R2Bucket;

@@ -31,6 +31,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
       'edge-t5 generate "translate English to German: The house is old."',
       'edge-t5 generate "summarize: ..." --beams 4 --json',
       "edge-t5 generate - --temperature 0.8 --seed 7 < prompt.txt",
+      'edge-t5 generate "classify package: a library for sockets" --labels libs,net,games',
     ],
     load: load(() => import("./generate.ts")),
   },
@@ -38,6 +39,14 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Serve a package on this machine: gateway, encoder and decoder Workers",
     examples: ["edge-t5 start", "PORT=9000 edge-t5 start"],
     load: load(() => import("./start.ts")),
+  },
+  eval: {
+    summary: "Measure a package's answers against references",
+    examples: [
+      "edge-t5 eval ./packages/my-t5 --data test.tsv --prefix 'translate English to German: ' --metric bleu,chrf",
+      "edge-t5 eval ./packages/my-t5 --data test.jsonl --metric accuracy --labels positive,negative --json",
+    ],
+    load: load(() => import("./eval.ts")),
   },
   golden: {
     summary: "Compare with Hugging Face's outputs on every model folder in a directory",

@@ -16,13 +16,26 @@ export function modelKey(name: string, key: string): string {
   return `${MODELS_PREFIX}${name}/${key}`;
 }
 
-/** The package of a model. */
+/** A package in an R2 bucket. */
+export class R2Store implements Store {
+  readonly description: string;
+  readonly #bucket: R2Reader;
+  readonly #prefix: string;
+
+  /** @param prefix before every key, with the slash at its end; default: none */
+  constructor(bucket: R2Reader, prefix = "") {
+    this.description = `r2:${prefix.replace(/\/$/, "")}`;
+    this.#bucket = bucket;
+    this.#prefix = prefix;
+  }
+
+  async get(key: string): Promise<ReadableStream<Uint8Array> | null> {
+    const object = await this.#bucket.get(this.#prefix + key);
+    return object?.body ?? null;
+  }
+}
+
+/** The package of a model, where `edge-t5 start` and deployments keep it. */
 export function modelStore(bucket: R2Reader, name: string): Store {
-  return {
-    description: `r2:${MODELS_PREFIX}${name}`,
-    async get(key) {
-      const object = await bucket.get(modelKey(name, key));
-      return object?.body ?? null;
-    },
-  };
+  return new R2Store(bucket, modelKey(name, ""));
 }

@@ -1,5 +1,5 @@
-/** Incremental SHA-256 over `node:crypto`, which Node and workerd (with `nodejs_compat`) both have. */
-import { createHash } from "node:crypto";
+/** Incremental SHA-256: the runtime's own where it has one (Node, Deno, Bun, workerd), else in JavaScript. */
+import { sha256 } from "@noble/hashes/sha2.js";
 
 export interface Sha256 {
   update(bytes: Uint8Array): void;
@@ -7,10 +7,24 @@ export interface Sha256 {
   digest(): string;
 }
 
+/** The part of `node:crypto` that is used. */
+interface Crypto {
+  createHash(algorithm: "sha256"): { update(bytes: Uint8Array): void; digest(encoding: "hex"): string };
+}
+
+interface WithBuiltins {
+  process?: { getBuiltinModule?: (name: "node:crypto") => Crypto | undefined };
+}
+
 export function createSha256(): Sha256 {
-  const hash = createHash("sha256");
+  const native = (globalThis as WithBuiltins).process?.getBuiltinModule?.("node:crypto");
+  if (native) {
+    const hash = native.createHash("sha256");
+    return { update: (bytes) => hash.update(bytes), digest: () => hash.digest("hex") };
+  }
+  const hash = sha256.create();
   return {
     update: (bytes) => void hash.update(bytes),
-    digest: () => hash.digest("hex"),
+    digest: () => Array.from(hash.digest(), (byte) => byte.toString(16).padStart(2, "0")).join(""),
   };
 }

@@ -1,6 +1,6 @@
 /** The generation loop, written once above every engine: a batch is decoded over one pass of the weights a step. */
 import type { Decoder, DecoderInput, Sequence } from "./engine.ts";
-import { beamSearch } from "./generation/beam-search.ts";
+import { beamSearch, type Hypothesis } from "./generation/beam-search.ts";
 import type { GenerationParams } from "./generation/config.ts";
 import type { GenerateControl } from "./generation/control.ts";
 import { processorsOf, warpersOf } from "./generation/processors.ts";
@@ -21,6 +21,8 @@ export interface TokenEvent {
   logprob?: number;
   /** The most probable tokens and their log-probabilities, best first. */
   top?: [token: number, logprob: number][];
+  /** On the last token of a beam search's sequence: what it was ranked by. */
+  score?: number;
 }
 
 /** What to decode, and how. */
@@ -51,7 +53,9 @@ export async function* generate(
     const params = inputs[first]?.params;
     if (params && params.num_beams > 1) {
       const found = await beamSearch(decoder, inputs[first] as GenerationInput, params, control);
-      for (const [i, { ids }] of found.entries()) yield* eventsOf(ids, sequences + i, decoder.config.eosTokenId);
+      for (const [i, hypothesis] of found.entries()) {
+        yield* eventsOf(hypothesis, sequences + i, decoder.config.eosTokenId);
+      }
       sequences += found.length;
     } else {
       while (end < inputs.length && !hasBeams(inputs[end]) && decoder.fits(inputs.slice(first, end + 1))) end++;
@@ -69,10 +73,14 @@ function hasBeams(input: GenerationInput | undefined): boolean {
   return (input?.params?.num_beams ?? 1) > 1;
 }
 
-function* eventsOf(ids: readonly number[], index: number, eosTokenId: number): Generator<TokenEvent, void, undefined> {
+function* eventsOf(
+  { ids, score }: Hypothesis,
+  index: number,
+  eosTokenId: number,
+): Generator<TokenEvent, void, undefined> {
   for (const [i, token] of ids.entries()) {
-    const finishReason = i < ids.length - 1 ? null : token === eosTokenId ? "stop" : "length";
-    yield { index, token, finishReason };
+    if (i < ids.length - 1) yield { index, token, finishReason: null };
+    else yield { index, token, finishReason: token === eosTokenId ? "stop" : "length", score };
   }
 }
 

@@ -1,66 +1,260 @@
 /** A whole T5 in one process: text in, text out. The edge does the same over three Workers. */
+import { EdgeT5Error } from "../errors.ts";
 import type { Decoder, Encoder } from "./engine.ts";
-import { type FinishReason, generate } from "./generate.ts";
-import type { GenerationParams } from "./generation/config.ts";
-import { IncrementalDetokenizer, type Tokenizer } from "./tokenizer.ts";
+import { type FinishReason, type GenerationInput, generate, type TokenEvent } from "./generate.ts";
+import { type GenerationParams, mergeGenerationParams } from "./generation/config.ts";
+import { scoreLabels } from "./generation/labels.ts";
+import { SequenceText } from "./sequence-text.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 /** New tokens when nobody says how many, as far as the placement allows them. */
 export const DEFAULT_MAX_NEW_TOKENS = 128;
 
-export interface GenerateOptions {
-  /** Default: {@link DEFAULT_MAX_NEW_TOKENS}, or the placement's limit when that is smaller. */
-  maxNewTokens?: number | undefined;
-  /** Beams, sampling and the rest; default: greedy. From `parseGenerationParams`. */
-  params?: GenerationParams | undefined;
-  /** For sampling: the same seed gives the same text. Default: 0. */
+/** Parameters in the names of Hugging Face's GenerationConfig; what is left out is the model's default. */
+export type GenerateOptions = { [Name in keyof GenerationParams]?: GenerationParams[Name] | undefined } & {
+  /** For sampling: the same seed gives the same text. Default: by chance. */
   seed?: number | undefined;
+  /** Strings that end the answer; they are not part of it. */
+  stop?: string | readonly string[] | undefined;
+  /** Tell each token's log-probability, and so many of the most probable tokens. Not with beams. */
+  logprobs?: number | undefined;
   /** Stops the decoding between two steps; its reason is thrown. */
   signal?: AbortSignal | undefined;
-  /** Called with every piece of text as soon as it is certain. */
-  onText?: ((piece: string) => void) | undefined;
+};
+
+export interface TokenLogprob {
+  id: number;
+  /** The token's own text. */
+  token: string;
+  logprob: number;
+  /** The most probable tokens at its place, best first. */
+  top: { id: number; token: string; logprob: number }[];
 }
 
-export interface Generation {
+export interface GeneratedSequence {
   text: string;
-  inputIds: number[];
   /** The end of sequence included, when the model came to it. */
-  outputIds: number[];
+  ids: number[];
   finishReason: FinishReason;
+  /** With beams: the sum of log-probabilities ÷ length ** length_penalty. */
+  score?: number;
+  logprobs?: TokenLogprob[];
 }
 
-export class T5 {
+/** The best answer, and with `num_return_sequences` all of them. */
+export interface Generation extends GeneratedSequence {
+  inputIds: number[];
+  /** Best first; the first one is this. */
+  sequences: GeneratedSequence[];
+}
+
+export interface LabelScore {
+  label: string;
+  /** Of all labels together 1. */
+  score: number;
+  /** Sum of its tokens' log-probabilities. */
+  logprob: number;
+}
+
+export interface Classification {
+  label: string;
+  inputIds: number[];
+  /** Every label, the most probable first. */
+  scores: LabelScore[];
+}
+
+interface Prepared {
+  params: GenerationParams;
+  maxNewTokens: number;
+  copies: number;
+  seed: number;
+  stop: readonly string[];
+  logprobs: number | undefined;
+  signal: AbortSignal | undefined;
+}
+
+export class TextToText {
   readonly encoder: Encoder;
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
+  /** How it generates unless told otherwise: the model's `generation_config.json`. */
+  readonly defaults: Partial<GenerationParams>;
+  /** Prompts that {@link generate} decodes side by side. */
+  readonly batchSize: number;
 
-  constructor(parts: { encoder: Encoder; decoder: Decoder; tokenizer: Tokenizer }) {
+  constructor(parts: {
+    encoder: Encoder;
+    decoder: Decoder;
+    tokenizer: Tokenizer;
+    defaults?: Partial<GenerationParams>;
+    batchSize?: number;
+  }) {
     this.encoder = parts.encoder;
     this.decoder = parts.decoder;
     this.tokenizer = parts.tokenizer;
+    this.defaults = parts.defaults ?? {};
+    this.batchSize = parts.batchSize ?? 1;
   }
 
   /**
-   * Answers one prompt: with the most probable answer found, or one drawn by chance when `params` ask for it.
+   * Answers a prompt, or each of a list.
    *
-   * @throws EdgeT5Error `E_CONTEXT_LENGTH` for a prompt or a limit beyond the placement's, `E_CAPACITY`
+   * @throws EdgeT5Error `E_INPUT` for options that contradict each other, `E_CONTEXT_LENGTH` for a prompt or a limit
+   * beyond the placement's, `E_CAPACITY`
    */
-  async generate(prompt: string, options: GenerateOptions = {}): Promise<Generation> {
-    const maxNewTokens = options.maxNewTokens ?? Math.min(DEFAULT_MAX_NEW_TOKENS, this.decoder.maxNewTokens);
-    const inputIds = this.tokenizer.encode(prompt);
-    const hidden = await this.encoder.encode(inputIds);
-    const detokenizer = new IncrementalDetokenizer(this.tokenizer);
-    const outputIds: number[] = [];
-    let finishReason: FinishReason = "length";
-    const params = options.params && { ...options.params, num_return_sequences: 1 };
-    const input = { hidden, maxNewTokens, params, seed: options.seed };
-    for await (const event of generate(this.decoder, [input], options)) {
-      outputIds.push(event.token);
-      const piece = detokenizer.push(event.token);
-      if (piece) options.onText?.(piece);
-      if (event.finishReason) finishReason = event.finishReason;
+  generate(prompt: string, options?: GenerateOptions): Promise<Generation>;
+  generate(prompts: readonly string[], options?: GenerateOptions): Promise<Generation[]>;
+  async generate(
+    prompts: string | readonly string[],
+    options: GenerateOptions = {},
+  ): Promise<Generation | Generation[]> {
+    const prepared = this.#prepare(options);
+    const all = typeof prompts === "string" ? [prompts] : prompts;
+    const answers: Generation[] = [];
+    const together = Math.max(1, Math.floor(this.batchSize / Math.max(prepared.copies, prepared.params.num_beams)));
+    for (let first = 0; first < all.length; first += together) {
+      answers.push(...(await this.#generateTogether(all.slice(first, first + together), first, prepared)));
     }
-    const rest = detokenizer.finish();
-    if (rest) options.onText?.(rest);
-    return { text: this.tokenizer.decode(outputIds), inputIds, outputIds, finishReason };
+    return typeof prompts === "string" ? (answers[0] as Generation) : answers;
   }
+
+  /**
+   * One answer, piece by piece, each as soon as it is certain; that of a beam search in one piece.
+   *
+   * @throws EdgeT5Error as {@link generate}
+   */
+  async *stream(prompt: string, options: GenerateOptions = {}): AsyncGenerator<string, void, undefined> {
+    const prepared = this.#prepare(options);
+    if (prepared.params.num_return_sequences > 1) {
+      throw new EdgeT5Error("E_INPUT", "A stream has one answer. Set num_return_sequences to 1, or use generate.");
+    }
+    const text = new SequenceText(this.tokenizer, prepared.stop);
+    for await (const event of this.#events([this.tokenizer.encode(prompt)], 0, prepared)) {
+      const piece = text.push(event);
+      if (piece) yield piece;
+      if (text.finishReason) return;
+    }
+  }
+
+  /**
+   * Which of the labels a text is, by the model's own log-probabilities of each.
+   *
+   * @throws EdgeT5Error `E_INPUT` without labels, for an empty or a doubled one; `E_CONTEXT_LENGTH`, `E_CAPACITY`
+   */
+  classify(text: string, labels: readonly string[], options?: { signal?: AbortSignal }): Promise<Classification>;
+  classify(
+    texts: readonly string[],
+    labels: readonly string[],
+    options?: { signal?: AbortSignal },
+  ): Promise<Classification[]>;
+  async classify(
+    texts: string | readonly string[],
+    labels: readonly string[],
+    { signal }: { signal?: AbortSignal } = {},
+  ): Promise<Classification | Classification[]> {
+    const ids = labels.map((label) => this.tokenizer.encode(label));
+    const answers: Classification[] = [];
+    for (const text of typeof texts === "string" ? [texts] : texts) {
+      const inputIds = this.tokenizer.encode(text);
+      const hidden = await this.encoder.encode(inputIds);
+      answers.push({ inputIds, ...rankLabels(labels, await scoreLabels(this.decoder, hidden, ids, signal)) });
+    }
+    return typeof texts === "string" ? (answers[0] as Classification) : answers;
+  }
+
+  async #generateTogether(prompts: readonly string[], first: number, prepared: Prepared): Promise<Generation[]> {
+    const inputs = prompts.map((prompt) => this.tokenizer.encode(prompt));
+    const { copies, params, stop } = prepared;
+    const answersEach = Math.max(copies, params.num_return_sequences);
+    const sequences = Array.from({ length: inputs.length * answersEach }, () => new Collected(this.tokenizer, stop));
+    let open = sequences.length;
+    for await (const event of this.#events(inputs, first, prepared)) {
+      const sequence = sequences[event.index] as Collected;
+      if (sequence.ended) continue;
+      sequence.push(event);
+      if (sequence.ended) open--;
+      // All came to their end or to a stop string: leaving the loop ends the decoding.
+      if (open === 0) break;
+    }
+    return inputs.map((inputIds, i) => {
+      const own = sequences.slice(i * answersEach, (i + 1) * answersEach).map((each) => each.result());
+      return { ...(own[0] as GeneratedSequence), inputIds, sequences: own };
+    });
+  }
+
+  /** @param first how many prompts came before, for their seeds */
+  async *#events(inputs: readonly number[][], first: number, prepared: Prepared): AsyncGenerator<TokenEvent> {
+    const { params, maxNewTokens, copies, seed, logprobs, signal } = prepared;
+    const encoded: GenerationInput[] = [];
+    for (const [i, ids] of inputs.entries()) {
+      const hidden = await this.encoder.encode(ids);
+      encoded.push({ hidden, maxNewTokens, params, copies, seed: seed + (first + i) * copies, logprobs });
+    }
+    yield* generate(this.decoder, encoded, { signal });
+  }
+
+  #prepare({ seed, stop = [], logprobs, signal, ...given }: GenerateOptions): Prepared {
+    const params = mergeGenerationParams(this.defaults, given);
+    if (logprobs !== undefined && params.num_beams > 1) {
+      throw new EdgeT5Error("E_INPUT", "logprobs are not told for beams. Leave logprobs out, or set num_beams to 1.");
+    }
+    const stops = typeof stop === "string" ? [stop] : stop;
+    if (stops.includes("")) throw new EdgeT5Error("E_INPUT", "A stop string is empty. Leave it out.");
+    return {
+      params,
+      // What a model wants by default is cut to the placement; what is asked for is not.
+      maxNewTokens:
+        given.max_new_tokens ?? Math.min(params.max_new_tokens ?? DEFAULT_MAX_NEW_TOKENS, this.decoder.maxNewTokens),
+      copies: params.num_beams > 1 ? 1 : params.num_return_sequences,
+      seed: seed ?? crypto.getRandomValues(new Int32Array(1))[0] ?? 0,
+      stop: stops,
+      logprobs,
+      signal,
+    };
+  }
+}
+
+/** A sequence's answer while it is made. */
+class Collected {
+  readonly #tokenizer: Tokenizer;
+  readonly #text: SequenceText;
+  readonly #result: GeneratedSequence = { text: "", ids: [], finishReason: "length" };
+
+  constructor(tokenizer: Tokenizer, stop: readonly string[]) {
+    this.#tokenizer = tokenizer;
+    this.#text = new SequenceText(tokenizer, stop);
+  }
+
+  get ended(): boolean {
+    return this.#text.finishReason !== null;
+  }
+
+  push(event: TokenEvent): void {
+    const result = this.#result;
+    result.ids.push(event.token);
+    result.text += this.#text.push(event);
+    if (this.#text.finishReason) result.finishReason = this.#text.finishReason;
+    if (event.score !== undefined) result.score = event.score;
+    if (event.logprob !== undefined) {
+      const named = (id: number, logprob: number) => ({ id, token: this.#tokenizer.nameOf(id), logprob });
+      result.logprobs ??= [];
+      const top = (event.top ?? []).map(([id, logprob]) => named(id, logprob));
+      result.logprobs.push({ ...named(event.token, event.logprob), top });
+    }
+  }
+
+  result(): GeneratedSequence {
+    return this.#result;
+  }
+}
+
+/** Labels with their scores, the most probable first. */
+export function rankLabels(
+  labels: readonly string[],
+  { scores, logprobs }: { scores: readonly number[]; logprobs: readonly number[] },
+): Pick<Classification, "label" | "scores"> {
+  const ranked = labels
+    .map((label, i) => ({ label, score: scores[i] as number, logprob: logprobs[i] as number }))
+    .sort((a, b) => b.logprob - a.logprob);
+  return { label: ranked[0]?.label ?? "", scores: ranked };
 }

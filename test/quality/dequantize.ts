@@ -16,14 +16,15 @@ export async function dequantize(
   for (const [hash, { role }] of Object.entries(manifest.blobs)) {
     const source = await readBytes(store, blobKey(hash));
     const mine = Object.entries(manifest.tensors).filter(([, tensor]) => tensor.blob === hash);
-    const parts = role === "tokenizer" ? [] : mine.map(([, tensor]) => toFloat32(source, tensor));
+    const isRaw = role === "tokenizer" || role === "graph";
+    const parts = isRaw ? [] : mine.map(([, tensor]) => toFloat32(source, tensor));
     const offsets: number[] = [];
     let end = 0;
     for (const values of parts) {
       offsets.push(end);
       end += Math.ceil(values.byteLength / ALIGNMENT) * ALIGNMENT;
     }
-    const bytes = role === "tokenizer" ? source : new Uint8Array(end);
+    const bytes = isRaw ? source : new Uint8Array(end);
     for (const [i, values] of parts.entries()) bytes.set(new Uint8Array(values.buffer), offsets[i]);
     const sha256 = createSha256();
     sha256.update(bytes);

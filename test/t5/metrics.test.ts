@@ -1,7 +1,7 @@
 /** Held to sacrebleu 2.6.0 and rouge-score 0.1.2: test/fixtures/metrics.json is what they computed. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { accuracy, corpusBleu, rouge, sentenceBleu } from "../../src/t5/metrics/index.ts";
+import { accuracy, chrf, corpusBleu, exactMatch, f1, rouge, sentenceBleu } from "../../src/t5/metrics/index.ts";
 import { porterStem } from "../../src/t5/metrics/porter.ts";
 
 interface Expected {
@@ -12,6 +12,8 @@ interface Expected {
   brevity_penalty: number;
   bleu_lowercase: number;
   sentence_bleu: number[];
+  chrf: number;
+  chrf_plus_plus: number;
   rouge: Record<"plain" | "stemmer", Record<"rouge1" | "rouge2" | "rougeL" | "rougeLsum", number>>;
 }
 
@@ -31,6 +33,11 @@ describe.each(Object.entries(cases))("%s", (_, expected) => {
     expect(bleu.brevityPenalty).toEqual(near(expected.brevity_penalty));
     if (bleu.score > 0) expect(bleu.precisions).toEqual(expected.bleu_precisions.map(near));
     expect(corpusBleu(hypotheses, references, { lowercase: true }).score).toEqual(near(expected.bleu_lowercase));
+  });
+
+  test("chrF2 and chrF2++", () => {
+    expect(chrf(hypotheses, references)).toEqual(near(expected.chrf));
+    expect(chrf(hypotheses, references, { wordOrder: 2 })).toEqual(near(expected.chrf_plus_plus));
   });
 
   test("sentence BLEU", () => {
@@ -53,11 +60,22 @@ test("accuracy is exact, spaces around aside", () => {
   expect(accuracy(["libs ", "admin", "Net", "net"], ["libs", "admins", "net", "net"])).toBe(50);
 });
 
+// SQuAD v1.1's evaluate-v1.1.py on the same pairs.
+test.each([
+  ["The Eiffel Tower.", "eiffel tower", 100, 100],
+  ["in the tower", "Eiffel tower", 0, 50],
+  ["a b b", "b b c", 0, 80],
+  ["nothing", "else", 0, 0],
+])("SQuAD: %s for %s", (hypothesis, reference, exact, overlap) => {
+  expect(exactMatch([hypothesis], [reference])).toBe(exact);
+  expect(f1([hypothesis], [reference])).toBeCloseTo(overlap, 6);
+});
+
 test.each([
   ["no rows", [], []],
   ["a reference too few", ["a", "b"], ["a"]],
 ])("%s: a clear error", (_, hypotheses, references) => {
-  for (const metric of [corpusBleu, rouge, accuracy]) {
+  for (const metric of [corpusBleu, rouge, accuracy, chrf, exactMatch, f1]) {
     expect(() => metric(hypotheses, references)).toThrow(
       expect.objectContaining({ code: "E_INPUT", message: expect.stringContaining("one reference each") }),
     );

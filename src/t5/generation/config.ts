@@ -61,6 +61,24 @@ export function parseGenerationParams(params: object): GenerationParams {
 }
 
 /**
+ * A caller's parameters over a model's defaults: who asks to sample does not search beams by default, and the other way
+ * round.
+ *
+ * @param defaults from {@link generationDefaults}
+ * @throws EdgeT5Error as {@link parseGenerationParams}
+ */
+export function mergeGenerationParams(
+  defaults: Partial<GenerationParams>,
+  given: { [Name in keyof GenerationParams]?: GenerationParams[Name] | undefined },
+): GenerationParams {
+  const said = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const asks: { do_sample?: boolean; num_beams?: number } = {};
+  if (given.do_sample && given.num_beams === undefined) asks.num_beams = 1;
+  if ((given.num_beams ?? 1) > 1 && given.do_sample === undefined) asks.do_sample = false;
+  return parseGenerationParams({ ...defaults, ...asks, ...said });
+}
+
+/**
  * What a model's `generation_config.json` asks for, as far as it is known here and not null: defaults for a request. A
  * `max_length` counts the start token; values out of range are left out.
  */

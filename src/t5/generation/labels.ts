@@ -20,6 +20,7 @@ interface Node {
 
 /**
  * Scores every label in one batch: a sequence a leaf of the labels' trie, stepped together over one pass of the weights.
+ * Labels that never fit at once are scored in as many batches as it takes.
  *
  * @param labels token ids of each label
  * @throws EdgeT5Error `E_INPUT` without labels, for an empty label or for the same label twice; as {@link Decoder.openAll}
@@ -28,13 +29,35 @@ export async function scoreLabels(
   decoder: Decoder,
   hidden: Float32Array,
   labels: readonly (readonly number[])[],
+  signal?: AbortSignal,
 ): Promise<LabelScores> {
+  trieOf(labels);
+  const logprobs = await logprobsOf(decoder, hidden, labels, signal);
+  const largest = Math.max(...logprobs);
+  const weights = logprobs.map((logprob) => Math.exp(logprob - largest));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return { logprobs, scores: weights.map((weight) => weight / total) };
+}
+
+async function logprobsOf(
+  decoder: Decoder,
+  hidden: Float32Array,
+  labels: readonly (readonly number[])[],
+  signal: AbortSignal | undefined,
+): Promise<number[]> {
   const paths = pathsOf(trieOf(labels));
   const longest = Math.max(...labels.map(({ length }) => length));
-  const sequences = await decoder.openAll([{ hidden, maxNewTokens: longest, copies: paths.length }]);
+  const input = { hidden, maxNewTokens: longest, copies: paths.length };
+  if (labels.length > 1 && longest <= decoder.maxNewTokens && !decoder.fits([input])) {
+    const half = Math.ceil(labels.length / 2);
+    const first = await logprobsOf(decoder, hidden, labels.slice(0, half), signal);
+    return [...first, ...(await logprobsOf(decoder, hidden, labels.slice(half), signal))];
+  }
+  const sequences = await decoder.openAll([input], signal);
   const logprobs = new Array<number>(labels.length).fill(0);
   try {
     for (let position = 0; position < longest; position++) {
+      signal?.throwIfAborted();
       const open = [...paths.keys()].filter((i) => position < (paths[i]?.tokens.length ?? 0));
       const output = await decoder.step(
         open.map((i) => sequences[i]!),
@@ -50,10 +73,7 @@ export async function scoreLabels(
   } finally {
     for (const sequence of sequences) decoder.close(sequence);
   }
-  const largest = Math.max(...logprobs);
-  const weights = logprobs.map((logprob) => Math.exp(logprob - largest));
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  return { logprobs, scores: weights.map((weight) => weight / total) };
+  return logprobs;
 }
 
 function trieOf(labels: readonly (readonly number[])[]): Node {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { StopFinder } from "../../src/api/stop.ts";
+import { StopFinder } from "../../src/t5/generation/stop.ts";
 
 test("however a text is cut into pieces, what comes before the stop string that is whole first is given out, no more", () => {
   const letters = fc.string({ unit: fc.constantFrom("a", "b", "ä"), maxLength: 30 });

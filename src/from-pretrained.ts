@@ -1,0 +1,93 @@
+/** Loads a package for use as a library, wherever the program runs: what differs between runtimes is given by the entry. */
+import { simdEngine } from "./engines/simd/index.ts";
+import { EdgeT5Error } from "./errors.ts";
+import type { KernelModule } from "./kernels/index.ts";
+import { HttpStore } from "./store/http.ts";
+import type { Store } from "./store/store.ts";
+import type { EngineLoader } from "./t5/engine.ts";
+import { generationDefaults } from "./t5/generation/config.ts";
+import { readManifest } from "./t5/manifest.ts";
+import { TextToText } from "./t5/text-to-text.ts";
+import { loadTokenizer } from "./t5/tokenizer.ts";
+
+/** What a runtime brings. */
+export interface Runtime {
+  loadKernels(): Promise<KernelModule>;
+  /** Opens a folder of the file system, where there is one. */
+  openFolder?: (path: string) => Promise<Store>;
+  /** What is loaded when nothing is named. */
+  defaultPackage?: string;
+}
+
+export interface LoadOptions {
+  /** Longest prompt in tokens; memory is planned for it. Default 512. */
+  maxInputTokens?: number | undefined;
+  /** Longest answer in tokens. Default 256. */
+  maxNewTokens?: number | undefined;
+  /** How many of the longest sequences (prompts of a list, beams) decode side by side. Default 4. */
+  batchSize?: number | undefined;
+  /** Default: the simd engine on the kernels that suit the machine. */
+  engine?: EngineLoader | undefined;
+  onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
+  /** Gives the load up; its reason is thrown. */
+  signal?: AbortSignal | undefined;
+}
+
+let runtime: Runtime | null = null;
+
+/** An entry of the library says where it runs. */
+export function useRuntime(entry: Runtime): void {
+  runtime = entry;
+}
+
+export class T5 extends TextToText {
+  /**
+   * Loads a package that `edge-t5 split` wrote.
+   *
+   * @param source its folder, its address (`https://…`), or a store that holds it; in Node, Deno and Bun the packaged
+   * default model when left out
+   * @throws EdgeT5Error `E_PACKAGE_NOT_FOUND`, `E_MANIFEST`, `E_MANIFEST_VERSION`, `E_BLOB_MISSING`, `E_BLOB_CORRUPT`,
+   * `E_TOKENIZER`, `E_CAPACITY`, `E_INPUT` for a source that this runtime cannot open
+   */
+  static async fromPretrained(source?: string | URL | Store, options: LoadOptions = {}): Promise<T5> {
+    const store = await openStore(source ?? runtime?.defaultPackage);
+    const manifest = await readManifest(store);
+    const batchSize = options.batchSize ?? 4;
+    const load = options.engine ?? simdEngine(await kernels());
+    const [tokenizer, { encoder, decoder }] = await Promise.all([
+      loadTokenizer(manifest, store),
+      load({
+        manifest,
+        store,
+        roles: ["encoder", "decoder"],
+        limits: {
+          maxInputTokens: options.maxInputTokens ?? 512,
+          maxNewTokens: options.maxNewTokens ?? 256,
+          maxSequences: batchSize,
+        },
+        onProgress: options.onProgress,
+        signal: options.signal,
+      }),
+    ]);
+    return new T5({ encoder, decoder, tokenizer, defaults: generationDefaults(manifest.generation), batchSize });
+  }
+}
+
+function kernels(): Promise<KernelModule> {
+  if (!runtime) throw new EdgeT5Error("E_KERNELS", 'No kernels here. Import T5 from "edge-t5".');
+  return runtime.loadKernels();
+}
+
+/** @throws EdgeT5Error `E_INPUT` */
+async function openStore(source: string | URL | Store | undefined): Promise<Store> {
+  if (source === undefined) {
+    throw new EdgeT5Error("E_INPUT", "No model is packaged here. Give a package's address, or a store.");
+  }
+  if (typeof source !== "string" && !(source instanceof URL)) return source;
+  const address = String(source);
+  if (/^https?:\/\//.test(address)) return new HttpStore(address);
+  if (!runtime?.openFolder) {
+    throw new EdgeT5Error("E_INPUT", `${address}: there is no file system here. Give an http(s) address, or a store.`);
+  }
+  return runtime.openFolder(address);
+}

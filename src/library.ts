@@ -1,0 +1,23 @@
+/** What every entry of the library gives out. */
+export { onnxEngine } from "./engines/onnx/index.ts";
+export { simdEngine } from "./engines/simd/index.ts";
+export { EdgeT5Error, type ErrorCode } from "./errors.ts";
+export { type LoadOptions, T5 } from "./from-pretrained.ts";
+export { HttpStore } from "./store/http.ts";
+export { MemoryStore } from "./store/memory.ts";
+export { modelStore, R2Store } from "./store/r2.ts";
+export { type S3Options, S3Store } from "./store/s3.ts";
+export type { Store, WritableStore } from "./store/store.ts";
+export type { Decoder, Encoder, EngineLoader } from "./t5/engine.ts";
+export { type FinishReason, generate, type TokenEvent } from "./t5/generate.ts";
+export { type GenerationParams, parseGenerationParams } from "./t5/generation/config.ts";
+export { scoreLabels } from "./t5/generation/labels.ts";
+export type {
+  Classification,
+  GeneratedSequence,
+  GenerateOptions,
+  Generation,
+  LabelScore,
+  TokenLogprob,
+} from "./t5/text-to-text.ts";
+export type { Tokenizer } from "./t5/tokenizer.ts";
