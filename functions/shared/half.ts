@@ -2,15 +2,15 @@
  * What the encoder's and the decoder's Worker have in common: models by name, each loaded once an isolate and kept, as
  * many as fit its memory; the one that was not asked for longest makes room for another.
  */
+
 import type { Context } from "hono";
+import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { Resident } from "../../src/engines/resident.ts";
-import type { SimdEngine } from "../../src/engines/simd/index.ts";
-import { loadSimdEngine, memoryBytesOf } from "../../src/engines/simd/index.ts";
+import type { EngineSlot } from "../../src/engines/slot.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
-import { kernels } from "../../src/kernels/workerd.ts";
 import { modelStore } from "../../src/store/r2.ts";
-import type { EngineLimits, Role } from "../../src/t5/engine.ts";
+import type { Engine, EngineLimits, Role } from "../../src/t5/engine.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
 
 export interface HalfBindings {
@@ -23,19 +23,18 @@ export interface HalfBindings {
 }
 
 interface Model<R extends Role> {
-  resident: Resident<SimdEngine<R>>;
-  /** Kept through failed loads: WASM memory never shrinks, so a second try goes into the memory of the first. */
-  memory: WebAssembly.Memory | undefined;
+  resident: Resident<Engine<R>>;
+  slot: EngineSlot;
 }
 
 export class Half<R extends Role> {
   readonly #role: R;
-  readonly #isBusy: (engine: SimdEngine<R>) => boolean;
+  readonly #isBusy: (engine: Engine<R>) => boolean;
   /** Least recently asked for first. */
   readonly #models = new Map<string, Model<R>>();
 
   /** @param isBusy whether an engine holds something that a request comes back to */
-  constructor(role: R, isBusy: (engine: SimdEngine<R>) => boolean) {
+  constructor(role: R, isBusy: (engine: Engine<R>) => boolean) {
     this.#role = role;
     this.#isBusy = isBusy;
   }
@@ -43,10 +42,10 @@ export class Half<R extends Role> {
   /**
    * This half of a model, loaded by the first request that asks for it.
    *
-   * @throws EdgeT5Error as {@link loadSimdEngine}; `E_CAPACITY` also while other models are busy in its room
+   * @throws EdgeT5Error as {@link EngineSlot.load}; `E_CAPACITY` also while other models are busy in its room
    */
-  engine(c: Context<{ Bindings: HalfBindings }>, name: string): Promise<SimdEngine<R>> {
-    const model: Model<R> = this.#models.get(name) ?? { resident: new Resident(), memory: undefined };
+  engine(c: Context<{ Bindings: HalfBindings }>, name: string): Promise<Engine<R>> {
+    const model: Model<R> = this.#models.get(name) ?? { resident: new Resident(), slot: deployed.createSlot() };
     this.#models.delete(name);
     this.#models.set(name, model);
     return model.resident.get(
@@ -56,20 +55,8 @@ export class Half<R extends Role> {
         touch();
         const roles = [this.#role];
         const limits = limitsOf(c.env);
-        this.#makeRoom(model, memoryBytesOf(manifest, roles, limits), c.env.MAX_WASM_BYTES);
-        return loadSimdEngine({
-          manifest,
-          store,
-          kernels,
-          roles,
-          limits,
-          memory: model.memory,
-          onMemory: (memory) => {
-            model.memory = memory;
-          },
-          onProgress: touch,
-          signal,
-        });
+        this.#makeRoom(model, model.slot.bytesOf(manifest, roles, limits), c.env.MAX_WASM_BYTES);
+        return model.slot.load({ manifest, store, roles, limits, onProgress: touch, signal });
       },
       (work) => c.executionCtx.waitUntil(work),
     );
@@ -77,13 +64,14 @@ export class Half<R extends Role> {
 
   /** Lets go of other models until `bytes` fit. A request that still holds one of them ends on it. */
   #makeRoom(model: Model<R>, bytes: number, limit: number): void {
-    const others = [...this.#models].filter(([, other]) => other !== model && other.memory);
-    let held = others.reduce((sum, [, { memory }]) => sum + (memory?.buffer.byteLength ?? 0), 0);
-    for (const [name, { resident, memory }] of others) {
+    const others = [...this.#models].filter(([, other]) => other !== model && other.slot.bytes > 0);
+    let held = others.reduce((sum, [, { slot }]) => sum + slot.bytes, 0);
+    for (const [name, { resident, slot }] of others) {
       if (held + bytes <= limit) return;
       if (resident.state === "loading" || (resident.value && this.#isBusy(resident.value))) continue;
       this.#models.delete(name);
-      held -= memory?.buffer.byteLength ?? 0;
+      held -= slot.bytes;
+      slot.release();
     }
     if (held + bytes > limit) {
       throw new EdgeT5Error("E_CAPACITY", "Other models are busy in this model's room. Try again in a moment.");
@@ -91,18 +79,18 @@ export class Half<R extends Role> {
   }
 
   /** What is here, for `/healthz`. */
-  health(describe: (engine: SimdEngine<R>) => object) {
-    const models = [...this.#models].map(([name, { resident, memory }]) => [
+  health(describe: (engine: Engine<R>) => object) {
+    const models = [...this.#models].map(([name, { resident, slot }]) => [
       name,
       {
         state: resident.state,
         loads: resident.loads,
         failures: resident.failures,
-        wasm_bytes: memory?.buffer.byteLength ?? 0,
+        wasm_bytes: slot.bytes,
         ...(resident.value && describe(resident.value)),
       },
     ]);
-    return { kernels: kernels.name, models: Object.fromEntries(models) };
+    return { ...deployed.describe(), models: Object.fromEntries(models) };
   }
 }
 

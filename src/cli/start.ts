@@ -15,6 +15,12 @@ export default defineCommand({
   args: {
     model: { type: "string", valueHint: "dir", description: "Package folder; default: the packaged model" },
     port: { type: "string", description: "Port; default: $PORT, or 8787" },
+    engine: {
+      type: "enum",
+      options: ["simd", "onnx"],
+      default: "simd",
+      description: "Engine to build the Workers with: our kernels, or onnxruntime-web",
+    },
     host: { type: "string", default: "127.0.0.1", description: "Address to listen on; 0.0.0.0 for all" },
     state: { type: "string", valueHint: "dir", description: "Local R2's folder; default: .wrangler/state of the kit" },
   },
@@ -36,7 +42,8 @@ export default defineCommand({
       progress.stop();
     }
     try {
-      const child = await serve({ root: ROOT, port, host: args.host, state, signal: interruption.signal });
+      const engine = args.engine as "simd" | "onnx";
+      const child = await serve({ root: ROOT, port, host: args.host, engine, state, signal: interruption.signal });
       console.log(welcome(name, port));
       const [code] = await once(child, "exit");
       if (!interruption.signal.aborted) {

@@ -1,10 +1,12 @@
 /** Runs gateway, encoder and decoder under one `wrangler dev`, on their local R2. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdir, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
-import { dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { experimental_readRawConfig } from "wrangler";
 import { EdgeT5Error } from "../errors.ts";
 
 export interface ServeOptions {
@@ -12,6 +14,8 @@ export interface ServeOptions {
   root: string;
   port: number;
   host: string;
+  /** Which engine the Workers are built with. */
+  engine: "simd" | "onnx";
   /** Wrangler's folder for local state. */
   state: string;
   signal: AbortSignal;
@@ -31,13 +35,14 @@ const POLL_MS = 100;
  * @throws EdgeT5Error `E_IO` when the port is taken or the Workers do not come up
  */
 export async function serve(options: ServeOptions): Promise<ChildProcess> {
-  const { root, port, host, state, signal } = options;
+  const { root, port, host, engine, state, signal } = options;
   await checkPort(port, host);
   const wrangler = join(dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
+  const configs = await configsFor(engine, root, state);
   const args = [
     wrangler,
     "dev",
-    ...CONFIGS.flatMap((config) => ["-c", join(root, config)]),
+    ...configs.flatMap((config) => ["-c", config]),
     ...["--port", String(port), "--ip", host, "--inspector-port", "0", "--persist-to", state],
     ...["--show-interactive-dev-session=false", "--log-level", "warn"],
   ];
@@ -62,6 +67,28 @@ export async function serve(options: ServeOptions): Promise<ChildProcess> {
   stop();
   await exited;
   throw new EdgeT5Error("E_IO", "The Workers did not start; wrangler's messages above say why.");
+}
+
+/** The configurations as they stand, or copies of them that name another engine. */
+async function configsFor(engine: ServeOptions["engine"], root: string, state: string): Promise<string[]> {
+  const paths = CONFIGS.map((config) => join(root, config));
+  if (engine === "simd") return paths;
+  return Promise.all(
+    paths.map(async (path) => {
+      const { rawConfig } = experimental_readRawConfig({ config: path });
+      if (!rawConfig.alias) return path;
+      const dir = join(state, "config", basename(dirname(path)));
+      await mkdir(dir, { recursive: true });
+      const config = {
+        ...rawConfig,
+        main: resolve(dirname(path), rawConfig.main ?? ""),
+        alias: { "#engine": join(root, "src/engines", engine, "worker.ts") },
+      };
+      const copy = join(dir, "wrangler.json");
+      await writeFile(copy, JSON.stringify(config));
+      return copy;
+    }),
+  );
 }
 
 /** A clear word before wrangler takes another port, or fails in its own words. */

@@ -92,10 +92,10 @@ async function openSession(
   runtime: OnnxRuntime,
   { name }: Manifest,
   graph: Uint8Array,
-  externalData: ExternalFile[],
+  files: readonly ExternalFile[],
 ): Promise<Session> {
   try {
-    return await runtime.InferenceSession.create(graph, { ...runtime.options, externalData });
+    return await runtime.createSession(graph, files);
   } catch (cause) {
     throw new EdgeT5Error(
       "E_MANIFEST",

@@ -6,7 +6,12 @@ import type { OnnxRuntime } from "./runtime.ts";
 /** onnxruntime-node, on the processor. */
 export async function nativeRuntime(): Promise<OnnxRuntime> {
   const { InferenceSession, Tensor } = await import("onnxruntime-node");
-  return { name: "onnxruntime-node", InferenceSession, Tensor, options: { executionProviders: ["cpu"] } };
+  return {
+    name: "onnxruntime-node",
+    Tensor,
+    createSession: (model, externalData) =>
+      InferenceSession.create(model, { executionProviders: ["cpu"], externalData }),
+  };
 }
 
 /** onnxruntime-web, on one thread. */
@@ -15,5 +20,10 @@ export async function webRuntime(): Promise<OnnxRuntime> {
   env.wasm.numThreads = 1;
   const wasm = createRequire(import.meta.url).resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm");
   env.wasm.wasmBinary = new Uint8Array(await readFile(wasm)).buffer;
-  return { name: "onnxruntime-web", InferenceSession, Tensor, options: { executionProviders: ["wasm"] } };
+  return {
+    name: "onnxruntime-web",
+    Tensor,
+    createSession: (model, externalData) =>
+      InferenceSession.create(model, { executionProviders: ["wasm"], externalData }),
+  };
 }

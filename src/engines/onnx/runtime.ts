@@ -1,11 +1,11 @@
 /** onnxruntime of any kind, as this engine uses it. */
-import type { InferenceSession, InferenceSessionFactory, TensorConstructor } from "onnxruntime-common";
+import type { InferenceSession, TensorConstructor } from "onnxruntime-common";
 
 export interface OnnxRuntime {
   name: "onnxruntime-node" | "onnxruntime-web";
-  InferenceSession: InferenceSessionFactory;
   Tensor: TensorConstructor;
-  options: InferenceSession.SessionOptions;
+  /** Opens an ONNX model whose external data are the files. */
+  createSession(model: Uint8Array, files: readonly ExternalFile[]): Promise<Session>;
 }
 
 export type Session = InferenceSession;

@@ -3,7 +3,10 @@ import type { DataType, Graph, Value } from "../../onnx/graph.ts";
 import type { PackagedTensor } from "../manifest.ts";
 import type { Weights } from "./forward.ts";
 
-/** An activation on 8 bits: value ≈ (digits − 128) × scale, a scale a row. */
+/**
+ * An activation `[…, in]` in two digits: value ≈ ((first − 128) + (second − 128) ÷ 254) × scale, a scale a row. Digits
+ * `[2, …, in]`: T5's activations have outliers, and one digit of 8 bits loses what lies beside them.
+ */
 interface Quantized {
   digits: Value;
   scale: Value;
@@ -11,6 +14,8 @@ interface Quantized {
 
 const MAX_DIGIT = 127;
 const ZERO_POINT = 128;
+/** The second digit's place: what rounding to the first one leaves is at most a half. */
+const SECOND_DIGIT = 254;
 /** Keeps the scale of a row of zeros from being zero. */
 const LEAST = 1e-30;
 
@@ -31,8 +36,13 @@ export class PackagedWeights implements Weights {
     // One scale a row, not DynamicQuantizeMatMul's one a matrix: what shares a batch must not change each other.
     const { digits, scale } = this.#quantize(x);
     const sums = g.op("MatMulInteger", [digits, this.#transposed(name, "int8"), g.bytes([ZERO_POINT], [])]);
-    const products = g.op("Mul", [g.op("Cast", [sums], { to: { type: "float32" } }), scale]);
-    return g.op("Mul", [products, this.#scales(name, false)]);
+    // Both digits' sums `[2, …, out]`, the second one's less by its place.
+    const weighted = g.op("Mul", [
+      g.op("Cast", [sums], { to: { type: "float32" } }),
+      g.floats([1, 1 / SECOND_DIGIT], [2, 1, 1, 1]),
+    ]);
+    const sum = g.op("ReduceSum", [weighted, g.ints([0])], { keepdims: 0 });
+    return g.op("Mul", [g.op("Mul", [sum, scale]), this.#scales(name, false)]);
   }
 
   embed(ids: Value, name: string): Value {
@@ -79,8 +89,15 @@ export class PackagedWeights implements Weights {
     const g = this.#graph;
     const largest = g.op("ReduceMax", [g.op("Abs", [x]), g.ints([-1])], { keepdims: 1 });
     const scale = g.op("Div", [g.op("Max", [largest, g.float(LEAST)]), g.float(MAX_DIGIT)]);
-    const rounded = g.op("Round", [g.op("Div", [x, scale])]);
-    const clipped = g.op("Clip", [rounded, g.float(-MAX_DIGIT), g.float(MAX_DIGIT)]);
+    const scaled = g.op("Div", [x, scale]);
+    const first = g.op("Round", [scaled]);
+    const second = g.op("Round", [g.op("Mul", [g.op("Sub", [scaled, first]), g.float(SECOND_DIGIT)])]);
+    const both = g.op(
+      "Concat",
+      [first, second].map((digit) => g.op("Unsqueeze", [digit, g.ints([0])])),
+      { axis: 0 },
+    );
+    const clipped = g.op("Clip", [both, g.float(-MAX_DIGIT), g.float(MAX_DIGIT)]);
     const digits = g.op("Cast", [g.op("Add", [clipped, g.float(ZERO_POINT)])], { to: { type: "uint8" } });
     const quantized = { digits, scale };
     this.#quantized.set(x, quantized);
