@@ -22,3 +22,8 @@ export function sequenceBytes(config: T5Config, maxNewTokens: number): number {
 export function align(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
 }
+
+/** For messages. */
+export function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

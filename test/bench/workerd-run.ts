@@ -33,39 +33,8 @@ export async function measureInWorkerd(
   kernels: KernelName,
   rounds: number,
 ): Promise<MemoryFigures & Figures> {
-  await seedR2(dir, CONFIG, state);
-  const [port, inspectorPort] = [await freePort(), await freePort()];
-  const server = spawn(
-    process.execPath,
-    [
-      ...[WRANGLER, "dev", "-c", CONFIG, "--port", String(port), "--inspector-port", String(inspectorPort)],
-      ...["--persist-to", state, "--show-interactive-dev-session=false", "--log-level", "error"],
-    ],
-    {
-      stdio: ["ignore", "ignore", "inherit"],
-      env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" },
-    },
-  );
-  try {
-    const url = `http://127.0.0.1:${port}`;
-    await waitFor(url, server);
-    const heap = await HeapWatch.connect(inspectorPort);
-    const before = await heap.usage();
-    heap.start();
-    const started = performance.now();
-    const { wasmBytes } = await get<{ wasmBytes: number }>(`${url}/load?kernels=${kernels}`);
-    const load_ms = performance.now() - started;
-    const peak = await heap.stop();
-    await heap.collect(() => get(`${url}/run?operation=nothing`));
-    const after = await heap.usage();
-    heap.close();
-    // The backing store of the WASM memory is counted apart from V8's heap and the buffers.
-    const memory: MemoryFigures = {
-      load_ms,
-      wasm_mb: wasmBytes / 1e6,
-      peak_load_mb: (wasmBytes + Math.max(0, peak - before)) / 1e6,
-      after_load_mb: (wasmBytes + Math.max(0, after - before)) / 1e6,
-    };
+  return inWorkerd(CONFIG, dir, state, async (url, inspectorPort) => {
+    const memory = await measureLoad(url, inspectorPort, `kernels=${kernels}`);
     const manifest = await readManifest(new FolderStore(dir));
     const module = await WebAssembly.compile(
       new Uint8Array(await readFile(join(FLOORS_DIR, `floors-${kernels}.wasm`))),
@@ -83,12 +52,60 @@ export async function measureInWorkerd(
       rounds,
     );
     return { ...memory, ...figures };
+  });
+}
+
+/** Has the Worker load, and watches its memory meanwhile. */
+export async function measureLoad(url: string, inspectorPort: number, query: string): Promise<MemoryFigures> {
+  const heap = await HeapWatch.connect(inspectorPort);
+  const before = await heap.usage();
+  heap.start();
+  const started = performance.now();
+  const { wasmBytes } = await get<{ wasmBytes: number }>(`${url}/load?${query}`);
+  const load_ms = performance.now() - started;
+  const peak = await heap.stop();
+  await heap.collect(() => get(`${url}/run?operation=nothing`));
+  const after = await heap.usage();
+  heap.close();
+  // The backing store of the WASM memory is counted apart from V8's heap and the buffers.
+  return {
+    load_ms,
+    wasm_mb: wasmBytes / 1e6,
+    peak_load_mb: (wasmBytes + Math.max(0, peak - before)) / 1e6,
+    after_load_mb: (wasmBytes + Math.max(0, after - before)) / 1e6,
+  };
+}
+
+/** Runs a Worker of the bench under `wrangler dev`, with the package in `dir` in its R2. */
+export async function inWorkerd<T>(
+  config: string,
+  dir: string,
+  state: string,
+  use: (url: string, inspectorPort: number) => Promise<T>,
+): Promise<T> {
+  await seedR2(dir, config, state);
+  const [port, inspectorPort] = [await freePort(), await freePort()];
+  const server = spawn(
+    process.execPath,
+    [
+      ...[WRANGLER, "dev", "-c", config, "--port", String(port), "--inspector-port", String(inspectorPort)],
+      ...["--persist-to", state, "--show-interactive-dev-session=false", "--log-level", "error"],
+    ],
+    {
+      stdio: ["ignore", "ignore", "inherit"],
+      env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" },
+    },
+  );
+  try {
+    const url = `http://127.0.0.1:${port}`;
+    await waitFor(url, server);
+    return await use(url, inspectorPort);
   } finally {
     await stop(server);
   }
 }
 
-async function get<T>(url: string): Promise<T> {
+export async function get<T>(url: string): Promise<T> {
   const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
   const text = await response.text();
   if (!response.ok) throw new Error(`${url}: ${response.status} ${text}`);

@@ -3,9 +3,10 @@
  * second opinion on every number.
  */
 import { EdgeT5Error } from "../../errors.ts";
+import { EMBEDDING } from "../../t5/architecture.ts";
 import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
 import type { Manifest, Shard } from "../../t5/manifest.ts";
-import { crossBytes, sequenceBytes } from "../cache-size.ts";
+import { crossBytes, megabytes, sequenceBytes } from "../cache-size.ts";
 import { blobsOf, loadBlobs } from "../load.ts";
 import { OnnxDecoder } from "./decoder.ts";
 import { OnnxEncoder } from "./encoder.ts";
@@ -20,11 +21,36 @@ export function onnxEngine(runtime: OnnxRuntime): EngineLoader {
   return (request) => loadOnnxEngine({ ...request, runtime });
 }
 
-/** Bytes of keys, values and logits for the most sequences. */
-export function cacheBytesOf(manifest: Manifest, limits: EngineLimits): number {
-  const { maxInputTokens, maxNewTokens, maxSequences } = limits;
-  const one = crossBytes(manifest.model, maxInputTokens) + sequenceBytes(manifest.model, maxNewTokens);
-  return one * maxSequences;
+/** What onnxruntime's heap holds before any weight. */
+const RUNTIME_BYTES = 20e6;
+
+/**
+ * Bytes that a load holds: weights as they are stored (a tied embedding once more, turned over for the head), and keys,
+ * values and logits of the sequences, as many of the longest kind as fit.
+ *
+ * @throws EdgeT5Error `E_CAPACITY` when not even one does
+ */
+export function planBytes(
+  manifest: Manifest,
+  roles: readonly Role[],
+  limits: EngineLimits,
+): { weights: number; caches: number } {
+  const blobs = blobsOf(manifest, roles).map((hash) => manifest.blobs[hash]);
+  const stored = blobs.reduce((sum, blob) => sum + (blob?.bytes ?? 0), 0);
+  if (!roles.includes("decoder")) return { weights: stored, caches: 0 };
+  const head = manifest.tiedHead ? (manifest.tensors[EMBEDDING]?.bytes ?? 0) : 0;
+  const weights = stored + head;
+  const one = crossBytes(manifest.model, limits.maxInputTokens) + sequenceBytes(manifest.model, limits.maxNewTokens);
+  const room = (limits.memoryBytes ?? Number.POSITIVE_INFINITY) - RUNTIME_BYTES - weights;
+  if (room < one) {
+    throw new EdgeT5Error(
+      "E_CAPACITY",
+      `Model ${manifest.name} needs ${megabytes(RUNTIME_BYTES + weights + one)} on onnxruntime for weights and one sequence of ` +
+        `${limits.maxInputTokens} + ${limits.maxNewTokens} tokens; the limit is ${megabytes(limits.memoryBytes ?? 0)}. ` +
+        "Lower the token limits, split with fewer bits, or use the simd engine.",
+    );
+  }
+  return { weights, caches: Math.min(one * limits.maxSequences, room) };
 }
 
 /**
@@ -34,6 +60,7 @@ export function cacheBytesOf(manifest: Manifest, limits: EngineLimits): number {
  */
 export async function loadOnnxEngine<R extends Role>(request: OnnxLoadRequest<R>): Promise<Engine<R>> {
   const { manifest, limits, runtime } = request;
+  const { caches } = planBytes(manifest, request.roles, limits);
   const blobs = await readBlobs(request);
   const wanted = new Set<Role>(request.roles);
   const parts: { encoder: OnnxEncoder | undefined; decoder: OnnxDecoder | undefined } = {
@@ -50,7 +77,7 @@ export async function loadOnnxEngine<R extends Role>(request: OnnxLoadRequest<R>
       // One after the other: a session is done with its copies before the next one makes its own.
       const cross = await open(shard.graphs.cross);
       const step = await open(shard.graphs.step);
-      parts.decoder = new OnnxDecoder(runtime, manifest.model, { cross, step }, limits, cacheBytesOf(manifest, limits));
+      parts.decoder = new OnnxDecoder(runtime, manifest.model, { cross, step }, limits, caches);
     }
   }
   return parts as unknown as Engine<R>;

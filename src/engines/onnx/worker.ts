@@ -4,9 +4,8 @@ import wasm from "onnxruntime-web/ort-wasm-simd-threaded.wasm";
 import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
 import type { Engine, EngineLimits, LoadRequest, Role } from "../../t5/engine.ts";
 import type { Manifest } from "../../t5/manifest.ts";
-import { blobsOf } from "../load.ts";
 import type { DeployedEngine, EngineSlot } from "../slot.ts";
-import { cacheBytesOf, loadOnnxEngine } from "./index.ts";
+import { loadOnnxEngine, planBytes } from "./index.ts";
 import type { ExternalFile, OnnxRuntime, Session } from "./runtime.ts";
 
 /** onnxruntime's memory, one for all models of the isolate. */
@@ -52,13 +51,9 @@ class OnnxSlot implements EngineSlot {
   bytes = 0;
   readonly #sessions: Session[] = [];
 
-  /** Weights as they are stored (a tied embedding once more, turned over for the head), and the caches. */
   bytesOf(manifest: Manifest, roles: readonly Role[], limits: EngineLimits): number {
-    const blobs = blobsOf(manifest, roles).map((hash) => manifest.blobs[hash]);
-    const weights = blobs.reduce((sum, blob) => sum + (blob?.bytes ?? 0), 0);
-    const head = blobs.find((blob) => blob?.role === "embedding")?.bytes ?? 0;
-    if (!roles.includes("decoder")) return weights;
-    return weights + (manifest.tiedHead ? head : 0) + cacheBytesOf(manifest, limits);
+    const { weights, caches } = planBytes(manifest, roles, limits);
+    return weights + caches;
   }
 
   async load<R extends Role>(request: LoadRequest<R>): Promise<Engine<R>> {
@@ -82,10 +77,15 @@ class OnnxSlot implements EngineSlot {
   }
 }
 
+/** Bytes of onnxruntime's WASM memory. */
+export function heapBytes(): number {
+  return memory?.buffer.byteLength ?? 0;
+}
+
 export const deployed: DeployedEngine = {
   describe: () => ({
     engine: "onnx",
-    runs_on: `onnxruntime-web, ${Math.round((memory?.buffer.byteLength ?? 0) / 1e6)} MB of WASM memory`,
+    runs_on: `onnxruntime-web, ${Math.round(heapBytes() / 1e6)} MB of WASM memory`,
   }),
   createSlot: () => new OnnxSlot(),
 };

@@ -7,7 +7,7 @@ import { EdgeT5Error } from "../../errors.ts";
 import { KERNEL_RESERVED_BYTES } from "../../kernels/index.ts";
 import type { EngineLimits, Role } from "../../t5/engine.ts";
 import { ALIGNMENT, type Manifest } from "../../t5/manifest.ts";
-import { align, crossBytes, innerDim, sequenceBytes } from "../cache-size.ts";
+import { align, crossBytes, innerDim, megabytes, sequenceBytes } from "../cache-size.ts";
 import { blobsOf } from "../load.ts";
 
 /** Rows of activations that scratch holds: an encoder layer works through its input in blocks of this many. */
@@ -139,8 +139,4 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     decoder,
     arena,
   };
-}
-
-function megabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(1)} MB`;
 }
