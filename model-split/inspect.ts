@@ -2,7 +2,7 @@
 import { FolderStore } from "../src/store/folder.ts";
 import { createSha256 } from "../src/store/sha256.ts";
 import type { Store } from "../src/store/store.ts";
-import { blobKey, type Manifest, readManifest } from "../src/t5/manifest.ts";
+import { blobKey, type Manifest, type PackagedTensor, readManifest } from "../src/t5/manifest.ts";
 import { elementCount } from "./layout.ts";
 
 /**
@@ -24,8 +24,15 @@ export interface Inspection {
   /** A shard's bytes include the embedding, which shards share. */
   shards: { role: "encoder" | "decoder"; layers: [number, number]; bytes: number; blobs: string[] }[];
   blobs: { hash: string; role: Manifest["blobs"][string]["role"]; bytes: number; state: BlobState }[];
-  /** `bytes` include an int8 tensor's scales. */
-  tensors: { name: string; dtype: "int8" | "float32"; shape: number[]; bytes: number; blob: string; offset: number }[];
+  /** `bytes` include a quantized tensor's scales. */
+  tensors: {
+    name: string;
+    dtype: PackagedTensor["dtype"];
+    shape: number[];
+    bytes: number;
+    blob: string;
+    offset: number;
+  }[];
   /** Blobs in the folder that the manifest does not name, left by earlier packages; null for a store without a listing. */
   unreferenced: { blobs: number; bytes: number } | null;
 }

@@ -1,8 +1,8 @@
 /** Where each tensor lies in its blob, computed before a byte is written. */
 import type { TensorSpec } from "../src/t5/architecture.ts";
-import { ALIGNMENT } from "../src/t5/manifest.ts";
+import { ALIGNMENT, GROUP, groupsOf, type PackagedTensor } from "../src/t5/manifest.ts";
 
-export type Bits = 8 | 32;
+export type Bits = 4 | 8 | 32;
 
 export interface Region {
   offset: number;
@@ -11,9 +11,9 @@ export interface Region {
 
 export interface PlacedTensor {
   spec: TensorSpec;
-  dtype: "int8" | "float32";
+  dtype: PackagedTensor["dtype"];
   data: Region;
-  /** int8 only: one float32 a row. */
+  /** int8: one float32 a row; int4: one float16 a group. */
   scales: Region | null;
 }
 
@@ -33,17 +33,35 @@ export function layoutBlob(specs: readonly TensorSpec[], bits: Bits): TensorGrou
     next = align(next + bytes);
     return region;
   };
-  return groupsOf(specs).map((group) => {
+  return modulesOf(specs).map((group) => {
     const placed = group.map((spec): PlacedTensor => {
-      const dtype = bits === 8 && isQuantized(spec) ? "int8" : "float32";
-      const elements = elementCount(spec.shape);
-      return { spec, dtype, data: place(dtype === "int8" ? elements : elements * 4), scales: null };
+      const dtype = isQuantized(spec) ? QUANTIZED[bits] : "float32";
+      return { spec, dtype, data: place(dataBytes(spec, dtype)), scales: null };
     });
     for (const tensor of placed) {
-      if (tensor.dtype === "int8") tensor.scales = place(tensor.spec.shape[0]! * 4);
+      const bytes = scaleBytes(tensor);
+      if (bytes > 0) tensor.scales = place(bytes);
     }
     return placed;
   });
+}
+
+const QUANTIZED = { 4: "int4", 8: "int8", 32: "float32" } as const;
+
+function dataBytes({ shape }: TensorSpec, dtype: PlacedTensor["dtype"]): number {
+  switch (dtype) {
+    case "float32":
+      return elementCount(shape) * 4;
+    case "int8":
+      return elementCount(shape);
+    case "int4":
+      return (shape[0] ?? 0) * groupsOf(shape[1] ?? 0) * (GROUP / 2);
+  }
+}
+
+function scaleBytes({ spec: { shape }, dtype }: PlacedTensor): number {
+  const [rows = 0, columns = 0] = shape;
+  return dtype === "int8" ? rows * 4 : dtype === "int4" ? rows * groupsOf(columns) * 2 : 0;
 }
 
 /** Numbers in a tensor of this shape. */
@@ -56,7 +74,7 @@ function isQuantized(spec: TensorSpec): boolean {
 }
 
 /** Runs of linear weights of one module (`encoder.block.0.layer.0.SelfAttention`); anything else stands alone. */
-function groupsOf(specs: readonly TensorSpec[]): TensorSpec[][] {
+function modulesOf(specs: readonly TensorSpec[]): TensorSpec[][] {
   const groups: TensorSpec[][] = [];
   for (const spec of specs) {
     const group = groups.at(-1);

@@ -1,4 +1,6 @@
-/** Symmetric int8 quantization of weights, one float32 scale a row. */
+/** Symmetric quantization of weights: int8 with one float32 scale a row, int4 with one float16 scale a group of 32. */
+import { Float16Array } from "@petamoriken/float16";
+import { GROUP, groupsOf } from "../src/t5/manifest.ts";
 
 const MAX_INT = 127;
 
@@ -65,6 +67,73 @@ function bestScale(row: Float32Array, narrowest: number): number {
     }
   }
   return best;
+}
+
+/** Scales tried for a group: those that bring its largest weight to −8 ÷ this, to 7 and a little beyond. */
+const GROUP_FITS = [1.3, 1.25, 1.2, 1.15, 1.1, 1.05, 1, 0.975, 0.95, 0.925, 0.9, 0.875, 0.85];
+
+const LOWEST = -8;
+const HIGHEST = 7;
+
+/**
+ * Quantizes rows to nibbles: `weight ≈ (nibble − 8) × scale`, a scale a group. Of some scales a group takes the one with
+ * the least squared error; a negative one gives its largest weight the level −8 whatever its sign.
+ *
+ * @param weights `[rows, columns]`, finite
+ * @param nibbles receives `[rows, groups × 16]` bytes, the even weight in the low half; beyond `columns` zeros (8)
+ * @param scales receives `[rows, groups]` float16 bits
+ */
+export function quantizeGroups(weights: Float32Array, columns: number, nibbles: Uint8Array, scales: Uint16Array): void {
+  const groups = groupsOf(columns);
+  const rows = weights.length / columns;
+  const half = new Float16Array(1);
+  const halfBits = new Uint16Array(half.buffer);
+  for (let row = 0; row < rows; row++) {
+    for (let g = 0; g < groups; g++) {
+      const start = row * columns + g * GROUP;
+      const end = Math.min(start + GROUP, (row + 1) * columns);
+      let extreme = 0;
+      for (let i = start; i < end; i++) if (Math.abs(weights[i]!) > Math.abs(extreme)) extreme = weights[i]!;
+      let best = 0;
+      let bestBits = 0;
+      let least = Number.POSITIVE_INFINITY;
+      for (const fit of GROUP_FITS) {
+        half[0] = (extreme / LOWEST) * fit;
+        const scale = half[0];
+        // Zero, or beyond what float16 holds.
+        if (scale === 0 || !Number.isFinite(scale)) continue;
+        let error = 0;
+        for (let i = start; i < end; i++) {
+          const level = Math.min(HIGHEST, Math.max(LOWEST, weights[i]! / scale + ROUNDER - ROUNDER));
+          const difference = weights[i]! - level * scale;
+          error += difference * difference;
+        }
+        if (error < least) {
+          least = error;
+          best = scale;
+          bestBits = halfBits[0]!;
+        }
+      }
+      scales[row * groups + g] = bestBits;
+      const to = (row * groups + g) * (GROUP / 2);
+      for (let i = 0; i < GROUP; i += 2) {
+        const [even, odd] = [start + i, start + i + 1].map((at) =>
+          at < end && best !== 0
+            ? Math.min(HIGHEST, Math.max(LOWEST, weights[at]! / best + ROUNDER - ROUNDER)) - LOWEST
+            : -LOWEST,
+        ) as [number, number];
+        nibbles[to + i / 2] = even | (odd << 4);
+      }
+    }
+  }
+}
+
+/** Largest magnitude that a float16 scale brings to a level. */
+export const INT4_LARGEST = 65504 * -LOWEST;
+
+/** Index of the first value beyond a magnitude, −1 when there is none. */
+export function firstBeyond(values: Float32Array, magnitude: number): number {
+  return values.findIndex((value) => Math.abs(value) > magnitude);
 }
 
 /** Index of the first NaN or infinity, −1 when all are finite. */

@@ -28,7 +28,10 @@ export interface SplitProgress {
 }
 
 export interface SplitOptions {
-  /** 8: int8 with a float32 scale a row for linear weights and embedding; 32: everything float32. Default: 8. */
+  /**
+   * For linear weights and embedding: 8, int8 with a float32 scale a row; 4, int4 with a float16 scale a group of 32; 32,
+   * float32. Default: 8.
+   */
   bits?: Bits;
   /** Name of the model; default: the checkpoint directory's. */
   name?: string;

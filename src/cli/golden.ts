@@ -1,5 +1,6 @@
 /** `edge-t5 golden DIR` */
 import { defineCommand } from "citty";
+import type { Bits } from "../../model-split/index.ts";
 import { TOLERANCE } from "../golden/compare.ts";
 import { type GoldenReport, runGolden } from "../golden/run.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
@@ -12,9 +13,9 @@ export default defineCommand({
     engine: engineOption,
     bits: {
       type: "enum",
-      options: ["32", "8"],
+      options: ["32", "8", "4"],
       default: "32",
-      description: "32: numbers must be equal; 8: int8 weights, reports agreement and does not fail",
+      description: "32: numbers must be equal; 8 or 4: quantized weights, reports agreement and does not fail",
     },
     kernels: kernelsOption,
     json: { type: "boolean", description: "Print one JSON object instead of text" },
@@ -22,7 +23,7 @@ export default defineCommand({
   async run({ args }) {
     const interruption = abortOnSignals();
     try {
-      const bits = args.bits === "8" ? 8 : 32;
+      const bits = Number(args.bits) as Bits;
       const report = await runGolden(args.dir, {
         bits,
         engine: await loadEngine(args),
@@ -41,7 +42,7 @@ export default defineCommand({
   },
 });
 
-function printReport({ kinds, notRun, mismatches }: GoldenReport, bits: 8 | 32): void {
+function printReport({ kinds, notRun, mismatches }: GoldenReport, bits: Bits): void {
   const rows = kinds.map(({ model, kind, run, equal, largestDifference }) => [
     model,
     kind,
@@ -59,6 +60,6 @@ function printReport({ kinds, notRun, mismatches }: GoldenReport, bits: 8 | 32):
   const meaning =
     bits === 32
       ? `equal: same ids; numbers within ${TOLERANCE} of the largest magnitude`
-      : "int8 weights; equal: same ids, for logits the same most probable token at every position";
+      : `int${bits} weights; equal: same ids, for logits the same most probable token at every position`;
   console.log(`\n${run - mismatches} of ${run} equal (${meaning})`);
 }

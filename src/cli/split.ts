@@ -1,6 +1,6 @@
 /** `edge-t5 split CHECKPOINT --out DIR` */
 import { defineCommand } from "citty";
-import { type SplitResult, splitCheckpoint } from "../../model-split/index.ts";
+import { type Bits, type SplitResult, splitCheckpoint } from "../../model-split/index.ts";
 import { abortOnSignals, formatBytes, formatCount, formatTable, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
@@ -15,9 +15,9 @@ export default defineCommand({
     out: { type: "string", required: true, valueHint: "dir", description: "Folder to write the package into" },
     bits: {
       type: "enum",
-      options: ["8", "32"],
+      options: ["4", "8", "32"],
       default: "8",
-      description: "8: int8 weights, a scale a row; 32: float32 as it is",
+      description: "4: int4 in groups of 32; 8: int8, a scale a row; 32: float32 as it is",
     },
     name: { type: "string", description: "Name of the model; default: the checkpoint directory's" },
     json: { type: "boolean", description: "Print one JSON object instead of text" },
@@ -28,7 +28,7 @@ export default defineCommand({
     let result: SplitResult;
     try {
       result = await splitCheckpoint(args.checkpoint, args.out, {
-        bits: args.bits === "8" ? 8 : 32,
+        bits: Number(args.bits) as Bits,
         ...(args.name === undefined ? {} : { name: args.name }),
         onProgress: ({ tensor, bytesDone, bytesTotal }) => progress?.update(bytesDone, bytesTotal, tensor),
         signal: interruption.signal,

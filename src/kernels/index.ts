@@ -17,6 +17,19 @@ export interface Kernels {
     ldo: number,
     accumulate: number,
   ): void;
+  linearI4(
+    q: number,
+    rowScales: number,
+    rows: number,
+    k: number,
+    w: number,
+    scales: number,
+    n: number,
+    out: number,
+    ldo: number,
+    accumulate: number,
+    scratch: number,
+  ): void;
   rowSums(w: number, n: number, k: number, sums: number): void;
   probeDot(scratch: number): number;
   linearF32(
@@ -30,6 +43,7 @@ export interface Kernels {
     accumulate: number,
   ): void;
   embedI8(w: number, scales: number, d: number, ids: number, rows: number, out: number): void;
+  embedI4(w: number, scales: number, d: number, ids: number, rows: number, out: number): void;
   embedF32(w: number, d: number, ids: number, rows: number, out: number): void;
   rmsNorm(x: number, weight: number, out: number, rows: number, d: number, epsilon: number, factor: number): void;
   relu(x: number, n: number): void;

@@ -12,6 +12,13 @@ export const MANIFEST_FORMAT = 2;
 export const MANIFEST_KEY = "manifest.json";
 /** Tensors and shard data start at multiples of this many bytes. */
 export const ALIGNMENT = 64;
+/** int4 weights that share a scale. */
+export const GROUP = 32;
+
+/** Groups of a row of so many int4 weights; the last one may be short. */
+export function groupsOf(columns: number): number {
+  return Math.ceil(columns / GROUP);
+}
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const offset = z.number().int().nonnegative();
@@ -20,11 +27,17 @@ const tensorSchema = z.object({
   blob: sha256,
   offset,
   bytes: offset,
-  dtype: z.enum(["int8", "float32"]),
+  dtype: z.enum(["int4", "int8", "float32"]),
   shape: z.array(z.number().int().positive()),
-  /** `row-major`: one output row after the other, `[out, in]`. */
+  /**
+   * `row-major`: one output row after the other, `[out, in]`. int4: two weights a byte, the even one in the low half, each
+   * with an offset of 8; a row is filled up with zeros (8) to whole groups of {@link GROUP} weights.
+   */
   layout: z.literal("row-major"),
-  /** int8 only: one float32 a row, in the same blob; weight = int8 × scale. */
+  /**
+   * In the same blob. int8: one float32 a row, weight = int8 × scale. int4: one float16 a group, `[rows, groups]`,
+   * weight = (nibble − 8) × scale.
+   */
   scales: z.object({ offset, bytes: offset }).optional(),
 });
 
@@ -42,7 +55,7 @@ export const manifestSchema = z.object({
   model: t5ConfigSchema,
   /** True when the output projection is the embedding. */
   tiedHead: z.boolean(),
-  quantization: z.object({ bits: z.union([z.literal(8), z.literal(32)]) }),
+  quantization: z.object({ bits: z.union([z.literal(4), z.literal(8), z.literal(32)]) }),
   blobs: z.record(
     sha256,
     z.object({ bytes: offset, role: z.enum(["embedding", "encoder", "decoder", "graph", "tokenizer"]) }),

@@ -1,6 +1,8 @@
 /** The kernels against plain arithmetic in float64, and the two modules against each other, bit for bit. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
+import { float16ToFloat32 } from "../../model-split/floats.ts";
+import { quantizeGroups } from "../../model-split/quantize.ts";
 import { chooseKernels, instantiateKernels, type Kernels } from "../../src/kernels/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
 
@@ -183,6 +185,115 @@ describe("linearI8", () => {
   test("turns a row of zeros into zeros", () => {
     const out = linearI8(modules.relaxed, new Float32Array(32), 2, 16, weightsOf(32, 1), new Float32Array([1, 1]));
     expect([...out]).toEqual([0, 0, 0, 0]);
+  });
+});
+
+/** int4 weights of normal numbers: their nibbles and scales, and what they stand for. */
+function int4Of(n: number, k: number, seed: number) {
+  const groups = Math.ceil(k / 32);
+  const nibbles = new Uint8Array(n * groups * 16);
+  const scales = new Uint16Array(n * groups);
+  quantizeGroups(normals(n * k, seed), k, nibbles, scales);
+  const weights = Float64Array.from({ length: n * k }, (_, i) => {
+    const [row, column] = [Math.floor(i / k), i % k];
+    const byte = nibbles[row * groups * 16 + (column >> 1)] ?? 0;
+    const level = (column & 1 ? byte >> 4 : byte & 15) - 8;
+    return level * float16ToFloat32(scales[row * groups + (column >> 5)] ?? 0);
+  });
+  return { nibbles, scales, weights, groups };
+}
+
+function linearI4(
+  module: WebAssembly.Module,
+  x: Float32Array,
+  rows: number,
+  k: number,
+  n: number,
+  { nibbles, scales, groups }: ReturnType<typeof int4Of>,
+  before?: Float32Array,
+): Float32Array {
+  const bench = new Bench(module);
+  const q = bench.reserve(rows * Math.ceil(k / 16) * 32);
+  // What was there before must not count beyond a row's end.
+  bench.bytes.fill(99, q, q + rows * Math.ceil(k / 16) * 32);
+  const rowScales = bench.reserve(rows * 4);
+  const weights = bench.putBytes(nibbles);
+  const weightScales = bench.putBytes(new Uint8Array(scales.buffer));
+  const out = before ? bench.putFloats(before) : bench.reserve(rows * n * 4);
+  const scratch = bench.reserve(rows * groups * 68);
+  bench.kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
+  bench.kernels.linearI4(q, rowScales, rows, k, weights, weightScales, n, out, n, before ? 1 : 0, scratch);
+  return bench.read(out, rows * n);
+}
+
+describe("linearI4", () => {
+  test("gives the same bits in the relaxed and the plain module, and for a row alone, for every shape", () => {
+    fc.assert(
+      fc.property(shapes, ({ rows, k, n, seed }) => {
+        const x = normals(rows * k, seed, 3);
+        const w = int4Of(n, k, seed + 1);
+        const relaxed = linearI4(modules.relaxed, x, rows, k, n, w);
+        expect(relaxed).toEqual(linearI4(modules.plain, x, rows, k, n, w));
+        const last = linearI4(modules.plain, x.slice((rows - 1) * k), 1, k, n, w);
+        expect(relaxed.slice((rows - 1) * n)).toEqual(last);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("is the float product within the rounding of 14-bit activations", () => {
+    fc.assert(
+      fc.property(shapes, ({ rows, k, n, seed }) => {
+        const x = normals(rows * k, seed, 3);
+        const w = int4Of(n, k, seed + 1);
+        const out = linearI4(modules.plain, x, rows, k, n, w);
+        for (let r = 0; r < rows; r++) {
+          const row = x.subarray(r * k, (r + 1) * k);
+          const step = row.reduce((m, v) => Math.max(m, Math.abs(v)), 0) / 8191;
+          for (let c = 0; c < n; c++) {
+            let exact = 0;
+            let magnitude = 0;
+            let size = 0;
+            for (let i = 0; i < k; i++) {
+              const weight = w.weights[c * k + i] ?? 0;
+              exact += (row[i] ?? 0) * weight;
+              magnitude += Math.abs(weight);
+              size += Math.abs((row[i] ?? 0) * weight);
+            }
+            // Half a step an element, and float32's rounding of each group's sum.
+            const bound = (step / 2) * magnitude * 1.001 + size * 2 ** -20 + 1e-12;
+            expect(Math.abs((out[r * n + c] ?? 0) - exact)).toBeLessThanOrEqual(bound);
+          }
+        }
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("adds to what is there when asked, every column once", () => {
+    const [rows, k, n] = [5, 48, 7];
+    const x = normals(rows * k, 7);
+    const w = int4Of(n, k, 8);
+    const before = normals(rows * n, 9);
+    const product = linearI4(modules.plain, x, rows, k, n, w);
+    const sum = linearI4(modules.plain, x, rows, k, n, w, before);
+    expect(sum).toEqual(before.map((value, i) => Math.fround(value + (product[i] ?? 0))));
+  });
+
+  test("embedI4 gives rows of the table", () => {
+    const [rows, d] = [6, 48];
+    const table = int4Of(rows, d, 5);
+    const ids = [4, 0, 5];
+    for (const module of Object.values(modules)) {
+      const bench = new Bench(module);
+      const at = bench.reserve(12);
+      bench.ints.set(ids, at / 4);
+      const out = bench.reserve(3 * d * 4);
+      const scales = bench.putBytes(new Uint8Array(table.scales.buffer));
+      bench.kernels.embedI4(bench.putBytes(table.nibbles), scales, d, at, 3, out);
+      const expected = ids.flatMap((id) => [...table.weights.subarray(id * d, (id + 1) * d)].map(Math.fround));
+      expect([...bench.read(out, 3 * d)]).toEqual(expected);
+    }
   });
 });
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { firstNonFinite, quantizeRows } from "../../model-split/quantize.ts";
+import { float16ToFloat32 } from "../../model-split/floats.ts";
+import { firstNonFinite, quantizeGroups, quantizeRows } from "../../model-split/quantize.ts";
 
 const finite = fc.float({ noNaN: true, noDefaultInfinity: true });
 
@@ -84,5 +85,63 @@ describe("firstNonFinite", () => {
     expect(firstNonFinite(Float32Array.of(1, -3.4e38, 1e-45))).toBe(-1);
     expect(firstNonFinite(Float32Array.of(1, Number.NEGATIVE_INFINITY, Number.NaN))).toBe(1);
     expect(firstNonFinite(Float32Array.of(1, 2, Number.NaN))).toBe(2);
+  });
+});
+
+describe("quantizeGroups", () => {
+  const weights = fc.array(fc.float({ min: -4, max: 4, noNaN: true }), { minLength: 1, maxLength: 100 });
+
+  function quantizeToNibbles(row: Float32Array) {
+    const groups = Math.ceil(row.length / 32);
+    const nibbles = new Uint8Array(groups * 16);
+    const scales = new Uint16Array(groups);
+    quantizeGroups(row, row.length, nibbles, scales);
+    const levels = Array.from({ length: groups * 32 }, (_, i) => {
+      const byte = nibbles[i >> 1]!;
+      return (i & 1 ? byte >> 4 : byte & 15) - 8;
+    });
+    return { levels, scales: [...scales].map(float16ToFloat32) };
+  }
+
+  it("has no more squared error than sixteen even levels from the largest weight down", () => {
+    fc.assert(
+      fc.property(weights, (values) => {
+        const row = Float32Array.from(values);
+        const { levels, scales } = quantizeToNibbles(row);
+        for (const [g, scale] of scales.entries()) {
+          const group = [...row.subarray(g * 32, (g + 1) * 32)];
+          const extreme = group.reduce((a, b) => (Math.abs(b) > Math.abs(a) ? b : a), 0);
+          fc.pre(Math.abs(extreme) > 0.01);
+          const plain = Math.fround(extreme / -8);
+          const errorOf = (step: number, level: (w: number, i: number) => number) =>
+            group.reduce((sum, w, i) => sum + (w - level(w, i) * step) ** 2, 0);
+          const naive = errorOf(plain, (w) => Math.min(7, Math.max(-8, Math.round(w / plain))));
+          // float16 rounds a scale by up to 2^-11 of it.
+          const slack = group.length * (8 * Math.abs(plain) * 2 ** -11) ** 2 + 2e-3 * naive;
+          expect(errorOf(scale, (_, i) => levels[g * 32 + i]!)).toBeLessThanOrEqual(
+            naive * 1.01 + 4 * slack + 1e-3 * plain ** 2 * group.length,
+          );
+        }
+      }),
+    );
+  });
+
+  it("is off by at most half a scale where no weight is cut off", () => {
+    const row = Float32Array.from({ length: 70 }, (_, i) => Math.sin(i * 1.7) * (1 + (i % 5)));
+    const { levels, scales } = quantizeToNibbles(row);
+    for (const [i, weight] of row.entries()) {
+      const scale = Math.abs(scales[i >> 5]!);
+      if (levels[i]! > -8 && levels[i]! < 7) {
+        expect(Math.abs(weight - levels[i]! * scales[i >> 5]!)).toBeLessThanOrEqual(scale * 0.501);
+      }
+    }
+  });
+
+  it("fills a short last group with zeros, and gives a group of zeros the scale 0", () => {
+    const { levels, scales } = quantizeToNibbles(new Float32Array(40).fill(2, 32));
+    expect(scales[0]).toBe(0);
+    expect(levels.slice(0, 32)).toEqual(new Array(32).fill(0));
+    expect(levels.slice(40)).toEqual(new Array(24).fill(0));
+    for (const level of levels.slice(32, 40)) expect(level * scales[1]!).toBeCloseTo(2, 2);
   });
 });

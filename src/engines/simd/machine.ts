@@ -3,13 +3,14 @@ import { EdgeT5Error } from "../../errors.ts";
 import type { Kernels } from "../../kernels/index.ts";
 import { feedForwardInputs, layerPrefix, relativePositionBucket } from "../../t5/architecture.ts";
 import type { T5Config } from "../../t5/config.ts";
-import type { Manifest } from "../../t5/manifest.ts";
+import type { Manifest, PackagedTensor } from "../../t5/manifest.ts";
 import { align, innerDim } from "../cache-size.ts";
 import { checkedId } from "../input.ts";
 import type { Plan, Scratch } from "./plan.ts";
 
-/** A weight matrix `[out, in]` in memory. `scales` and `sums` are 0 for float32. */
+/** A weight matrix `[out, in]` in memory. `scales` are 0 for float32, `sums` for all but int8. */
 export interface Linear {
+  dtype: PackagedTensor["dtype"];
   at: number;
   scales: number;
   sums: number;
@@ -51,7 +52,7 @@ export class Machine {
     this.floats = new Float32Array(memory.buffer);
     this.ints = new Int32Array(memory.buffer);
     this.#manifest = manifest;
-    this.#quantized = manifest.quantization.bits === 8;
+    this.#quantized = manifest.quantization.bits < 32;
     this.#nextSum = plan.sums.at;
   }
 
@@ -59,9 +60,9 @@ export class Machine {
   bindLinear(name: string): Linear {
     const { at, tensor } = this.#tensor(name);
     const [out = 0, columns = 0] = tensor.shape;
-    const linear: Linear = { at, scales: 0, sums: 0, out, in: columns };
+    const scales = tensor.scales ? at - tensor.offset + tensor.scales.offset : 0;
+    const linear: Linear = { dtype: tensor.dtype, at, scales, sums: 0, out, in: columns };
     if (tensor.dtype === "int8") {
-      linear.scales = at - tensor.offset + (tensor.scales?.offset ?? 0);
       linear.sums = this.#nextSum;
       this.#nextSum += align(out * 4);
       this.kernels.rowSums(at, out, columns, linear.sums);
@@ -115,13 +116,19 @@ export class Machine {
 
   /** out `[rows, linear.out]` f32 = (or +=) input × weightᵀ. */
   linear(linear: Linear, out: number, accumulate = false): void {
-    const { at, scales, sums, out: n, in: k } = linear;
+    const { dtype, at, scales, sums, out: n, in: k } = linear;
     const add = accumulate ? 1 : 0;
-    if (scales) {
-      const { quantized, rowScales } = this.scratch;
-      this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, n, add);
-    } else {
-      this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, n, add);
+    const { quantized, rowScales, prepared } = this.scratch;
+    switch (dtype) {
+      case "float32":
+        this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, n, add);
+        break;
+      case "int8":
+        this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, n, add);
+        break;
+      case "int4":
+        this.kernels.linearI4(quantized, rowScales, this.#rows, k, at, scales, n, out, n, add, prepared);
+        break;
     }
   }
 
@@ -153,10 +160,17 @@ export class Machine {
   /** Embeds the `rows` ids at scratch.ids into `out` `[rows, dModel]`. */
   embed(embedding: Linear, out: number, rows: number, first = 0): void {
     const ids = this.scratch.ids + first * 4;
-    if (embedding.scales) {
-      this.kernels.embedI8(embedding.at, embedding.scales, embedding.in, ids, rows, out);
-    } else {
-      this.kernels.embedF32(embedding.at, embedding.in, ids, rows, out);
+    const { dtype, at, scales, in: d } = embedding;
+    switch (dtype) {
+      case "float32":
+        this.kernels.embedF32(at, d, ids, rows, out);
+        break;
+      case "int8":
+        this.kernels.embedI8(at, scales, d, ids, rows, out);
+        break;
+      case "int4":
+        this.kernels.embedI4(at, scales, d, ids, rows, out);
+        break;
     }
   }
 

@@ -6,7 +6,7 @@
 import { EdgeT5Error } from "../../errors.ts";
 import { KERNEL_RESERVED_BYTES } from "../../kernels/index.ts";
 import type { EngineLimits, Role } from "../../t5/engine.ts";
-import { ALIGNMENT, type Manifest } from "../../t5/manifest.ts";
+import { ALIGNMENT, groupsOf, type Manifest } from "../../t5/manifest.ts";
 import { align, crossBytes, innerDim, megabytes, sequenceBytes } from "../cache-size.ts";
 import { blobsOf } from "../load.ts";
 
@@ -39,6 +39,8 @@ export interface Scratch {
   norm: number;
   /** `[R, widest input]` quantized, 2 bytes an element. */
   quantized: number;
+  /** int4: `[R, groups of the widest input]`, 68 bytes a group. */
+  prepared: number;
   /** `[R]` f32. */
   rowScales: number;
   /** `[R, inner]` f32. */
@@ -78,13 +80,15 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
   }
   const sums = { at: reserve(sumRows), bytes: sumRows };
 
+  const { bits } = manifest.quantization;
   const gated = config.feedForward !== "relu";
   const widest = Math.ceil(Math.max(dModel, inner, dFf) / 16) * 16;
   const longest = Math.max(encodes || decodes ? limits.maxInputTokens : 0, decodes ? limits.maxNewTokens : 0);
   const scratch: Scratch = {
     ids: reserve(Math.max(BLOCK_ROWS, limits.maxInputTokens) * 4),
     norm: reserve(BLOCK_ROWS * dModel * F32),
-    quantized: reserve(manifest.quantization.bits === 8 ? BLOCK_ROWS * widest * 2 : 0),
+    quantized: reserve(bits < 32 ? BLOCK_ROWS * widest * 2 : 0),
+    prepared: reserve(bits === 4 ? BLOCK_ROWS * groupsOf(widest) * 68 : 0),
     rowScales: reserve(BLOCK_ROWS * F32),
     q: reserve(BLOCK_ROWS * inner * F32),
     attention: reserve(BLOCK_ROWS * inner * F32),

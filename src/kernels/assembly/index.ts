@@ -3,8 +3,9 @@
 
 export { quantizeRows } from "./quantize";
 export { linearI8, rowSums, probeDot } from "./linear-i8";
+export { linearI4 } from "./linear-i4";
 export { linearF32 } from "./linear-f32";
-export { embedI8, embedF32 } from "./embed";
+export { embedI8, embedI4, embedF32 } from "./embed";
 export { rmsNorm } from "./norm";
 export { relu, gatedGelu, gatedSilu } from "./activation";
 export { attend, storeHeads } from "./attention";

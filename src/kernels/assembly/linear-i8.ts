@@ -3,7 +3,7 @@
 //
 // Weight rows are read in two or four streams, one from each half or quarter of the matrix: hardware prefetchers follow
 // long sequential streams, and the rows of a tile share their loads of the activations.
-import { sumIntLanes, sumIntLanes2 } from "./math";
+import { sumIntLanes, sumIntLanes2, sumRows } from "./math";
 
 /** Two int32 lanes of the plain module together hold half of this many products: 4096 / 2 x 127 x 8191 < 2^31. */
 const CHUNK: i32 = 4096;
@@ -202,22 +202,6 @@ function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize
 
 /** Longest row whose total fits an int32: 2048 x 127 x 8191 < 2^31. */
 const INT32_ROW: i32 = 2048;
-
-/** [sum of a, sum of b, sum of c, sum of d], int32. */
-function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.add(
-    i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
-    i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
-  );
-  const cd = i32x4.add(
-    i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
-    i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
-  );
-  return i32x4.add(
-    i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-    i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-  );
-}
 
 /** The int32 at `at` and at one, two, three times `step` bytes from there. */
 function gather(at: usize, step: usize): v128 {

@@ -33,6 +33,22 @@ export function sumIntLanes2(a: v128, b: v128): v128 {
   return f64x2.add(f64x2.convert_low_i32x4_s(pairs), f64x2.convert_low_i32x4_s(upper));
 }
 
+/** [sum of a, sum of b, sum of c, sum of d], int32. */
+export function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(
+    i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  const cd = i32x4.add(
+    i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  return i32x4.add(
+    i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+    i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+  );
+}
+
 /**
  * e^x for each lane, within 2 ulp for x in -87.3 to 88; smaller x give 0.
  * Range reduction to |r| <= ln2 / 2, then the Taylor polynomial to r^7.

@@ -1,6 +1,6 @@
 /** Weights as a package holds them, read in place: every initializer names its bytes in a blob. */
 import type { DataType, Graph, Value } from "../../onnx/graph.ts";
-import type { PackagedTensor } from "../manifest.ts";
+import { GROUP, groupsOf, type PackagedTensor } from "../manifest.ts";
 import type { Weights } from "./forward.ts";
 
 /**
@@ -33,6 +33,7 @@ export class PackagedWeights implements Weights {
     const g = this.#graph;
     const { dtype } = this.#tensor(name);
     if (dtype === "float32") return g.op("MatMul", [x, this.#transposed(name, "float32")]);
+    if (dtype === "int4") return this.#linearInt4(x, name);
     // One scale a row, not DynamicQuantizeMatMul's one a matrix: what shares a batch must not change each other.
     const { digits, scale } = this.#quantize(x);
     const sums = g.op("MatMulInteger", [digits, this.#transposed(name, "int8"), g.bytes([ZERO_POINT], [])]);
@@ -49,6 +50,7 @@ export class PackagedWeights implements Weights {
     const g = this.#graph;
     const { dtype } = this.#tensor(name);
     if (dtype === "float32") return g.op("Gather", [this.#matrix(name, "float32"), ids], { axis: 0 });
+    if (dtype === "int4") return this.#embedInt4(ids, name);
     const rows = g.op("Gather", [this.#matrix(name, "int8"), ids], { axis: 0 });
     const scales = g.op("Gather", [this.#scales(name, true), ids], { axis: 0 });
     return g.op("Mul", [g.op("Cast", [rows], { to: { type: "float32" } }), scales]);
@@ -56,6 +58,46 @@ export class PackagedWeights implements Weights {
 
   vector(name: string): Value {
     return this.#matrix(name, "float32");
+  }
+
+  #linearInt4(x: Value, name: string): Value {
+    const { blob, offset, bytes, shape } = this.#tensor(name);
+    const [rows = 0, columns = 0] = shape;
+    const groups = groupsOf(columns);
+    const data = { location: blob, offset, bytes };
+    const nibbles = this.#graph.external(`${name}.nibbles`, "uint8", [rows, groups, GROUP / 2], data);
+    return this.#graph.op("com.microsoft::MatMulNBits", [x, nibbles, this.#groupScales(name, [rows * groups])], {
+      K: columns,
+      N: rows,
+      bits: 4,
+      block_size: GROUP,
+    });
+  }
+
+  #embedInt4(ids: Value, name: string): Value {
+    const g = this.#graph;
+    const { blob, offset, bytes, shape } = this.#tensor(name);
+    const [rows = 0, columns = 0] = shape;
+    const groups = groupsOf(columns);
+    const data = { location: blob, offset, bytes };
+    const nibbles = g.external(`${name}.rows`, "uint8", [rows, (groups * GROUP) / 2], data);
+    const scales = this.#groupScales(name, [rows, groups]);
+    const whole = g.op("com.microsoft::GatherBlockQuantized", [nibbles, ids, scales], {
+      bits: 4,
+      block_size: GROUP,
+      gather_axis: 0,
+      quantize_axis: 1,
+    });
+    if (columns % GROUP === 0) return whole;
+    return g.op("Slice", [whole, g.ints([0]), g.ints([columns]), g.ints([-1])]);
+  }
+
+  /** Scales of an int4 matrix; float16 in storage. */
+  #groupScales(name: string, shape: readonly number[]): Value {
+    const { blob, scales } = this.#tensor(name);
+    const data = { location: blob, offset: scales?.offset ?? 0, bytes: scales?.bytes ?? 0 };
+    const halves = this.#graph.external(`${name}.scales.${shape.length}`, "float16", shape, data);
+    return this.#graph.op("Cast", [halves], { to: { type: "float32" } });
   }
 
   #tensor(name: string): PackagedTensor {
