@@ -7,6 +7,8 @@ import { EMBEDDING, IGNORED_TENSORS, LM_HEAD, type TensorSpec, tensorsOf } from 
 import { parseHuggingFaceConfig, type T5Config } from "../src/t5/config.ts";
 import { isFloatDtype } from "./floats.ts";
 import { SafetensorsFile, type TensorEntry } from "./safetensors.ts";
+import { tokenizerFromSentencePiece } from "./sentencepiece.ts";
+import { renumberGeneration, renumberSettings, trimVocabulary } from "./trim-vocabulary.ts";
 
 const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
@@ -26,28 +28,50 @@ interface Located {
 
 type CheckpointTokenizer = { json: Uint8Array; config: Uint8Array | null } | { sentinels: number };
 
+/** What a checkpoint's small files say. */
+interface Parts {
+  config: T5Config;
+  generation: Record<string, unknown> | null;
+  tokenizer: CheckpointTokenizer | null;
+}
+
+/** Tensors with a row a piece of the vocabulary. */
+const VOCABULARY_TENSORS: readonly string[] = [EMBEDDING, LM_HEAD];
+
 export class Checkpoint {
   readonly dir: string;
-  readonly config: T5Config;
-  /** `generation_config.json` as it stands, null when there is none. */
-  readonly generation: Record<string, unknown> | null;
-  /** Bytes of `tokenizer.json` and `tokenizer_config.json`, or ByT5's bytes; null where there is none. */
-  readonly tokenizer: CheckpointTokenizer | null;
   readonly #files: SafetensorsFile[];
   readonly #tensors: Map<string, Located>;
+  readonly #whole: Parts;
+  #parts: Parts;
+  /** After {@link trim}: the rows of {@link VOCABULARY_TENSORS} that are kept. */
+  #kept: ReadonlySet<number> | null = null;
 
-  private constructor(
-    dir: string,
-    parts: Pick<Checkpoint, "config" | "generation" | "tokenizer">,
-    files: SafetensorsFile[],
-    tensors: Map<string, Located>,
-  ) {
+  private constructor(dir: string, parts: Parts, files: SafetensorsFile[], tensors: Map<string, Located>) {
     this.dir = dir;
-    this.config = parts.config;
-    this.generation = parts.generation;
-    this.tokenizer = parts.tokenizer;
+    this.#parts = parts;
+    this.#whole = parts;
     this.#files = files;
     this.#tensors = tensors;
+  }
+
+  get config(): T5Config {
+    return this.#parts.config;
+  }
+
+  /** Pieces before {@link trim}. */
+  get wholeVocabSize(): number {
+    return this.#whole.config.vocabSize;
+  }
+
+  /** `generation_config.json`, null when there is none. */
+  get generation(): Record<string, unknown> | null {
+    return this.#parts.generation;
+  }
+
+  /** Bytes of `tokenizer.json` and `tokenizer_config.json`, or ByT5's bytes; null where there is none. */
+  get tokenizer(): CheckpointTokenizer | null {
+    return this.#parts.tokenizer;
   }
 
   /**
@@ -93,9 +117,39 @@ export class Checkpoint {
    */
   async plan(): Promise<{ specs: TensorSpec[]; tiedHead: boolean }> {
     const hasHead = this.#tensors.has(LM_HEAD);
-    for (const spec of tensorsOf(this.config, !hasHead)) this.#check(spec);
+    for (const spec of tensorsOf(this.#whole.config, !hasHead)) this.#check(spec);
     const tiedHead = !hasHead || (await this.#equal(EMBEDDING, LM_HEAD));
     return { specs: tensorsOf(this.config, tiedHead), tiedHead };
+  }
+
+  /**
+   * Cuts the vocabulary down to the pieces that texts use: configuration, tokenizer, embedding and head change together.
+   *
+   * @throws EdgeT5Error `E_TOKENIZER` without a Unigram tokenizer, `E_INPUT` for a corpus without a text
+   */
+  async trim(texts: AsyncIterable<string>): Promise<void> {
+    const { config, generation, tokenizer } = this.#whole;
+    if (!tokenizer || "sentinels" in tokenizer) {
+      throw new EdgeT5Error(
+        "E_TOKENIZER",
+        `${this.dir} has no vocabulary of pieces to trim (${tokenizer ? "ByT5 reads bytes" : "no tokenizer"}). Leave --trim-vocab out.`,
+      );
+    }
+    const always = [config.padTokenId, config.eosTokenId, config.decoderStartTokenId];
+    const { places, json } = await trimVocabulary(tokenizer.json, config.vocabSize, always, texts);
+    const place = (id: number) => places.get(id) ?? 0;
+    this.#kept = new Set(places.keys());
+    this.#parts = {
+      config: {
+        ...config,
+        vocabSize: places.size,
+        padTokenId: place(config.padTokenId),
+        eosTokenId: place(config.eosTokenId),
+        decoderStartTokenId: place(config.decoderStartTokenId),
+      },
+      generation: generation && renumberGeneration(generation, places),
+      tokenizer: { json, config: tokenizer.config && renumberSettings(tokenizer.config, places) },
+    };
   }
 
   /** Bytes of a tensor in the checkpoint. */
@@ -103,8 +157,17 @@ export class Checkpoint {
     return this.#locate(name).entry.bytes;
   }
 
-  /** Values as float32, a few whole rows at a time; the array is reused. See {@link SafetensorsFile.rows}. */
+  /**
+   * Values as float32, a few whole rows at a time, those of a vocabulary that was trimmed left out; the array is reused.
+   * See {@link SafetensorsFile.rows}.
+   */
   rows(name: string): AsyncGenerator<Float32Array> {
+    const rows = this.#wholeRows(name);
+    if (!this.#kept || !VOCABULARY_TENSORS.includes(name)) return rows;
+    return keepRows(rows, this.#whole.config.dModel, this.#kept);
+  }
+
+  #wholeRows(name: string): AsyncGenerator<Float32Array> {
     return this.#locate(name).file.rows(this.#sourceName(name));
   }
 
@@ -152,9 +215,9 @@ export class Checkpoint {
 
   /** Whether two tensors of one shape hold the same bits once they are float32. */
   async #equal(a: string, b: string): Promise<boolean> {
-    const others = this.rows(b);
+    const others = this.#wholeRows(b);
     let left = bitsOf(new Float32Array());
-    for await (const chunk of this.rows(a)) {
+    for await (const chunk of this.#wholeRows(a)) {
       let bits = bitsOf(chunk);
       // Two files of different element types come in chunks of different length.
       while (bits.length > 0) {
@@ -175,6 +238,24 @@ export class Checkpoint {
       }
     }
     return true;
+  }
+}
+
+/** Moves the rows that are kept together, within the array that a chunk came in. */
+async function* keepRows(
+  chunks: AsyncIterable<Float32Array>,
+  columns: number,
+  kept: ReadonlySet<number>,
+): AsyncGenerator<Float32Array, void, undefined> {
+  let row = 0;
+  for await (const chunk of chunks) {
+    let end = 0;
+    for (let at = 0; at < chunk.length; at += columns, row++) {
+      if (!kept.has(row)) continue;
+      chunk.copyWithin(end, at, at + columns);
+      end += columns;
+    }
+    if (end > 0) yield chunk.subarray(0, end);
   }
 }
 
@@ -253,6 +334,11 @@ async function readGeneration(path: string): Promise<Record<string, unknown> | n
   throw new EdgeT5Error("E_CONFIG", `${path} is not a JSON object. Download it again, or remove it.`);
 }
 
+const tokenizerSettings = z.looseObject({
+  tokenizer_class: z.string().optional(),
+  extra_ids: z.int().nonnegative().optional(),
+});
+
 async function readTokenizer(dir: string, { vocabSize }: T5Config): Promise<CheckpointTokenizer | null> {
   const read = async (name: string) => {
     const path = join(dir, name);
@@ -261,10 +347,15 @@ async function readTokenizer(dir: string, { vocabSize }: T5Config): Promise<Chec
   };
   const [definition, settings] = await Promise.all([read("tokenizer.json"), read("tokenizer_config.json")]);
   if (definition) return { json: definition.bytes, config: settings?.bytes ?? null };
+  const known = tokenizerSettings.safeParse(settings?.json).data;
+  const spiece = join(dir, "spiece.model");
+  const pieces = await readFile(spiece).catch(() => null);
+  if (pieces) {
+    const json = tokenizerFromSentencePiece(pieces, known?.extra_ids ?? 100, spiece);
+    return { json: new TextEncoder().encode(JSON.stringify(json)), config: settings?.bytes ?? null };
+  }
   // ByT5 needs no file: its vocabulary is 3 special tokens, 256 bytes and the sentinels.
-  const byt5 = z.object({ tokenizer_class: z.literal("ByT5Tokenizer"), extra_ids: z.int().nonnegative().default(125) });
-  const named = byt5.safeParse(settings?.json);
-  if (named.success) return { sentinels: named.data.extra_ids };
+  if (known?.tokenizer_class === "ByT5Tokenizer") return { sentinels: known.extra_ids ?? 125 };
   return vocabSize === BYT5_VOCABULARY ? { sentinels: 125 } : null;
 }
 

@@ -2,8 +2,9 @@
 import { FolderStore } from "../src/store/folder.ts";
 import { createSha256 } from "../src/store/sha256.ts";
 import type { Store } from "../src/store/store.ts";
+import { tensorsOf } from "../src/t5/architecture.ts";
 import { blobKey, type Manifest, type PackagedTensor, readManifest } from "../src/t5/manifest.ts";
-import { elementCount } from "./layout.ts";
+import { type Bits, elementCount, layoutBytes } from "./layout.ts";
 
 /**
  * `unchecked`: not looked at; `ok`: hashed again; `missing`; `corrupt`: another size, or (when hashed) another hash.
@@ -19,6 +20,8 @@ export interface Inspection {
   hasTokenizer: boolean;
   model: Manifest["model"];
   parameters: number;
+  /** What the weights take with each choice of bits and of the vocabulary; the package's own first. */
+  choices: { bits: Bits; vocabSize: number; bytes: number }[];
   /** Bytes of all blobs that the manifest names. */
   bytes: number;
   /** A shard's bytes include the embedding, which shards share. */
@@ -75,6 +78,7 @@ export async function inspectPackage(store: Store, options: { verify?: boolean }
     hasTokenizer: manifest.tokenizer !== null,
     model: manifest.model,
     parameters: sum(tensors.map(({ shape }) => elementCount(shape))),
+    choices: choicesOf(manifest),
     bytes: sum(blobs.map((blob) => blob.bytes)),
     shards: manifest.shards.map((shard) => ({
       role: shard.role,
@@ -86,6 +90,20 @@ export async function inspectPackage(store: Store, options: { verify?: boolean }
     tensors,
     unreferenced: strays ? { blobs: strays.length, bytes: sum(strays.map(({ bytes }) => bytes)) } : null,
   };
+}
+
+function choicesOf({ model, tiedHead, trimmedFrom, quantization }: Manifest): Inspection["choices"] {
+  const sizes = [model.vocabSize, ...(trimmedFrom === null ? [] : [trimmedFrom])];
+  const all = sizes.flatMap((vocabSize) =>
+    ([4, 8, 32] as const).map((bits) => ({
+      bits,
+      vocabSize,
+      bytes: layoutBytes(tensorsOf({ ...model, vocabSize }, tiedHead), bits),
+    })),
+  );
+  const isOwn = ({ bits, vocabSize }: (typeof all)[number]) =>
+    bits === quantization.bits && vocabSize === model.vocabSize;
+  return [...all.filter(isOwn), ...all.filter((choice) => !isOwn(choice))];
 }
 
 function compareSize(found: number | undefined, expected: number): BlobState {

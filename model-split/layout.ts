@@ -46,6 +46,17 @@ export function layoutBlob(specs: readonly TensorSpec[], bits: Bits): TensorGrou
   });
 }
 
+/** Bytes of all tensors' blobs. */
+export function layoutBytes(specs: readonly TensorSpec[], bits: Bits): number {
+  const groups = layoutBlob(specs, bits);
+  return Math.max(
+    0,
+    ...groups
+      .flat()
+      .flatMap(({ data, scales }) => [data, scales].map((region) => (region ? region.offset + region.bytes : 0))),
+  );
+}
+
 const QUANTIZED = { 4: "int4", 8: "int8", 32: "float32" } as const;
 
 function dataBytes({ shape }: TensorSpec, dtype: PlacedTensor["dtype"]): number {

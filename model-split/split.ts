@@ -17,6 +17,7 @@ import {
 } from "../src/t5/manifest.ts";
 import { writeGroups } from "./blob-writer.ts";
 import { Checkpoint } from "./checkpoint.ts";
+import { textsOf } from "./corpus.ts";
 import { type Bits, elementCount, layoutBlob } from "./layout.ts";
 
 export interface SplitProgress {
@@ -33,6 +34,11 @@ export interface SplitOptions {
    * float32. Default: 8.
    */
   bits?: Bits;
+  /**
+   * Keeps only the pieces of the vocabulary that this text file uses (lines; columns of a `.tsv`; strings of a `.jsonl`;
+   * `.gz` too), specials, sentinels and single characters.
+   */
+  trimVocab?: string;
   /** Name of the model; default: the checkpoint directory's. */
   name?: string;
   onProgress?: (progress: SplitProgress) => void;
@@ -82,6 +88,7 @@ export async function splitCheckpoint(
   const checkpoint = await Checkpoint.open(checkpointDir);
   const staged: StagedBlob[] = [];
   try {
+    if (options.trimVocab !== undefined) await checkpoint.trim(textsOf(options.trimVocab));
     const { specs, tiedHead } = await checkpoint.plan();
     const store = new FolderStore(outDir);
     await store.removeStale(["blobs"]);
@@ -95,6 +102,7 @@ export async function splitCheckpoint(
       name,
       model: checkpoint.config,
       tiedHead,
+      trimmedFrom: options.trimVocab === undefined ? null : checkpoint.wholeVocabSize,
       quantization: { bits: options.bits ?? 8 },
       blobs: Object.fromEntries(staged.map(({ hash, bytes, role }) => [hash, { bytes, role }])),
       shards,

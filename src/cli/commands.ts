@@ -17,6 +17,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
       "edge-t5 split ./t5-small --out ./packages/t5-small",
       "edge-t5 split ./t5-small --out ./packages/t5-small-f32 --bits 32",
       "edge-t5 split ./my-t5 --out ./packages/my-t5 --name support-replies --json",
+      "edge-t5 split ./my-t5 --out ./packages/my-t5-tiny --bits 4 --trim-vocab corpus.tsv",
     ],
     load: load(() => import("./split.ts")),
   },

@@ -37,6 +37,13 @@ function printInspection(it: Inspection): void {
     blobs.map(short).join(" "),
   ]);
   console.log(`\n${formatTable(["SHARD", "LAYERS", "BYTES", "BLOBS"], shards)}`);
+  const own = it.choices[0]?.bytes ?? 0;
+  const choices = it.choices.map(({ bits, vocabSize, bytes }, i) => [
+    `${bits} bits, ${formatCount(vocabSize)} pieces`,
+    bytes,
+    i === 0 ? "this package" : `${bytes > own ? "+" : "−"}${Math.abs(Math.round((100 * (bytes - own)) / own))} %`,
+  ]);
+  console.log(`\n${formatTable(["WEIGHTS AT", "BYTES", ""], choices)}`);
   const blobs = it.blobs.map(({ hash, role, bytes, state }) => [short(hash), role, bytes, state]);
   console.log(`\n${formatTable(["BLOB", "ROLE", "BYTES", "STATE"], blobs)}`);
   const tensors = it.tensors.map(({ name, dtype, shape, bytes, blob, offset }) => [

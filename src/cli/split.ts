@@ -19,6 +19,12 @@ export default defineCommand({
       default: "8",
       description: "4: int4 in groups of 32; 8: int8, a scale a row; 32: float32 as it is",
     },
+    "trim-vocab": {
+      type: "string",
+      valueHint: "corpus",
+      description:
+        "Keep only the pieces that this text uses: .txt, .tsv or .jsonl, also .gz; with prefixes and answers",
+    },
     name: { type: "string", description: "Name of the model; default: the checkpoint directory's" },
     json: { type: "boolean", description: "Print one JSON object instead of text" },
   },
@@ -30,6 +36,7 @@ export default defineCommand({
       result = await splitCheckpoint(args.checkpoint, args.out, {
         bits: Number(args.bits) as Bits,
         ...(args.name === undefined ? {} : { name: args.name }),
+        ...(args["trim-vocab"] === undefined ? {} : { trimVocab: args["trim-vocab"] }),
         onProgress: ({ tensor, bytesDone, bytesTotal }) => progress?.update(bytesDone, bytesTotal, tensor),
         signal: interruption.signal,
       });

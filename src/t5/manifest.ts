@@ -55,6 +55,8 @@ export const manifestSchema = z.object({
   model: t5ConfigSchema,
   /** True when the output projection is the embedding. */
   tiedHead: z.boolean(),
+  /** Pieces of the checkpoint's vocabulary, where the package keeps fewer of them (`model.vocabSize`); else null. */
+  trimmedFrom: z.number().int().positive().nullable(),
   quantization: z.object({ bits: z.union([z.literal(4), z.literal(8), z.literal(32)]) }),
   blobs: z.record(
     sha256,

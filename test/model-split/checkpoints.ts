@@ -1,4 +1,5 @@
 /** Small checkpoints for tests, made on the spot: random weights in any float format, whole or in parts. */
+import { rmSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,6 +29,13 @@ export const TINY_CONFIG = {
 };
 
 /** A folder that is removed when the test ends. */
+/** A folder that lasts until the file's tests have ended, for a `beforeAll`. */
+export async function lastingFolder(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "edge-t5-test-"));
+  process.once("exit", () => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
 export async function temporaryFolder(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "edge-t5-test-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
