@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command `edge-t5`. Its source is TypeScript, which Node runs as it stands from 22.18 on.
+// The command `edge-t5`: its TypeScript as it stands in a checkout, compiled where it is installed as a dependency.
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 22 || (major === 22 && minor < 18)) {
   console.error(
@@ -7,4 +7,4 @@ if (major < 22 || (major === 22 && minor < 18)) {
   );
   process.exit(1);
 }
-await import("../src/cli/main.ts");
+await import(import.meta.url.includes("/node_modules/") ? "../dist/src/cli/main.js" : "../src/cli/main.ts");

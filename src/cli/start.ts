@@ -4,11 +4,12 @@ import { fileURLToPath } from "node:url";
 import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_PACKAGE } from "../index.ts";
+import { PACKAGE_ROOT } from "../package-root.ts";
 import { wholeNumber } from "./arguments.ts";
 import { abortOnSignals } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const ROOT = fileURLToPath(PACKAGE_ROOT);
 
 export default defineCommand({
   meta: { name: "start", description: "Serve a package on this machine: gateway, encoder and decoder Workers" },

@@ -1,0 +1,3 @@
+import { everywhere } from "./everywhere.js";
+
+console.log(JSON.stringify(await everywhere(process.argv[2])));
