@@ -5,19 +5,12 @@ import type { Graph } from "../src/onnx/graph.ts";
 import { encodeModel } from "../src/onnx/model-proto.ts";
 import { FolderStore } from "../src/store/folder.ts";
 import type { StagedFile } from "../src/store/staged-file.ts";
-import type { ShardRole, TensorSpec } from "../src/t5/architecture.ts";
 import { crossGraph, encoderGraph, type GraphSource, stepGraph } from "../src/t5/graph/shards.ts";
-import {
-  blobKey,
-  MANIFEST_FORMAT,
-  MANIFEST_KEY,
-  type Manifest,
-  type PackagedTensor,
-  type Shard,
-} from "../src/t5/manifest.ts";
+import { blobKey, MANIFEST_FORMAT, MANIFEST_KEY, type Manifest, type PackagedTensor } from "../src/t5/manifest.ts";
 import { writeGroups } from "./blob-writer.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { textsOf } from "./corpus.ts";
+import { type PlannedBlob, type PlannedShard, planShards } from "./cut.ts";
 import { type Bits, elementCount, layoutBlob } from "./layout.ts";
 
 export interface SplitProgress {
@@ -39,6 +32,11 @@ export interface SplitOptions {
    * `.gz` too), specials, sentinels and single characters.
    */
   trimVocab?: string;
+  /**
+   * Most bytes of a shard's weights: a stack that has more is cut into ranges of layers. Default: 84 MB, what an isolate
+   * holds beside its caches; more where a single layer with its embedding has more.
+   */
+  shardBytes?: number;
   /** Name of the model; default: the checkpoint directory's. */
   name?: string;
   onProgress?: (progress: SplitProgress) => void;
@@ -65,9 +63,6 @@ interface StagedBlob {
   file: StagedFile;
 }
 
-/** Shard blobs in the order in which a package lists them. */
-const ROLES: readonly ShardRole[] = ["embedding", "encoder", "decoder"];
-
 /**
  * Splits a Hugging Face checkpoint directory (`config.json`, `model.safetensors` in F32, F16 or BF16 or an index with
  * parts; `tokenizer.json`, `tokenizer_config.json`, `generation_config.json` where there are) into a package in `outDir`.
@@ -90,10 +85,12 @@ export async function splitCheckpoint(
   try {
     if (options.trimVocab !== undefined) await checkpoint.trim(textsOf(options.trimVocab));
     const { specs, tiedHead } = await checkpoint.plan();
+    const { bits = 8, shardBytes } = options;
+    const planned = planShards(specs, { config: checkpoint.config, tiedHead, bits }, shardBytes);
     const store = new FolderStore(outDir);
     await store.removeStale(["blobs"]);
-    const tensors = await stageShards(checkpoint, specs, store, staged, options);
-    const shards = await stageGraphs({ model: checkpoint.config, tensors, tiedHead }, store, staged);
+    const { tensors, hashes } = await stageShards(checkpoint, planned, store, staged, options);
+    const shards = await stageGraphs({ model: checkpoint.config, tensors, tiedHead }, planned, hashes, store, staged);
     const tokenizer = await stageTokenizer(checkpoint, store, staged);
     options.signal?.throwIfAborted();
 
@@ -103,7 +100,7 @@ export async function splitCheckpoint(
       model: checkpoint.config,
       tiedHead,
       trimmedFrom: options.trimVocab === undefined ? null : checkpoint.wholeVocabSize,
-      quantization: { bits: options.bits ?? 8 },
+      quantization: { bits },
       blobs: Object.fromEntries(staged.map(({ hash, bytes, role }) => [hash, { bytes, role }])),
       shards,
       tokenizer,
@@ -127,34 +124,37 @@ export async function splitCheckpoint(
   }
 }
 
+/** Writes every blob of the shards once. */
 async function stageShards(
   checkpoint: Checkpoint,
-  specs: readonly TensorSpec[],
+  planned: readonly PlannedShard[],
   store: FolderStore,
   staged: StagedBlob[],
   { bits = 8, onProgress, signal }: SplitOptions,
-): Promise<Manifest["tensors"]> {
-  const bytesTotal = specs.reduce((sum, spec) => sum + checkpoint.sourceBytes(spec.name), 0);
+): Promise<{ tensors: Manifest["tensors"]; hashes: Map<PlannedBlob, string> }> {
+  const wanted = new Set(planned.flatMap(({ blobs }) => blobs));
+  const bytesTotal = [...wanted]
+    .flatMap(({ specs }) => specs)
+    .reduce((sum, spec) => sum + checkpoint.sourceBytes(spec.name), 0);
   let bytesDone = 0;
   const tensors: Manifest["tensors"] = {};
-  for (const role of ROLES) {
-    const groups = layoutBlob(
-      specs.filter((spec) => spec.role === role),
-      bits,
-    );
-    const blob = await stageBlob(store, staged, role, (file) =>
+  const hashes = new Map<PlannedBlob, string>();
+  for (const planned of wanted) {
+    const groups = layoutBlob(planned.specs, bits);
+    const blob = await stageBlob(store, staged, planned.role, (file) =>
       writeGroups(checkpoint, groups, file, (tensor, bytes) => {
         signal?.throwIfAborted();
         bytesDone += bytes;
         onProgress?.({ tensor, bytesDone, bytesTotal });
       }),
     );
+    hashes.set(planned, blob.hash);
     for (const { spec, dtype, data, scales } of groups.flat()) {
       const tensor: PackagedTensor = { blob: blob.hash, ...data, dtype, shape: spec.shape, layout: "row-major" };
       tensors[spec.name] = scales ? { ...tensor, scales } : tensor;
     }
   }
-  return tensors;
+  return { tensors, hashes };
 }
 
 async function stageTokenizer(
@@ -185,32 +185,27 @@ async function stageBlob(
   return blob;
 }
 
-/** One shard a stack, with its graphs; both begin with the embedding, which they share. */
-async function stageGraphs(source: GraphSource, store: FolderStore, staged: StagedBlob[]): Promise<Manifest["shards"]> {
-  const blobs = (role: ShardRole) =>
-    (["embedding", role] as const).map((wanted) => staged.find((blob) => blob.role === wanted)!.hash);
+/** The shards with their graphs. */
+async function stageGraphs(
+  source: GraphSource,
+  planned: readonly PlannedShard[],
+  hashes: ReadonlyMap<PlannedBlob, string>,
+  store: FolderStore,
+  staged: StagedBlob[],
+): Promise<Manifest["shards"]> {
   const stage = async (graph: Graph) =>
     (await stageBlob(store, staged, "graph", (file) => file.write(encodeModel(graph)))).hash;
-  const { numLayers, numDecoderLayers } = source.model;
-  const encoder: Shard["layers"] = [0, numLayers];
-  const decoder: Shard["layers"] = [0, numDecoderLayers];
-  return [
-    {
-      role: "encoder",
-      layers: encoder,
-      blobs: blobs("encoder"),
-      graphs: { encoder: await stage(encoderGraph(source, encoder)) },
-    },
-    {
-      role: "decoder",
-      layers: decoder,
-      blobs: blobs("decoder"),
-      graphs: {
-        cross: await stage(crossGraph(source, decoder)),
-        step: await stage(stepGraph(source, decoder)),
-      },
-    },
-  ];
+  const shards: Manifest["shards"] = [];
+  for (const { role, layers, blobs } of planned) {
+    const fields = { layers, blobs: blobs.map((blob) => hashes.get(blob) as string) };
+    if (role === "encoder") {
+      shards.push({ role, ...fields, graphs: { encoder: await stage(encoderGraph(source, layers)) } });
+    } else {
+      const graphs = { cross: await stage(crossGraph(source, layers)), step: await stage(stepGraph(source, layers)) };
+      shards.push({ role, ...fields, graphs });
+    }
+  }
+  return shards;
 }
 
 function warningsOf(checkpoint: Checkpoint): string[] {

@@ -1,13 +1,7 @@
 /** The encoder's and the decoder's Workers, as the gateway calls them. */
-import {
-  DECODE_HEADER,
-  type DecodeOptions,
-  decodeHeader,
-  parseErrorBody,
-  readTokenLines,
-} from "../../src/api/token-stream.ts";
-import { EdgeT5Error } from "../../src/errors.ts";
+import { DECODE_HEADER, type DecodeOptions, decodeHeader, readTokenLines } from "../../src/api/token-stream.ts";
 import type { TokenEvent } from "../../src/t5/generate.ts";
+import { errorOf } from "../shared/error-of.ts";
 import type { GatewayBindings } from "./bindings.ts";
 
 /** Hidden states of one input, float32 as bytes: the gateway only passes them on. */
@@ -53,15 +47,4 @@ export async function health(env: GatewayBindings) {
     [env.ENCODER, env.DECODER].map(async (half) => (await half.fetch("http://half/healthz")).json()),
   );
   return { encoder, decoder };
-}
-
-async function errorOf(response: Response, half: string): Promise<Error> {
-  const text = await response.text();
-  try {
-    const error = parseErrorBody(JSON.parse(text));
-    if (error) return error;
-  } catch {
-    // Not ours: what stands in for a Worker that cannot answer.
-  }
-  return new EdgeT5Error("E_INTERNAL", `The ${half} answered ${response.status}: ${text.slice(0, 200)}`);
 }

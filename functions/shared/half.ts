@@ -3,7 +3,7 @@
  * many as fit its memory; the one that was not asked for longest makes room for another.
  */
 
-import type { Context } from "hono";
+import { type Context, Hono } from "hono";
 import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { Resident } from "../../src/engines/resident.ts";
@@ -11,7 +11,7 @@ import type { EngineSlot } from "../../src/engines/slot.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { modelStore } from "../../src/store/r2.ts";
 import type { Engine, EngineLimits, Role } from "../../src/t5/engine.ts";
-import { readManifest } from "../../src/t5/manifest.ts";
+import { type Manifest, partOf, readManifest, shardsOf } from "../../src/t5/manifest.ts";
 
 export interface HalfBindings {
   SHARDS: R2Bucket;
@@ -20,6 +20,14 @@ export interface HalfBindings {
   MAX_NEW_TOKENS: number;
   MAX_SEQUENCES: number;
   MAX_WASM_BYTES: number;
+  /** Of a chain: Workers that hold later layers of the same stack. Default: 0. */
+  WORKERS_AFTER?: number;
+  /** Of a chain: the Worker that holds the layers before. Without one, this Worker holds the first layers. */
+  UPSTREAM?: Fetcher;
+}
+
+export interface HalfEnv {
+  Bindings: HalfBindings;
 }
 
 interface Model<R extends Role> {
@@ -28,32 +36,32 @@ interface Model<R extends Role> {
 }
 
 export class Half<R extends Role> {
-  readonly #role: R;
+  readonly #roles: readonly R[];
   readonly #isBusy: (engine: Engine<R>) => boolean;
   /** Least recently asked for first. */
   readonly #models = new Map<string, Model<R>>();
 
   /** @param isBusy whether an engine holds something that a request comes back to */
-  constructor(role: R, isBusy: (engine: Engine<R>) => boolean) {
-    this.#role = role;
+  constructor(roles: readonly R[], isBusy: (engine: Engine<R>) => boolean) {
+    this.#roles = roles;
     this.#isBusy = isBusy;
   }
 
   /**
-   * This half of a model, loaded by the first request that asks for it.
+   * This Worker's part of a model, loaded by the first request that asks for it.
    *
    * @throws EdgeT5Error as {@link EngineSlot.load}; `E_CAPACITY` also while other models are busy in its room
    */
-  engine(c: Context<{ Bindings: HalfBindings }>, name: string): Promise<Engine<R>> {
+  engine(c: Context<HalfEnv>, name: string): Promise<Engine<R>> {
     const model: Model<R> = this.#models.get(name) ?? { resident: new Resident(), slot: deployed.createSlot() };
     this.#models.delete(name);
     this.#models.set(name, model);
     return model.resident.get(
       async ({ signal, touch }) => {
         const store = modelStore(c.env.SHARDS, name);
-        const manifest = await readManifest(store);
+        const manifest = partFor(c.env, await readManifest(store), this.#roles);
         touch();
-        const roles = [this.#role];
+        const roles = this.#roles;
         const limits = limitsOf(c.env);
         this.#makeRoom(model, model.slot.bytesOf(manifest, roles, limits), c.env.MAX_WASM_BYTES);
         return model.slot.load({ manifest, store, roles, limits, onProgress: touch, signal });
@@ -94,6 +102,17 @@ export class Half<R extends Role> {
   }
 }
 
+/** What a Worker's place in its chain leaves to it: a package may have more shards than the chain has Workers, or fewer. */
+function partFor({ WORKERS_AFTER = 0, UPSTREAM }: HalfBindings, manifest: Manifest, roles: readonly Role[]): Manifest {
+  const [role] = roles;
+  if (roles.length > 1 || !role) return manifest;
+  const end = shardsOf(manifest, role).length - WORKERS_AFTER;
+  if (end < 1) {
+    throw new EdgeT5Error("E_INTERNAL", `The ${role} of ${manifest.name} has no shard for this Worker of its chain.`);
+  }
+  return partOf(manifest, role, UPSTREAM ? end - 1 : 0, end);
+}
+
 function limitsOf(env: HalfBindings): EngineLimits {
   return {
     maxInputTokens: env.MAX_PROMPT_TOKENS,
@@ -110,8 +129,20 @@ export function toEdgeT5Error(error: unknown): EdgeT5Error {
   return new EdgeT5Error("E_INTERNAL", "A defect of edge-t5.", { cause: error });
 }
 
+/** An app with what every private Worker has: errors as the gateway reads them, and `/healthz`, its chain's included. */
+export function halfApp<R extends Role>(half: Half<R>, describe: (engine: Engine<R>) => object): Hono<HalfEnv> {
+  const app = new Hono<HalfEnv>();
+  app.onError(onError);
+  app.get("/healthz", async (c) => {
+    const { UPSTREAM } = c.env;
+    const upstream = UPSTREAM && (await (await UPSTREAM.fetch("http://upstream/healthz")).json<object>());
+    return c.json({ ...half.health(describe), ...(upstream && { upstream }) });
+  });
+  return app;
+}
+
 /** Answers what a route threw, in the form that the gateway reads. */
-export function onError(error: Error): Response {
+function onError(error: Error): Response {
   const known = toEdgeT5Error(error);
   return Response.json(errorBody(known), { status: known.status });
 }

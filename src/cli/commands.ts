@@ -18,6 +18,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
       "edge-t5 split ./t5-small --out ./packages/t5-small-f32 --bits 32",
       "edge-t5 split ./my-t5 --out ./packages/my-t5 --name support-replies --json",
       "edge-t5 split ./my-t5 --out ./packages/my-t5-tiny --bits 4 --trim-vocab corpus.tsv",
+      "edge-t5 split ./t5-base --out ./packages/t5-base --shard-mb 60",
     ],
     load: load(() => import("./split.ts")),
   },
@@ -37,9 +38,22 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: load(() => import("./generate.ts")),
   },
   start: {
-    summary: "Serve a package on this machine: gateway, encoder and decoder Workers",
-    examples: ["edge-t5 start", "PORT=9000 edge-t5 start"],
+    summary: "Serve a package on this machine: the gateway and the Workers that hold the model",
+    examples: [
+      "edge-t5 start",
+      "PORT=9000 edge-t5 start",
+      "edge-t5 start --model ./packages/t5-base",
+      "edge-t5 start --one-worker",
+    ],
     load: load(() => import("./start.ts")),
+  },
+  workers: {
+    summary: "Write the Workers' configurations that a package needs: a chain where it is cut into shards",
+    examples: [
+      "edge-t5 workers ./packages/t5-base --out ./deploy",
+      "edge-t5 workers ./packages/t5-tiny --out ./deploy --one-worker --json",
+    ],
+    load: load(() => import("./workers.ts")),
   },
   eval: {
     summary: "Measure a package's answers against references",

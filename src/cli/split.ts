@@ -1,6 +1,7 @@
 /** `edge-t5 split CHECKPOINT --out DIR` */
 import { defineCommand } from "citty";
 import { type Bits, type SplitResult, splitCheckpoint } from "../../model-split/index.ts";
+import { decimal } from "./arguments.ts";
 import { abortOnSignals, formatBytes, formatCount, formatTable, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
@@ -25,6 +26,11 @@ export default defineCommand({
       description:
         "Keep only the pieces that this text uses: .txt, .tsv or .jsonl, also .gz; with prefixes and answers",
     },
+    "shard-mb": {
+      type: "string",
+      valueHint: "n",
+      description: "Most megabytes of a shard: larger stacks are cut into layers for a chain of Workers; default 84",
+    },
     name: { type: "string", description: "Name of the model; default: the checkpoint directory's" },
     json: { type: "boolean", description: "Print one JSON object instead of text" },
   },
@@ -35,6 +41,9 @@ export default defineCommand({
     try {
       result = await splitCheckpoint(args.checkpoint, args.out, {
         bits: Number(args.bits) as Bits,
+        ...(args["shard-mb"] === undefined
+          ? {}
+          : { shardBytes: decimal("--shard-mb", args["shard-mb"], 0.001, 1e6) * 1e6 }),
         ...(args.name === undefined ? {} : { name: args.name }),
         ...(args["trim-vocab"] === undefined ? {} : { trimVocab: args["trim-vocab"] }),
         onProgress: ({ tensor, bytesDone, bytesTotal }) => progress?.update(bytesDone, bytesTotal, tensor),
@@ -57,6 +66,11 @@ function summaryOf({ out, manifest, parameters, sourceBytes, packageBytes, warni
     tiedHead: manifest.tiedHead,
     parameters,
     tensors: Object.keys(manifest.tensors).length,
+    shards: manifest.shards.map(({ role, layers, blobs }) => ({
+      role,
+      layers,
+      bytes: blobs.reduce((sum, hash) => sum + (manifest.blobs[hash]?.bytes ?? 0), 0),
+    })),
     sourceBytes,
     packageBytes,
     blobs: Object.entries(manifest.blobs).map(([hash, { role, bytes }]) => ({ hash, role, bytes })),

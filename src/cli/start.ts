@@ -5,14 +5,20 @@ import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_PACKAGE } from "../index.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
+import { FolderStore } from "../store/folder.ts";
+import { readManifest } from "../t5/manifest.ts";
 import { wholeNumber } from "./arguments.ts";
+import { loadLocal } from "./local.ts";
 import { abortOnSignals } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
 const ROOT = fileURLToPath(PACKAGE_ROOT);
 
 export default defineCommand({
-  meta: { name: "start", description: "Serve a package on this machine: gateway, encoder and decoder Workers" },
+  meta: {
+    name: "start",
+    description: "Serve a package on this machine: the gateway and the Workers that hold the model",
+  },
   args: {
     model: { type: "string", valueHint: "dir", description: "Package folder; default: the packaged model" },
     port: { type: "string", description: "Port; default: $PORT, or 8787" },
@@ -21,6 +27,10 @@ export default defineCommand({
       options: ["simd", "onnx"],
       default: "simd",
       description: "Engine to build the Workers with: our kernels, or onnxruntime-web",
+    },
+    "one-worker": {
+      type: "boolean",
+      description: "Encoder and decoder in one Worker, for a model that fits one isolate",
     },
     host: { type: "string", default: "127.0.0.1", description: "Address to listen on; 0.0.0.0 for all" },
     state: { type: "string", valueHint: "dir", description: "Local R2's folder; default: .wrangler/state of the kit" },
@@ -32,19 +42,26 @@ export default defineCommand({
       1,
       65535,
     );
-    const { seedR2, serve } = await loadLocal();
+    const { seedR2, serve, writeWorkers } = await loadLocal();
     const state = args.state ?? `${ROOT}.wrangler/state`;
+    const model = args.model ?? DEFAULT_PACKAGE;
+    const { workers } = await writeWorkers(await readManifest(new FolderStore(model)), `${state}/workers`, {
+      root: ROOT,
+      engine: args.engine as "simd" | "onnx",
+      oneWorker: args["one-worker"] === true,
+    });
     const interruption = abortOnSignals();
     const progress = createProgress();
     let name: string;
     try {
-      name = await seedR2(args.model ?? DEFAULT_PACKAGE, `${ROOT}wrangler.toml`, state, progress.update);
+      name = await seedR2(model, `${ROOT}wrangler.toml`, state, progress.update);
     } finally {
       progress.stop();
     }
     try {
-      const engine = args.engine as "simd" | "onnx";
-      const child = await serve({ root: ROOT, port, host: args.host, engine, state, signal: interruption.signal });
+      // The gateway first: the one that is reached from outside.
+      const configs = workers.map(({ path }) => path).reverse();
+      const child = await serve({ root: ROOT, configs, port, host: args.host, state, signal: interruption.signal });
       console.log(welcome(name, port));
       const [code] = await once(child, "exit");
       if (!interruption.signal.aborted) {
@@ -55,17 +72,6 @@ export default defineCommand({
     }
   },
 });
-
-/** wrangler is a development dependency: a kit that was installed without it can do all but serve. */
-async function loadLocal() {
-  try {
-    const [{ seedR2 }, { serve }] = await Promise.all([import("../local/seed-r2.ts"), import("../local/serve.ts")]);
-    return { seedR2, serve };
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw cause;
-    throw new EdgeT5Error("E_USAGE", "Serving needs wrangler. Install it: npm i -D wrangler.", { cause });
-  }
-}
 
 function welcome(model: string, port: number): string {
   const body = JSON.stringify({ model, prompt: "translate English to German: The house is old." });

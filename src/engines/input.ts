@@ -17,6 +17,26 @@ export function checkedIds(ids: ArrayLike<number>, { vocabSize }: T5Config, maxI
   return Array.from(ids, (id) => checkedId(id, vocabSize));
 }
 
+/**
+ * Hidden states of the layers before, where a part of a stack needs them; null where the stack begins.
+ *
+ * @throws EdgeT5Error `E_INPUT` when they are missing, or are not `[rows, dModel]`
+ */
+export function checkedHidden(
+  before: Float32Array | undefined,
+  rows: number,
+  { dModel }: T5Config,
+  isFirst: boolean,
+): Float32Array | null {
+  if (isFirst) return null;
+  if (before?.length === rows * dModel) return before;
+  throw new EdgeT5Error(
+    "E_INPUT",
+    `These layers go on with hidden states of ${rows} × ${dModel} numbers, and were given ${before?.length ?? "none"}. ` +
+      "Run the layers before them first.",
+  );
+}
+
 /** @throws EdgeT5Error `E_INPUT` for an id outside the vocabulary */
 export function checkedId(id: number, vocabSize: number): number {
   if (Number.isInteger(id) && id >= 0 && id < vocabSize) return id;

@@ -4,9 +4,9 @@
  */
 import { EdgeT5Error } from "../errors.ts";
 import type { T5Config } from "../t5/config.ts";
-import type { Decoder, DecoderInput, EngineLimits, Sequence, StepOutput } from "../t5/engine.ts";
+import type { CacheShape, Decoder, DecoderInput, EngineLimits, Room, Sequence, StepOutput } from "../t5/engine.ts";
 import { Arena, type Block } from "./arena.ts";
-import { crossBytes, sequenceBytes } from "./cache-size.ts";
+import { crossBytes, fitsIn, sequenceBytes } from "./cache-size.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
 /** An input's cross-attention keys and values, until the last sequence that reads them is closed. */
@@ -48,26 +48,45 @@ export abstract class PooledDecoder implements Decoder {
   steps = 0;
   /** Most rows of one pass over the weights. */
   readonly #rows: number;
-  readonly #region: Block;
+  readonly isFirst: boolean;
+  readonly rooms: readonly Room[];
+  readonly #shape: CacheShape;
   readonly #arena: Arena;
   readonly #open = new Set<PooledSequence>();
   readonly #line = new WaitingLine();
 
   /** @param region where the sequences' blocks lie */
-  constructor(config: T5Config, limits: EngineLimits, region: Block, rows: number) {
+  constructor(
+    config: T5Config,
+    { isFirst, shape }: { isFirst: boolean; shape: CacheShape },
+    limits: EngineLimits,
+    region: Block,
+    rows: number,
+  ) {
     this.config = config;
+    this.isFirst = isFirst;
+    this.rooms = [{ ...shape, bytes: region.bytes }];
+    this.#shape = shape;
     this.maxInputTokens = limits.maxInputTokens;
     this.maxNewTokens = limits.maxNewTokens;
     this.#rows = rows;
-    this.#region = region;
     this.#arena = new Arena(region.at, region.bytes);
   }
 
   /** Computes the keys and values of an input's hidden states `[S, dModel]`. */
   protected abstract computeCross(cross: Cross, hidden: Float32Array): void | Promise<void>;
 
-  /** One step of sequences that are open and not full; their logits stay until their next step. */
-  protected abstract stepRows(sequences: readonly PooledSequence[], tokens: readonly number[]): void | Promise<void>;
+  /**
+   * One step of sequences that are open and not full; their logits stay until their next step.
+   *
+   * @param before hidden states `[sequences, dModel]` of the layers before, if any
+   * @returns hidden states for the layers that follow, if any; valid until the next step
+   */
+  protected abstract stepRows(
+    sequences: readonly PooledSequence[],
+    tokens: readonly number[],
+    before: Float32Array | undefined,
+  ): Float32Array | null | Promise<Float32Array | null>;
 
   protected abstract logitsOf(block: Block): Float32Array;
 
@@ -87,12 +106,7 @@ export abstract class PooledDecoder implements Decoder {
   }
 
   fits(inputs: readonly DecoderInput[]): boolean {
-    const { dModel } = this.config;
-    const bytes = inputs.map(
-      ({ hidden, maxNewTokens, copies = 1 }) =>
-        crossBytes(this.config, hidden.length / dModel) + copies * sequenceBytes(this.config, maxNewTokens),
-    );
-    return bytes.reduce((sum, each) => sum + each, 0) <= this.#region.bytes;
+    return this.rooms.every((room) => fitsIn(room, inputs, this.config.dModel));
   }
 
   async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
@@ -128,7 +142,7 @@ export abstract class PooledDecoder implements Decoder {
     return opened.flat();
   }
 
-  async step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput> {
+  async step(sequences: readonly Sequence[], tokens: ArrayLike<number>, before?: Float32Array): Promise<StepOutput> {
     if (sequences.length === 0 || sequences.length !== tokens.length) {
       throw new EdgeT5Error("E_INPUT", `${sequences.length} sequences were given ${tokens.length} tokens.`);
     }
@@ -145,9 +159,17 @@ export abstract class PooledDecoder implements Decoder {
       }
     }
     const now = Date.now();
+    const { dModel } = this.config;
+    let hidden: Float32Array | null = null;
     for (let first = 0; first < batch.length; first += this.#rows) {
       const part = batch.slice(first, first + this.#rows);
-      await this.stepRows(part, Array.prototype.slice.call(tokens, first, first + part.length));
+      const end = first + part.length;
+      const fed = Array.prototype.slice.call(tokens, first, end);
+      const rows = await this.stepRows(part, fed, before?.subarray(first * dModel, end * dModel));
+      if (rows) {
+        hidden ??= new Float32Array(batch.length * dModel);
+        hidden.set(rows, first * dModel);
+      }
       for (const sequence of part) {
         sequence.position++;
         sequence.lastUsed = now;
@@ -160,7 +182,7 @@ export abstract class PooledDecoder implements Decoder {
       if (!block) throw new EdgeT5Error("E_SEQUENCE_CLOSED", `Sequence ${i} of this step is closed.`);
       return block;
     };
-    return { logits: (i) => this.logitsOf(blockOf(i)), argmax: (i) => this.argmaxOf(blockOf(i)) };
+    return { logits: (i) => this.logitsOf(blockOf(i)), argmax: (i) => this.argmaxOf(blockOf(i)), hidden };
   }
 
   reorder(sequences: readonly Sequence[], parents: readonly number[]): void {
@@ -211,12 +233,12 @@ export abstract class PooledDecoder implements Decoder {
   #reserve(sizes: readonly Size[]): PooledSequence[][] | null {
     const opened: PooledSequence[][] = [];
     for (const { inputTokens, maxNewTokens, copies } of sizes) {
-      const block = this.#take(crossBytes(this.config, inputTokens));
+      const block = this.#take(crossBytes(this.#shape, inputTokens));
       const cross: Cross | null = block && { block, inputTokens, sequences: 0 };
       const sequences: PooledSequence[] = [];
       opened.push(sequences);
       for (let copy = 0; cross && copy < copies; copy++) {
-        const own = this.#take(sequenceBytes(this.config, maxNewTokens));
+        const own = this.#take(sequenceBytes(this.#shape, maxNewTokens));
         if (!own) break;
         // Counted as open at once: should its request end before it goes on, the lease gives the room back.
         const sequence = new PooledSequence(own, cross, maxNewTokens);

@@ -1,12 +1,10 @@
-/** Runs gateway, encoder and decoder under one `wrangler dev`, on their local R2. */
+/** Runs a deployment's Workers under one `wrangler dev`, on their local R2. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { experimental_readRawConfig } from "wrangler";
 import { EdgeT5Error } from "../errors.ts";
 
 export interface ServeOptions {
@@ -14,15 +12,12 @@ export interface ServeOptions {
   root: string;
   port: number;
   host: string;
-  /** Which engine the Workers are built with. */
-  engine: "simd" | "onnx";
+  /** The Workers' configuration files, the public one's first. */
+  configs: readonly string[];
   /** Wrangler's folder for local state. */
   state: string;
   signal: AbortSignal;
 }
-
-/** The Workers' configurations, the public one first. */
-const CONFIGS = ["wrangler.toml", "functions/encoder/wrangler.toml", "functions/decoder/wrangler.toml"];
 
 /** Bundling and starting three Workers takes 2 to 5 seconds; a loaded machine gets time. */
 const PATIENCE_MS = 60_000;
@@ -35,10 +30,9 @@ const POLL_MS = 100;
  * @throws EdgeT5Error `E_IO` when the port is taken or the Workers do not come up
  */
 export async function serve(options: ServeOptions): Promise<ChildProcess> {
-  const { root, port, host, engine, state, signal } = options;
+  const { root, configs, port, host, state, signal } = options;
   await checkPort(port, host);
   const wrangler = join(dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
-  const configs = await configsFor(engine, root, state);
   const args = [
     wrangler,
     "dev",
@@ -67,28 +61,6 @@ export async function serve(options: ServeOptions): Promise<ChildProcess> {
   stop();
   await exited;
   throw new EdgeT5Error("E_IO", "The Workers did not start; wrangler's messages above say why.");
-}
-
-/** The configurations as they stand, or copies of them that name another engine. */
-async function configsFor(engine: ServeOptions["engine"], root: string, state: string): Promise<string[]> {
-  const paths = CONFIGS.map((config) => join(root, config));
-  if (engine === "simd") return paths;
-  return Promise.all(
-    paths.map(async (path) => {
-      const { rawConfig } = experimental_readRawConfig({ config: path });
-      if (!rawConfig.alias) return path;
-      const dir = join(state, "config", basename(dirname(path)));
-      await mkdir(dir, { recursive: true });
-      const config = {
-        ...rawConfig,
-        main: resolve(dirname(path), rawConfig.main ?? ""),
-        alias: { "#engine": join(root, "src/engines", engine, "worker.ts") },
-      };
-      const copy = join(dir, "wrangler.json");
-      await writeFile(copy, JSON.stringify(config));
-      return copy;
-    }),
-  );
 }
 
 /** A clear word before wrangler takes another port, or fails in its own words. */

@@ -17,6 +17,8 @@ export interface TensorSpec {
   shape: number[];
   kind: TensorKind;
   role: ShardRole;
+  /** The layer of its stack that it belongs to; null for what comes before or after the layers. */
+  layer: number | null;
 }
 
 export const EMBEDDING = "shared.weight";
@@ -59,48 +61,58 @@ export const layerPrefix = {
 export function tensorsOf(config: T5Config, tiedHead: boolean): TensorSpec[] {
   const { dModel, dKv, numHeads, dFf, vocabSize } = config;
   const inner = dKv * numHeads;
-  const specs: TensorSpec[] = [{ name: EMBEDDING, shape: [vocabSize, dModel], kind: "embedding", role: "embedding" }];
+  const specs: TensorSpec[] = [
+    { name: EMBEDDING, shape: [vocabSize, dModel], kind: "embedding", role: "embedding", layer: null },
+  ];
 
-  const attention = (role: ShardRole, prefix: string) => {
+  const attention = (role: ShardRole, prefix: string, layer: number) => {
     const names = attentionNames(prefix);
     for (const name of [names.q, names.k, names.v]) {
-      specs.push({ name, shape: [inner, dModel], kind: "linear", role });
+      specs.push({ name, shape: [inner, dModel], kind: "linear", role, layer });
     }
-    specs.push({ name: names.o, shape: [dModel, inner], kind: "linear", role });
+    specs.push({ name: names.o, shape: [dModel, inner], kind: "linear", role, layer });
   };
-  const norm = (role: ShardRole, name: string) => specs.push({ name, shape: [dModel], kind: "norm", role });
+  const norm = (role: ShardRole, name: string, layer: number | null) =>
+    specs.push({ name, shape: [dModel], kind: "norm", role, layer });
   const feedForward = (stack: "encoder" | "decoder", layer: number) => {
     const prefix = layerPrefix.denseReluDense(stack, layer);
     for (const name of feedForwardInputs(config)) {
-      specs.push({ name: `${prefix}.${name}.weight`, shape: [dFf, dModel], kind: "linear", role: stack });
+      specs.push({ name: `${prefix}.${name}.weight`, shape: [dFf, dModel], kind: "linear", role: stack, layer });
     }
-    specs.push({ name: `${prefix}.wo.weight`, shape: [dModel, dFf], kind: "linear", role: stack });
+    specs.push({ name: `${prefix}.wo.weight`, shape: [dModel, dFf], kind: "linear", role: stack, layer });
   };
 
   for (const stack of ["encoder", "decoder"] as const) {
-    const layers = stack === "encoder" ? config.numLayers : config.numDecoderLayers;
-    for (let layer = 0; layer < layers; layer++) {
-      norm(stack, layerPrefix.layerNorm(stack, layer, 0));
-      attention(stack, layerPrefix.selfAttention(stack, layer));
+    for (let layer = 0; layer < layersIn(config, stack); layer++) {
+      norm(stack, layerPrefix.layerNorm(stack, layer, 0), layer);
+      attention(stack, layerPrefix.selfAttention(stack, layer), layer);
       if (layer === 0) {
         specs.push({
           name: layerPrefix.relativeAttentionBias(stack),
           shape: [config.relativeAttentionNumBuckets, numHeads],
           kind: "bias",
           role: stack,
+          layer,
         });
       }
       if (stack === "decoder") {
-        norm(stack, layerPrefix.layerNorm(stack, layer, 1));
-        attention(stack, layerPrefix.encDecAttention(layer));
+        norm(stack, layerPrefix.layerNorm(stack, layer, 1), layer);
+        attention(stack, layerPrefix.encDecAttention(layer), layer);
       }
-      norm(stack, layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
+      norm(stack, layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2), layer);
       feedForward(stack, layer);
     }
-    norm(stack, layerPrefix.finalLayerNorm(stack));
+    norm(stack, layerPrefix.finalLayerNorm(stack), null);
   }
-  if (!tiedHead) specs.push({ name: LM_HEAD, shape: [vocabSize, dModel], kind: "linear", role: "decoder" });
+  if (!tiedHead) {
+    specs.push({ name: LM_HEAD, shape: [vocabSize, dModel], kind: "linear", role: "decoder", layer: null });
+  }
   return specs;
+}
+
+/** Layers of a stack. */
+export function layersIn(config: T5Config, stack: "encoder" | "decoder"): number {
+  return stack === "encoder" ? config.numLayers : config.numDecoderLayers;
 }
 
 /** The feed-forward's input projections: one for relu, gate and value for a gated activation. */

@@ -43,14 +43,18 @@ export type EngineLoader = <R extends Role>(request: LoadRequest<R>) => Promise<
 
 export interface Encoder {
   readonly config: T5Config;
+  /** Whether it begins with the stack's first layer; one that does not is given the hidden states of those before. */
+  readonly isFirst: boolean;
   /** Longest input in tokens that this placement takes. */
   readonly maxInputTokens: number;
   /**
    * @param ids token ids `[S]`, the end of sequence included
-   * @returns the encoder's last hidden states `[S, dModel]`, float32, owned by the caller
-   * @throws EdgeT5Error `E_INPUT` (no token, or an id outside the vocabulary), `E_CONTEXT_LENGTH`
+   * @param before hidden states `[S, dModel]` of the layers before, for an encoder that holds but a part of them
+   * @returns the last layer's hidden states `[S, dModel]`, float32, owned by the caller
+   * @throws EdgeT5Error `E_INPUT` (no token, an id outside the vocabulary, no hidden states where they are needed),
+   * `E_CONTEXT_LENGTH`
    */
-  encode(ids: ArrayLike<number>): Promise<Float32Array>;
+  encode(ids: ArrayLike<number>, before?: Float32Array): Promise<Float32Array>;
 }
 
 /** One sequence being decoded: its cross-attention keys and values and its cache. */
@@ -74,13 +78,34 @@ export interface StepOutput {
   logits(i: number): Float32Array;
   /** The most probable token of sequence `i`; the lowest id of equals. */
   argmax(i: number): number;
+  /** Of a decoder whose stack goes on elsewhere, which has no logits: hidden states `[sequences, dModel]`. */
+  hidden: Float32Array | null;
+}
+
+/** What decides how much a sequence takes of a decoder's memory. */
+export interface CacheShape {
+  /** Layers at hand: all of the stack's, or a shard's. */
+  layers: number;
+  /** Width of the queries, keys and values of all heads together. */
+  inner: number;
+  /** Logits of a sequence; none where the stack goes on elsewhere. */
+  logits: number;
+}
+
+/** Where a decoder keeps its sequences. */
+export interface Room extends CacheShape {
+  bytes: number;
 }
 
 export interface Decoder {
   readonly config: T5Config;
+  /** As {@link Encoder.isFirst}. */
+  readonly isFirst: boolean;
   readonly maxInputTokens: number;
   /** Longest output in tokens that this placement takes. */
   readonly maxNewTokens: number;
+  /** Of a chain of decoders one each: a sequence takes room in all. */
+  readonly rooms: readonly Room[];
   /** Sequences open now. */
   readonly openSequences: number;
   /** Decoder steps made since loading (a step of a batch counts once). */
@@ -103,8 +128,12 @@ export interface Decoder {
    * @throws EdgeT5Error as {@link open}; `E_CAPACITY` also when so many could never fit together
    */
   openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]>;
-  /** Feeds `tokens[i]` to `sequences[i]`, all in one pass over the weights. */
-  step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput>;
+  /**
+   * Feeds `tokens[i]` to `sequences[i]`, all in one pass over the weights.
+   *
+   * @param before hidden states `[sequences, dModel]` of the layers before, for a decoder that holds but a part of them
+   */
+  step(sequences: readonly Sequence[], tokens: ArrayLike<number>, before?: Float32Array): Promise<StepOutput>;
   /**
    * Makes sequence `i` what sequence `parents[i]` is: the tokens that it was fed. For the beams of one input, all at one
    * position.

@@ -5,7 +5,9 @@
 import { z } from "zod";
 import { EdgeT5Error } from "../errors.ts";
 import { readText, type Store } from "../store/store.ts";
+import { layersIn } from "./architecture.ts";
 import { t5ConfigSchema } from "./config.ts";
+import type { Role } from "./engine.ts";
 
 /** The package format that this build reads and writes. */
 export const MANIFEST_FORMAT = 2;
@@ -120,7 +122,42 @@ export function parseManifest(text: string, source = MANIFEST_KEY): Manifest {
       throw new EdgeT5Error("E_MANIFEST", `${source}: tensor ${name} lies outside its blob. Re-run edge-t5 split.`);
     }
   }
+  for (const role of ["encoder", "decoder"] as const) {
+    const cuts = [0, ...shardsOf(manifest, role).map(({ layers }) => layers[1])];
+    const areJoined = shardsOf(manifest, role).every(({ layers: [first, end] }, i) => first === cuts[i] && end > first);
+    if (!areJoined || cuts.at(-1) !== layersIn(manifest.model, role)) {
+      throw new EdgeT5Error("E_MANIFEST", `${source}: the ${role}'s shards miss layers. Re-run edge-t5 split.`);
+    }
+  }
   return manifest;
+}
+
+/** A stack's shards, in the order of their layers. */
+export function shardsOf<R extends Role>(manifest: Manifest, role: R): Extract<Shard, { role: R }>[] {
+  return manifest.shards.filter((shard): shard is Extract<Shard, { role: R }> => shard.role === role);
+}
+
+/**
+ * What one Worker of a chain loads: a stack's shards `[first, end)` and no others. Engines take it as a manifest whose
+ * stack begins and ends where these shards do.
+ */
+export function partOf(manifest: Manifest, role: Role, first: number, end: number): Manifest {
+  return { ...manifest, shards: shardsOf(manifest, role).slice(first, end) };
+}
+
+/** The layers `[first, end)` of a stack that a manifest's shards hold, and whether those are the stack's first and last. */
+export interface Part {
+  first: number;
+  end: number;
+  isFirst: boolean;
+  isLast: boolean;
+}
+
+export function partIn(manifest: Manifest, role: Role): Part {
+  const shards = shardsOf(manifest, role);
+  const first = shards[0]?.layers[0] ?? 0;
+  const end = shards.at(-1)?.layers[1] ?? 0;
+  return { first, end, isFirst: first === 0, isLast: end === layersIn(manifest.model, role) };
 }
 
 /** Reads and checks a package's manifest. @throws EdgeT5Error `E_PACKAGE_NOT_FOUND` when there is none. */

@@ -26,11 +26,17 @@ export const TINY = {
   tie_word_embeddings: true,
 };
 
-export async function tinyPackage(bits: Bits): Promise<{ manifest: Manifest; store: MemoryStore }> {
+export async function tinyPackage(
+  bits: Bits,
+  shardBytes?: number,
+): Promise<{ manifest: Manifest; store: MemoryStore }> {
   const dir = await mkdtemp(join(tmpdir(), "edge-t5-tiny-"));
   try {
     await writeRandomCheckpoint(join(dir, "checkpoint"), TINY);
-    const { manifest } = await splitCheckpoint(join(dir, "checkpoint"), join(dir, "package"), { bits });
+    const { manifest } = await splitCheckpoint(join(dir, "checkpoint"), join(dir, "package"), {
+      bits,
+      ...(shardBytes !== undefined && { shardBytes }),
+    });
     const folder = new FolderStore(join(dir, "package"));
     const store = new MemoryStore();
     for (const hash of Object.keys(manifest.blobs)) {

@@ -1,12 +1,13 @@
-/** T5's decoder stack on onnxruntime: keys and values are kept here, and given to the graph of a step. */
+/** T5's decoder stack on onnxruntime, sessions a shard: keys and values are kept here, and given to the graph of a step. */
 import type { TypedTensor } from "onnxruntime-common";
 import type { T5Config } from "../../t5/config.ts";
-import type { EngineLimits } from "../../t5/engine.ts";
+import type { CacheShape, EngineLimits } from "../../t5/engine.ts";
 import { argmax } from "../../t5/generation/scores.ts";
 import { port } from "../../t5/graph/shards.ts";
+import type { Part } from "../../t5/manifest.ts";
 import type { Block } from "../arena.ts";
 import { innerDim } from "../cache-size.ts";
-import { checkedId } from "../input.ts";
+import { checkedHidden, checkedId } from "../input.ts";
 import { type Cross, PooledDecoder, type PooledSequence } from "../pooled-decoder.ts";
 import type { Feeds, OnnxRuntime, Session } from "./runtime.ts";
 
@@ -30,13 +31,20 @@ interface CrossBatch {
   feeds: Feeds;
 }
 
+/** A shard's sessions and its layers `[first, end)`. */
+export interface DecoderShard {
+  layers: readonly [number, number];
+  cross: Session;
+  step: Session;
+}
+
 /** Rows of one run: more would only pad more. */
 const MAX_ROWS = 64;
 
 export class OnnxDecoder extends PooledDecoder {
   readonly #runtime: OnnxRuntime;
-  readonly #cross: Session;
-  readonly #step: Session;
+  readonly #part: Part;
+  readonly #shards: readonly DecoderShard[];
   readonly #inner: number;
   readonly #inputs = new WeakMap<Block, Layer<Floats>[]>();
   readonly #caches = new WeakMap<Block, Cache>();
@@ -47,20 +55,23 @@ export class OnnxDecoder extends PooledDecoder {
   constructor(
     runtime: OnnxRuntime,
     config: T5Config,
-    sessions: { cross: Session; step: Session },
+    part: Part,
+    shards: readonly DecoderShard[],
     limits: EngineLimits,
-    cacheBytes: number,
+    caches: { shape: CacheShape; bytes: number },
   ) {
-    super(config, limits, { at: 0, bytes: cacheBytes }, MAX_ROWS);
+    super(config, { isFirst: part.isFirst, shape: caches.shape }, limits, { at: 0, bytes: caches.bytes }, MAX_ROWS);
     this.#runtime = runtime;
-    this.#cross = sessions.cross;
-    this.#step = sessions.step;
+    this.#part = part;
+    this.#shards = shards;
     this.#inner = innerDim(config);
   }
 
   protected override async computeCross({ block, inputTokens }: Cross, hidden: Float32Array): Promise<void> {
     const tensor = this.#floats(hidden, [1, inputTokens, this.config.dModel]);
-    const made = await this.#run(this.#cross, { encoder_hidden_states: tensor });
+    const made: Record<string, Feeds[string]> = {};
+    for (const { cross } of this.#shards)
+      Object.assign(made, await this.#run(cross, { encoder_hidden_states: tensor }));
     this.#inputs.set(
       block,
       this.#perLayer((layer) => ({
@@ -70,36 +81,55 @@ export class OnnxDecoder extends PooledDecoder {
     );
   }
 
-  protected override async stepRows(sequences: readonly PooledSequence[], tokens: readonly number[]): Promise<void> {
+  protected override async stepRows(
+    sequences: readonly PooledSequence[],
+    tokens: readonly number[],
+    before: Float32Array | undefined,
+  ): Promise<Float32Array | null> {
+    const hidden = checkedHidden(before, sequences.length, this.config, this.isFirst);
     const ids = tokens.map((token) => checkedId(token, this.config.vocabSize));
     const rows = sequences.length;
     const caches = sequences.map((sequence) => this.#cacheOf(sequence));
     const { Tensor } = this.#runtime;
     const positions = sequences.map(({ position }) => position);
-    const feeds: Record<string, Feeds[string]> = {
-      input_ids: new Tensor("int64", BigInt64Array.from(ids, BigInt), [rows, 1]),
-      positions: new Tensor("int64", BigInt64Array.from(positions, BigInt), [rows]),
-      ...this.#crossFeeds(sequences),
-    };
+    const positionsTensor = new Tensor("int64", BigInt64Array.from(positions, BigInt), [rows]);
+    const cross: Feeds = this.#crossFeeds(sequences);
     const past = Math.max(...positions);
-    for (let layer = 0; layer < this.config.numDecoderLayers; layer++) {
-      for (const part of ["keys", "values"] as const) {
-        const arrays = caches.map(({ layers }) => layers[layer]?.[part] as Float32Array);
-        const name = part === "keys" ? port.pastKey(layer) : port.pastValue(layer);
-        feeds[name] = this.#floats(this.#joinPast(arrays, positions, past), [rows, past, this.#inner]);
+    let states: Feeds[string] | null = hidden && this.#floats(hidden, [rows, 1, this.config.dModel]);
+    for (const { layers, step } of this.#shards) {
+      const feeds: Record<string, Feeds[string]> = {
+        ...(states
+          ? { hidden_states: states }
+          : { input_ids: new Tensor("int64", BigInt64Array.from(ids, BigInt), [rows, 1]) }),
+        positions: positionsTensor,
+        encoder_attention_mask: cross.encoder_attention_mask as Feeds[string],
+      };
+      for (let layer = layers[0]; layer < layers[1]; layer++) {
+        for (const name of [port.crossKey(layer), port.crossValue(layer)]) {
+          feeds[name] = cross[name] as Feeds[string];
+        }
+        for (const part of ["keys", "values"] as const) {
+          const arrays = caches.map(({ layers }) => layers[layer - this.#part.first]?.[part] as Float32Array);
+          const name = part === "keys" ? port.pastKey(layer) : port.pastValue(layer);
+          feeds[name] = this.#floats(this.#joinPast(arrays, positions, past), [rows, past, this.#inner]);
+        }
       }
-    }
-    const made = await this.#run(this.#step, feeds);
-    for (const [row, { layers, logits }] of caches.entries()) {
-      const own = row * this.#inner;
-      const at = (positions[row] as number) * this.#inner;
-      for (const [layer, { keys, values }] of layers.entries()) {
-        keys.set((made[port.presentKey(layer)] as Floats).data.subarray(own, own + this.#inner), at);
-        values.set((made[port.presentValue(layer)] as Floats).data.subarray(own, own + this.#inner), at);
+      const made = await this.#run(step, feeds);
+      for (const [row, cache] of caches.entries()) {
+        const own = row * this.#inner;
+        const at = (positions[row] as number) * this.#inner;
+        for (let layer = layers[0]; layer < layers[1]; layer++) {
+          const { keys, values } = cache.layers[layer - this.#part.first] as Layer<Float32Array>;
+          keys.set((made[port.presentKey(layer)] as Floats).data.subarray(own, own + this.#inner), at);
+          values.set((made[port.presentValue(layer)] as Floats).data.subarray(own, own + this.#inner), at);
+        }
+        const { vocabSize } = this.config;
+        const logits = made.logits as Floats | undefined;
+        if (logits) cache.logits.set(logits.data.subarray(row * vocabSize, (row + 1) * vocabSize));
       }
-      const { vocabSize } = this.config;
-      logits.set((made.logits as Floats).data.subarray(row * vocabSize, (row + 1) * vocabSize));
+      states = made.next_hidden_states ?? null;
     }
+    return states && (states as Floats).data;
   }
 
   protected override logitsOf(block: Block): Float32Array {
@@ -132,7 +162,7 @@ export class OnnxDecoder extends PooledDecoder {
     const room = () => new Float32Array(maxNewTokens * this.#inner);
     return {
       layers: this.#perLayer(() => ({ keys: room(), values: room() })),
-      logits: new Float32Array(this.config.vocabSize),
+      logits: new Float32Array(this.#part.isLast ? this.config.vocabSize : 0),
     };
   }
 
@@ -171,11 +201,11 @@ export class OnnxDecoder extends PooledDecoder {
     const feeds: Record<string, Feeds[string]> = {
       encoder_attention_mask: new Tensor("int64", mask, [inputs.length, longest]),
     };
-    const { numHeads, dKv, numDecoderLayers } = this.config;
-    for (let layer = 0; layer < numDecoderLayers; layer++) {
+    const { numHeads, dKv } = this.config;
+    for (let layer = this.#part.first; layer < this.#part.end; layer++) {
       const of = (part: keyof Layer<Floats>) =>
         inputs.map(({ block, inputTokens }) => ({
-          data: this.#inputs.get(block)?.[layer]?.[part].data ?? new Float32Array(),
+          data: this.#inputs.get(block)?.[layer - this.#part.first]?.[part].data ?? new Float32Array(),
           tokens: inputTokens,
         }));
       const keys = joinPadded(of("keys"), numHeads * dKv, 1, longest);
@@ -193,7 +223,8 @@ export class OnnxDecoder extends PooledDecoder {
   }
 
   #perLayer<T>(make: (layer: number) => T): T[] {
-    return Array.from({ length: this.config.numDecoderLayers }, (_, layer) => make(layer));
+    const { first, end } = this.#part;
+    return Array.from({ length: end - first }, (_, i) => make(first + i));
   }
 
   #floats(data: Float32Array, shape: readonly number[]): Floats {

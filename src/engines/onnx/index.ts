@@ -5,10 +5,10 @@
 import { EdgeT5Error } from "../../errors.ts";
 import { EMBEDDING } from "../../t5/architecture.ts";
 import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
-import type { Manifest, Shard } from "../../t5/manifest.ts";
-import { crossBytes, megabytes, sequenceBytes } from "../cache-size.ts";
+import { type Manifest, partIn, type Shard, shardsOf } from "../../t5/manifest.ts";
+import { cacheShape, crossBytes, megabytes, sequenceBytes } from "../cache-size.ts";
 import { blobsOf, loadBlobs } from "../load.ts";
-import { OnnxDecoder } from "./decoder.ts";
+import { type DecoderShard, OnnxDecoder } from "./decoder.ts";
 import { OnnxEncoder } from "./encoder.ts";
 import type { ExternalFile, OnnxRuntime, Session } from "./runtime.ts";
 
@@ -38,9 +38,10 @@ export function planBytes(
   const blobs = blobsOf(manifest, roles).map((hash) => manifest.blobs[hash]);
   const stored = blobs.reduce((sum, blob) => sum + (blob?.bytes ?? 0), 0);
   if (!roles.includes("decoder")) return { weights: stored, caches: 0 };
-  const head = manifest.tiedHead ? (manifest.tensors[EMBEDDING]?.bytes ?? 0) : 0;
+  const head = manifest.tiedHead && partIn(manifest, "decoder").isLast ? (manifest.tensors[EMBEDDING]?.bytes ?? 0) : 0;
   const weights = stored + head;
-  const one = crossBytes(manifest.model, limits.maxInputTokens) + sequenceBytes(manifest.model, limits.maxNewTokens);
+  const shape = cacheShape(manifest);
+  const one = crossBytes(shape, limits.maxInputTokens) + sequenceBytes(shape, limits.maxNewTokens);
   const room = (limits.memoryBytes ?? Number.POSITIVE_INFINITY) - RUNTIME_BYTES - weights;
   if (room < one) {
     throw new EdgeT5Error(
@@ -62,23 +63,32 @@ export async function loadOnnxEngine<R extends Role>(request: OnnxLoadRequest<R>
   const { manifest, limits, runtime } = request;
   const { caches } = planBytes(manifest, request.roles, limits);
   const blobs = await readBlobs(request);
+  const open = async (shard: Shard, graph: string) => {
+    const files = shard.blobs.map((path) => ({ path, data: bytesOf(blobs, path) }));
+    return openSession(runtime, manifest, bytesOf(blobs, graph), files);
+  };
+  const { model } = manifest;
   const wanted = new Set<Role>(request.roles);
   const parts: { encoder: OnnxEncoder | undefined; decoder: OnnxDecoder | undefined } = {
     encoder: undefined,
     decoder: undefined,
   };
-  for (const shard of manifest.shards) {
-    if (!wanted.has(shard.role)) continue;
-    const files = shard.blobs.map((path) => ({ path, data: bytesOf(blobs, path) }));
-    const open = (graph: string) => openSession(runtime, manifest, bytesOf(blobs, graph), files);
-    if (shard.role === "encoder") {
-      parts.encoder = new OnnxEncoder(runtime, manifest.model, await open(shard.graphs.encoder), limits.maxInputTokens);
-    } else {
-      // One after the other: a session is done with its copies before the next one makes its own.
-      const cross = await open(shard.graphs.cross);
-      const step = await open(shard.graphs.step);
-      parts.decoder = new OnnxDecoder(runtime, manifest.model, { cross, step }, limits, caches);
+  // One after the other: a session is done with its copies before the next one makes its own.
+  if (wanted.has("encoder")) {
+    const sessions: Session[] = [];
+    for (const shard of shardsOf(manifest, "encoder")) sessions.push(await open(shard, shard.graphs.encoder));
+    parts.encoder = new OnnxEncoder(runtime, model, partIn(manifest, "encoder"), sessions, limits.maxInputTokens);
+  }
+  if (wanted.has("decoder")) {
+    const shards: DecoderShard[] = [];
+    for (const shard of shardsOf(manifest, "decoder")) {
+      const cross = await open(shard, shard.graphs.cross);
+      shards.push({ layers: shard.layers, cross, step: await open(shard, shard.graphs.step) });
     }
+    parts.decoder = new OnnxDecoder(runtime, model, partIn(manifest, "decoder"), shards, limits, {
+      shape: cacheShape(manifest),
+      bytes: caches,
+    });
   }
   return parts as unknown as Engine<R>;
 }

@@ -1,8 +1,10 @@
 /** T5's decoder stack on the kernels: sequences with their caches, stepped together over one pass of the weights. */
-import { attentionNames, LM_HEAD, layerPrefix } from "../../t5/architecture.ts";
-import type { EngineLimits } from "../../t5/engine.ts";
+import { attentionNames, EMBEDDING, LM_HEAD, layerPrefix } from "../../t5/architecture.ts";
+import type { CacheShape, EngineLimits } from "../../t5/engine.ts";
+import type { Part } from "../../t5/manifest.ts";
 import type { Block } from "../arena.ts";
-import { sequenceBytes } from "../cache-size.ts";
+import { align } from "../cache-size.ts";
+import { checkedHidden } from "../input.ts";
 import { type Cross, PooledDecoder, type PooledSequence } from "../pooled-decoder.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
@@ -23,16 +25,22 @@ interface Layer {
 
 export class SimdDecoder extends PooledDecoder {
   readonly #machine: Machine;
-  readonly #embedding: Linear;
-  readonly #head: Linear;
+  /** Null where the stack does not begin here. */
+  readonly #embedding: Linear | null;
   readonly #layers: Layer[];
-  readonly #finalNorm: number;
+  /** What makes logits of hidden states; null where the stack goes on elsewhere. */
+  readonly #output: { norm: number; head: Linear } | null;
 
-  constructor(machine: Machine, embedding: Linear, tiedHead: boolean, limits: EngineLimits) {
-    super(machine.config, limits, machine.plan.arena, machine.plan.decoder.rows);
+  constructor(
+    machine: Machine,
+    { first, end, isFirst, isLast }: Part,
+    tiedHead: boolean,
+    shape: CacheShape,
+    limits: EngineLimits,
+  ) {
+    super(machine.config, { isFirst, shape }, limits, machine.plan.arena, machine.plan.decoder.rows);
     this.#machine = machine;
-    this.#embedding = embedding;
-    this.#head = tiedHead ? embedding : machine.bindLinear(LM_HEAD);
+    this.#embedding = isFirst ? machine.bindLinear(EMBEDDING) : null;
     const attention = (prefix: string, norm: string): Attention => {
       const names = attentionNames(prefix);
       return {
@@ -43,12 +51,20 @@ export class SimdDecoder extends PooledDecoder {
         o: machine.bindLinear(names.o),
       };
     };
-    this.#layers = Array.from({ length: this.config.numDecoderLayers }, (_, layer) => ({
-      self: attention(layerPrefix.selfAttention("decoder", layer), layerPrefix.layerNorm("decoder", layer, 0)),
-      cross: attention(layerPrefix.encDecAttention(layer), layerPrefix.layerNorm("decoder", layer, 1)),
-      feedForward: machine.bindFeedForward("decoder", layer),
-    }));
-    this.#finalNorm = machine.bindVector(layerPrefix.finalLayerNorm("decoder"));
+    this.#layers = Array.from({ length: end - first }, (_, i) => {
+      const layer = first + i;
+      return {
+        self: attention(layerPrefix.selfAttention("decoder", layer), layerPrefix.layerNorm("decoder", layer, 0)),
+        cross: attention(layerPrefix.encDecAttention(layer), layerPrefix.layerNorm("decoder", layer, 1)),
+        feedForward: machine.bindFeedForward("decoder", layer),
+      };
+    });
+    this.#output = isLast
+      ? {
+          norm: machine.bindVector(layerPrefix.finalLayerNorm("decoder")),
+          head: machine.bindLinear(tiedHead ? EMBEDDING : LM_HEAD),
+        }
+      : null;
     machine.fillBias("decoder", machine.plan.decoderBias, limits.maxNewTokens - 1, 0);
   }
 
@@ -81,7 +97,7 @@ export class SimdDecoder extends PooledDecoder {
   }
 
   #logitsAt(block: Block): number {
-    return block.at + block.bytes - sequenceBytes(this.config, 0);
+    return block.at + block.bytes - align(this.config.vocabSize * 4);
   }
 
   protected override computeCross(cross: Cross, hidden: Float32Array): void {
@@ -103,31 +119,42 @@ export class SimdDecoder extends PooledDecoder {
     }
   }
 
-  protected override stepRows(sequences: readonly PooledSequence[], tokens: readonly number[]): void {
+  protected override stepRows(
+    sequences: readonly PooledSequence[],
+    tokens: readonly number[],
+    before: Float32Array | undefined,
+  ): Float32Array | null {
     const machine = this.#machine;
     const { plan, kernels } = machine;
     const { x } = plan.decoder;
     const rows = sequences.length;
-    machine.writeIds(tokens);
-    machine.embed(this.#embedding, x, rows);
+    const hidden = checkedHidden(before, rows, this.config, this.isFirst);
+    if (hidden) machine.floats.set(hidden, x / 4);
+    if (this.#embedding) {
+      machine.writeIds(tokens);
+      machine.embed(this.#embedding, x, rows);
+    }
     for (const [index, layer] of this.#layers.entries()) {
       this.#selfAttention(index, layer.self, sequences);
       this.#crossAttention(index, layer.cross, sequences);
       machine.feedForward(layer.feedForward, x, rows);
     }
-    const factor = this.config.scaleDecoderOutputs ? this.config.dModel ** -0.5 : 1;
-    machine.normInput(x, this.#finalNorm, rows, factor);
+    const { dModel, scaleDecoderOutputs } = this.config;
+    if (!this.#output) return machine.floats.subarray(x / 4, x / 4 + rows * dModel);
+    const { norm, head } = this.#output;
+    machine.normInput(x, norm, rows, scaleDecoderOutputs ? dModel ** -0.5 : 1);
     // One row goes straight to its sequence; several are computed side by side and handed out.
     const [only] = sequences;
     if (rows === 1 && only?.block) {
-      machine.linear(this.#head, this.#logitsAt(only.block));
-      return;
+      machine.linear(head, this.#logitsAt(only.block));
+      return null;
     }
-    machine.linear(this.#head, plan.decoder.logits);
+    machine.linear(head, plan.decoder.logits);
     const bytes = this.config.vocabSize * 4;
     for (const [i, { block }] of sequences.entries()) {
       if (block) kernels.copyBytes(this.#logitsAt(block), plan.decoder.logits + i * bytes, bytes);
     }
+    return null;
   }
 
   #selfAttention(index: number, { norm, q, k, v, o }: Attention, sequences: readonly PooledSequence[]): void {

@@ -1,8 +1,9 @@
 /** T5's encoder stack on the kernels. */
-import { attentionNames, layerPrefix } from "../../t5/architecture.ts";
+import { attentionNames, EMBEDDING, layerPrefix } from "../../t5/architecture.ts";
 import type { T5Config } from "../../t5/config.ts";
 import type { Encoder } from "../../t5/engine.ts";
-import { checkedIds } from "../input.ts";
+import type { Part } from "../../t5/manifest.ts";
+import { checkedHidden, checkedIds } from "../input.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
 
@@ -17,18 +18,23 @@ interface Layer {
 
 export class SimdEncoder implements Encoder {
   readonly config: T5Config;
+  readonly isFirst: boolean;
   readonly maxInputTokens: number;
   readonly #machine: Machine;
-  readonly #embedding: Linear;
+  /** Null where the stack does not begin here. */
+  readonly #embedding: Linear | null;
   readonly #layers: Layer[];
-  readonly #finalNorm: number;
+  /** Null where the stack goes on elsewhere. */
+  readonly #finalNorm: number | null;
 
-  constructor(machine: Machine, embedding: Linear, maxInputTokens: number) {
+  constructor(machine: Machine, { first, end, isFirst, isLast }: Part, maxInputTokens: number) {
     this.config = machine.config;
+    this.isFirst = isFirst;
     this.maxInputTokens = maxInputTokens;
     this.#machine = machine;
-    this.#embedding = embedding;
-    this.#layers = Array.from({ length: this.config.numLayers }, (_, layer) => {
+    this.#embedding = isFirst ? machine.bindLinear(EMBEDDING) : null;
+    this.#layers = Array.from({ length: end - first }, (_, i) => {
+      const layer = first + i;
       const names = attentionNames(layerPrefix.selfAttention("encoder", layer));
       return {
         norm: machine.bindVector(layerPrefix.layerNorm("encoder", layer, 0)),
@@ -39,21 +45,27 @@ export class SimdEncoder implements Encoder {
         feedForward: machine.bindFeedForward("encoder", layer),
       };
     });
-    this.#finalNorm = machine.bindVector(layerPrefix.finalLayerNorm("encoder"));
+    this.#finalNorm = isLast ? machine.bindVector(layerPrefix.finalLayerNorm("encoder")) : null;
     machine.fillBias("encoder", machine.plan.encoderBias, maxInputTokens - 1, maxInputTokens - 1);
   }
 
-  async encode(ids: ArrayLike<number>): Promise<Float32Array> {
+  async encode(ids: ArrayLike<number>, before?: Float32Array): Promise<Float32Array> {
     const checked = checkedIds(ids, this.config, this.maxInputTokens);
     const tokens = checked.length;
     const machine = this.#machine;
     const { x } = machine.plan.encoder;
-    machine.writeIds(checked);
-    machine.embed(this.#embedding, x, tokens);
+    const hidden = checkedHidden(before, tokens, this.config, this.isFirst);
+    if (hidden) machine.floats.set(hidden, x / 4);
+    if (this.#embedding) {
+      machine.writeIds(checked);
+      machine.embed(this.#embedding, x, tokens);
+    }
     for (const layer of this.#layers) this.#runLayer(layer, tokens);
 
     const { dModel, layerNormEpsilon } = this.config;
-    machine.kernels.rmsNorm(x, this.#finalNorm, x, tokens, dModel, layerNormEpsilon, 1);
+    if (this.#finalNorm !== null) {
+      machine.kernels.rmsNorm(x, this.#finalNorm, x, tokens, dModel, layerNormEpsilon, 1);
+    }
     return machine.floats.slice(x / 4, x / 4 + tokens * dModel);
   }
 

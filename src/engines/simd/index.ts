@@ -1,8 +1,8 @@
 /** The simd engine: T5 on our own WASM kernels, int8 weights kept as they are, float32 as a checking mode. */
 import { instantiateKernels, type KernelModule } from "../../kernels/index.ts";
-import { EMBEDDING } from "../../t5/architecture.ts";
 import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
-import type { Manifest } from "../../t5/manifest.ts";
+import { type Manifest, partIn } from "../../t5/manifest.ts";
+import { cacheShape } from "../cache-size.ts";
 import { loadBlobs } from "../load.ts";
 import { SimdDecoder } from "./decoder.ts";
 import { SimdEncoder } from "./encoder.ts";
@@ -66,11 +66,14 @@ export async function loadSimdEngine<R extends Role>(options: SimdLoadRequest<R>
   await loadBlobs(store, blobs, onBytes, options.signal);
 
   const machine = new Machine(manifest, plan, instantiateKernels(kernels.module, memory), memory);
-  const embedding = machine.bindLinear(EMBEDDING);
   const wanted = new Set<Role>(roles);
   return {
-    encoder: wanted.has("encoder") ? new SimdEncoder(machine, embedding, limits.maxInputTokens) : undefined,
-    decoder: wanted.has("decoder") ? new SimdDecoder(machine, embedding, manifest.tiedHead, limits) : undefined,
+    encoder: wanted.has("encoder")
+      ? new SimdEncoder(machine, partIn(manifest, "encoder"), limits.maxInputTokens)
+      : undefined,
+    decoder: wanted.has("decoder")
+      ? new SimdDecoder(machine, partIn(manifest, "decoder"), manifest.tiedHead, cacheShape(manifest), limits)
+      : undefined,
     memory,
     memoryBytes: memory.buffer.byteLength,
   } as SimdEngine<R>;

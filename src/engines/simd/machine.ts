@@ -41,6 +41,7 @@ export class Machine {
   #input = 0;
   #rows = 0;
   #nextSum: number;
+  readonly #linears = new Map<string, Linear>();
 
   constructor(manifest: Manifest, plan: Plan, kernels: Kernels, memory: WebAssembly.Memory) {
     this.kernels = kernels;
@@ -56,8 +57,10 @@ export class Machine {
     this.#nextSum = plan.sums.at;
   }
 
-  /** Finds a weight matrix and prepares it: the relaxed dot needs the sum of every row. */
+  /** Finds a weight matrix and prepares it, once: the relaxed dot needs the sum of every row. */
   bindLinear(name: string): Linear {
+    const known = this.#linears.get(name);
+    if (known) return known;
     const { at, tensor } = this.#tensor(name);
     const [out = 0, columns = 0] = tensor.shape;
     const scales = tensor.scales ? at - tensor.offset + tensor.scales.offset : 0;
@@ -67,6 +70,7 @@ export class Machine {
       this.#nextSum += align(out * 4);
       this.kernels.rowSums(at, out, columns, linear.sums);
     }
+    this.#linears.set(name, linear);
     return linear;
   }
 

@@ -7,7 +7,7 @@ import { EdgeT5Error } from "../../errors.ts";
 import { KERNEL_RESERVED_BYTES } from "../../kernels/index.ts";
 import type { EngineLimits, Role } from "../../t5/engine.ts";
 import { ALIGNMENT, groupsOf, type Manifest } from "../../t5/manifest.ts";
-import { align, crossBytes, innerDim, megabytes, sequenceBytes } from "../cache-size.ts";
+import { align, cacheShape, crossBytes, innerDim, megabytes, sequenceBytes } from "../cache-size.ts";
 import { blobsOf } from "../load.ts";
 
 /** Rows of activations that scratch holds: an encoder layer works through its input in blocks of this many. */
@@ -59,7 +59,7 @@ export interface Scratch {
  */
 export function planMemory(manifest: Manifest, roles: readonly Role[], limits: EngineLimits): Plan {
   const config = manifest.model;
-  const { dModel, dFf, numHeads, vocabSize } = config;
+  const { dModel, dFf, numHeads } = config;
   const inner = innerDim(config);
   const encodes = roles.includes("encoder");
   const decodes = roles.includes("decoder");
@@ -112,13 +112,14 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     x: reserve(decoderRows * dModel * F32),
     k: reserve(stepRows * inner * F32),
     v: reserve(stepRows * inner * F32),
-    logits: reserve(stepRows > 1 ? stepRows * vocabSize * F32 : 0),
+    logits: reserve(stepRows > 1 ? stepRows * cacheShape(manifest).logits * F32 : 0),
     rows: stepRows,
   };
 
   let arenaBytes = 0;
   if (decodes) {
-    const one = crossBytes(config, limits.maxInputTokens) + sequenceBytes(config, limits.maxNewTokens);
+    const shape = cacheShape(manifest);
+    const one = crossBytes(shape, limits.maxInputTokens) + sequenceBytes(shape, limits.maxNewTokens);
     const room = limits.memoryBytes === undefined ? Number.POSITIVE_INFINITY : limits.memoryBytes - next;
     arenaBytes = Math.min(one * limits.maxSequences, Math.floor(room / ALIGNMENT) * ALIGNMENT);
     if (arenaBytes < one) {

@@ -21,7 +21,7 @@ type Layers = Shard["layers"];
 
 /**
  * Layers of the encoder: `input_ids` `[batch, sequence]` int64 (or `hidden_states`, when layers come before) and
- * `attention_mask` `[batch, sequence]` int64 → `last_hidden_state` (or `hidden_states`, when layers follow)
+ * `attention_mask` `[batch, sequence]` int64 → `last_hidden_state` (or `next_hidden_states`, when layers follow)
  * `[batch, sequence, dModel]`.
  */
 export function encoderGraph(source: GraphSource, layers: Layers): Graph {
@@ -43,7 +43,7 @@ export function encoderGraph(source: GraphSource, layers: Layers): Graph {
   const bias = g.op("Add", [g.op("Unsqueeze", [relative, g.ints([0])]), forward.maskBias(mask)]);
   for (let layer = first; layer < end; layer++) x = forward.encoderLayer(x, layer, bias);
   if (end === model.numLayers) g.output(forward.finalNorm(x, "encoder"), "last_hidden_state", "float32", hidden);
-  else g.output(x, "hidden_states", "float32", hidden);
+  else g.output(x, "next_hidden_states", "float32", hidden);
   return g;
 }
 
@@ -71,7 +71,7 @@ export function crossGraph(source: GraphSource, layers: Layers): Graph {
  * number of tokens fed before; a layer's past keys and values `[batch, past, heads · dKv]`, of which a sequence's first
  * `position` rows count; the input's keys and values as {@link crossGraph} gives them, with a batch of 1 where all
  * sequences have one input; `encoder_attention_mask` `[cross_batch, sequence]` int64. Outputs: `logits`
- * `[batch, vocabSize]` (or `hidden_states`), and the token's own keys and values `[batch, 1, heads · dKv]`.
+ * `[batch, vocabSize]` (or `next_hidden_states`), and the token's own keys and values `[batch, 1, heads · dKv]`.
  */
 export function stepGraph(source: GraphSource, layers: Layers): Graph {
   const { g, forward } = begin(source, "decoder_step");
@@ -111,7 +111,7 @@ export function stepGraph(source: GraphSource, layers: Layers): Graph {
     x = forward.decoderLayer(x, layer, self, cross);
   }
   if (end < model.numDecoderLayers) {
-    g.output(x, "hidden_states", "float32", hidden);
+    g.output(x, "next_hidden_states", "float32", hidden);
     return g;
   }
   const logits = g.op("Squeeze", [forward.head(forward.finalNorm(x, "decoder")), g.ints([1])]);

@@ -1,0 +1,81 @@
+/** The decoder's routes: hidden states in, tokens out, one by one; and for a chain, steps through its first layers. */
+import { type Context, Hono } from "hono";
+import { RemoteLayers, serveLayers } from "../../src/api/layer-stream.ts";
+import { DECODE_HEADER, parseDecodeRequest, writeTokenLines } from "../../src/api/token-stream.ts";
+import { ChainedDecoder } from "../../src/engines/chained-decoder.ts";
+import { EdgeT5Error } from "../../src/errors.ts";
+import type { Decoder } from "../../src/t5/engine.ts";
+import { generate } from "../../src/t5/generate.ts";
+import { type HalfEnv, toEdgeT5Error } from "../shared/half.ts";
+import { callUpstream } from "../shared/upstream.ts";
+
+/** Steps between two turns of the event loop when nobody waits for single tokens: other requests wait for so many. */
+const STEPS_A_TURN = 8;
+
+/**
+ * Only a timer makes workerd look at its sockets (a microtask or a message port does not): what was written leaves, who
+ * left is seen, other requests get their turn. Costs about 1.1 ms.
+ */
+function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** @param decoderOf this Worker's decoder of the model named */
+export function decoderRoutes(decoderOf: (c: Context<HalfEnv>, model: string) => Promise<Decoder>): Hono<HalfEnv> {
+  const app = new Hono<HalfEnv>();
+
+  /** Body: hidden states `[S, dModel]` float32, one input after the other. Answer: a line of JSON a token. */
+  app.post("/models/:model/decode", async (c) => {
+    const model = c.req.param("model");
+    const own = await decoderOf(c, model);
+    const body = await c.req.arrayBuffer();
+    const { inputs, stream } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.config.dModel);
+    const { decoder, end } = await wholeDecoder(c, own, model);
+    const { signal } = c.req.raw;
+    signal.addEventListener("abort", () => void end(), { once: true });
+    const events = generate(decoder, inputs, {
+      signal,
+      turn: (step) => (stream || step % STEPS_A_TURN === 0 ? eventLoopTurn() : undefined),
+    });
+    const lines = writeTokenLines(endedBy(events, end), toEdgeT5Error);
+    return c.body(lines, 200, { "content-type": "application/x-ndjson" });
+  });
+
+  /** A chain's later Worker steps through the layers here: one call a request, frames both ways. */
+  app.post("/models/:model/layers", async (c) => {
+    const model = c.req.param("model");
+    const asks = c.req.raw.body;
+    if (!asks) throw new EdgeT5Error("E_INPUT", "A layers request needs a body.");
+    const { decoder, end } = await wholeDecoder(c, await decoderOf(c, model), model);
+    return c.body(serveLayers(decoder, asks, toEdgeT5Error, end), 200, { "content-type": "application/octet-stream" });
+  });
+
+  return app;
+}
+
+/** This Worker's decoder with the layers before it, wherever they run. */
+async function wholeDecoder(
+  c: Context<HalfEnv>,
+  own: Decoder,
+  model: string,
+): Promise<{ decoder: Decoder; end: () => Promise<void> }> {
+  if (own.isFirst) return { decoder: own, end: async () => {} };
+  const before = await RemoteLayers.connect(own.config.dModel, async (asks) => {
+    const { body } = await callUpstream(c.env, `/models/${model}/layers`, { body: asks });
+    if (!body) throw new EdgeT5Error("E_DECODER_LOST", "A Worker of the decoder's chain gave no answer. Try again.");
+    return body;
+  });
+  return { decoder: new ChainedDecoder(own, before), end: () => before.end() };
+}
+
+/** The same events; `end` is called when they end, however they end. */
+async function* endedBy<T>(
+  events: AsyncGenerator<T, void, undefined>,
+  end: () => Promise<void>,
+): AsyncGenerator<T, void, undefined> {
+  try {
+    yield* events;
+  } finally {
+    await end();
+  }
+}
