@@ -46,8 +46,8 @@ interface PlannedWorker {
 }
 
 const GATEWAY = "edge-t5";
-/** Prompts shorter than this are not worth a deployment. */
-const LEAST_PROMPT = 16;
+/** Shorter prompts and answers are not worth a deployment. */
+const LEAST_TOKENS = 16;
 
 /**
  * Writes the Workers' wrangler configurations for a package into `dir`, with limits that its isolates hold.
@@ -76,7 +76,12 @@ export async function writeWorkers(manifest: Manifest, dir: string, options: Dep
       ...(worker.part && {
         alias: { "#engine": placed(join(options.root, "src/engines", options.engine, "worker.ts")) },
       }),
-      vars: { ...base.vars, ...worker.vars, MAX_PROMPT_TOKENS: limits.maxInputTokens },
+      vars: {
+        ...base.vars,
+        ...worker.vars,
+        MAX_PROMPT_TOKENS: limits.maxInputTokens,
+        MAX_NEW_TOKENS: limits.maxNewTokens,
+      },
       ...(worker.services.length > 0 && { services: worker.services }),
     };
     const path = join(dir, `${worker.name}.json`);
@@ -141,20 +146,22 @@ function bytesOf({ part, roles }: PlannedWorker, engine: "simd" | "onnx", limits
   return weights + caches;
 }
 
-/** The longest prompts that every Worker has room for beside its weights: half as long until they fit. */
+/** The longest prompts and answers that every Worker has room for beside its weights: the longer one is halved until they fit. */
 function fitLimits(
   workers: readonly PlannedWorker[],
   { engine, oneWorker }: DeploymentOptions,
   wanted: EngineLimits,
 ): EngineLimits {
-  for (let maxInputTokens = wanted.maxInputTokens; ; maxInputTokens = Math.floor(maxInputTokens / 2)) {
-    const limits = { ...wanted, maxInputTokens };
+  const limits = { ...wanted };
+  for (;;) {
     try {
       for (const worker of workers) bytesOf(worker, engine, limits);
       return limits;
     } catch (error) {
       if (!(error instanceof EdgeT5Error && error.code === "E_CAPACITY")) throw error;
-      if (maxInputTokens / 2 >= LEAST_PROMPT) continue;
+      const longer = limits.maxInputTokens >= limits.maxNewTokens ? "maxInputTokens" : "maxNewTokens";
+      limits[longer] = Math.floor(limits[longer] / 2);
+      if (limits[longer] >= LEAST_TOKENS) continue;
       if (!oneWorker) throw error;
       throw new EdgeT5Error("E_USAGE", `One Worker cannot hold both halves. ${error.message}`, { cause: error });
     }

@@ -76,14 +76,15 @@ export async function measureLoad(url: string, inspectorPort: number, query: str
   };
 }
 
-/** Runs a Worker of the bench under `wrangler dev`, with the package in `dir` in its R2. */
-export async function inWorkerd<T>(
-  config: string,
-  dir: string,
-  state: string,
-  use: (url: string, inspectorPort: number) => Promise<T>,
-): Promise<T> {
-  await seedR2(dir, config, state);
+/** A Worker under a `wrangler dev` of its own. */
+export interface RunningWorker {
+  url: string;
+  inspectorPort: number;
+  stop(): Promise<void>;
+}
+
+/** @param env more of the environment; @param state folder for local state */
+export async function startWorker(config: string, state: string, env: NodeJS.ProcessEnv = {}): Promise<RunningWorker> {
   const [port, inspectorPort] = [await freePort(), await freePort()];
   const server = spawn(
     process.execPath,
@@ -93,15 +94,32 @@ export async function inWorkerd<T>(
     ],
     {
       stdio: ["ignore", "ignore", "inherit"],
-      env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" },
+      env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false", ...env },
     },
   );
+  const url = `http://127.0.0.1:${port}`;
   try {
-    const url = `http://127.0.0.1:${port}`;
     await waitFor(url, server);
-    return await use(url, inspectorPort);
-  } finally {
+  } catch (error) {
     await stop(server);
+    throw error;
+  }
+  return { url, inspectorPort, stop: () => stop(server) };
+}
+
+/** Runs a Worker of the bench, with the package in `dir` in its R2. */
+export async function inWorkerd<T>(
+  config: string,
+  dir: string,
+  state: string,
+  use: (url: string, inspectorPort: number) => Promise<T>,
+): Promise<T> {
+  await seedR2(dir, config, state);
+  const worker = await startWorker(config, state);
+  try {
+    return await use(worker.url, worker.inspectorPort);
+  } finally {
+    await worker.stop();
   }
 }
 
@@ -116,7 +134,7 @@ async function waitFor(url: string, server: ChildProcess): Promise<void> {
   for (let tries = 0; tries < 300; tries++) {
     if (server.exitCode !== null) throw new Error(`wrangler dev ended with ${server.exitCode}.`);
     const up = await fetch(`${url}/run?operation=nothing`).then(
-      (response) => response.status === 409,
+      (response) => response.status < 500,
       () => false,
     );
     if (up) return;
