@@ -26,6 +26,8 @@ export interface LoadOptions {
   maxNewTokens?: number | undefined;
   /** How many of the longest sequences (prompts of a list, beams) decode side by side. Default 4. */
   batchSize?: number | undefined;
+  /** Precision of the keys and values that the simd engine keeps. Default: 8 for quantized weights, 32 for float32 ones. */
+  cacheBits?: 8 | 32 | undefined;
   /** Default: the simd engine on the kernels that suit the machine. */
   engine?: EngineLoader | undefined;
   onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
@@ -64,6 +66,7 @@ export class T5 extends TextToText {
           maxInputTokens: options.maxInputTokens ?? 512,
           maxNewTokens: options.maxNewTokens ?? 256,
           maxSequences: batchSize,
+          cacheBits: options.cacheBits,
         },
         onProgress: options.onProgress,
         signal: options.signal,

@@ -20,6 +20,8 @@ export interface HalfBindings {
   MAX_NEW_TOKENS: number;
   MAX_SEQUENCES: number;
   MAX_WASM_BYTES: number;
+  /** Precision of keys and values: 8 or 32. Default: 8 for quantized weights. */
+  CACHE_BITS?: 8 | 32;
   /** Of a chain: Workers that hold later layers of the same stack. Default: 0. */
   WORKERS_AFTER?: number;
   /** Of a chain: the Worker that holds the layers before. Without one, this Worker holds the first layers. */
@@ -119,6 +121,7 @@ function limitsOf(env: HalfBindings): EngineLimits {
     maxNewTokens: env.MAX_NEW_TOKENS,
     maxSequences: env.MAX_SEQUENCES,
     memoryBytes: env.MAX_WASM_BYTES,
+    cacheBits: env.CACHE_BITS,
   };
 }
 

@@ -79,6 +79,7 @@ class FrameReader {
 
   async cancel(): Promise<void> {
     await this.#reader.cancel();
+    this.#reader.releaseLock();
   }
 
   /** Reads until so many bytes are there. @returns whether they came */

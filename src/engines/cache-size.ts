@@ -1,14 +1,27 @@
-/** What a sequence takes beside the weights: keys and values of every layer, and its logits. All float32. */
+/** What a sequence takes beside the weights: keys and values of every layer, and its logits. */
 import type { T5Config } from "../t5/config.ts";
-import type { CacheShape, DecoderInput, Room } from "../t5/engine.ts";
+import type { CacheShape, DecoderInput, EngineLimits, Room } from "../t5/engine.ts";
 import { ALIGNMENT, type Manifest, partIn } from "../t5/manifest.ts";
 
 const F32 = 4;
+/** Tokens that int8 keys are kept by. */
+const BLOCK_TOKENS = 16;
 
-export function cacheShape(manifest: Manifest): CacheShape {
+/** @param bits of keys and values; default: what suits the weights */
+export function cacheShape(manifest: Manifest, bits: EngineLimits["cacheBits"]): CacheShape {
   const { first, end, isLast } = partIn(manifest, "decoder");
   const { model } = manifest;
-  return { layers: end - first, inner: innerDim(model), logits: isLast ? model.vocabSize : 0 };
+  return {
+    layers: end - first,
+    heads: model.numHeads,
+    dKv: model.dKv,
+    bits: bits ?? defaultCacheBits(manifest),
+    logits: isLast ? model.vocabSize : 0,
+  };
+}
+
+export function defaultCacheBits({ quantization }: Manifest): 8 | 32 {
+  return quantization.bits === 32 ? 32 : 8;
 }
 
 /** Width of the queries, keys and values of all heads together. */
@@ -16,14 +29,60 @@ export function innerDim(config: T5Config): number {
   return config.dKv * config.numHeads;
 }
 
+type Heads = Pick<CacheShape, "heads" | "dKv" | "bits">;
+
+/** Tokens that a cache of at least so many has room for. */
+export function roomFor({ bits }: Heads, tokens: number): number {
+  return bits === 8 ? Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS : tokens;
+}
+
+/** A stretch of a layer's cache that holds something of every head: bytes of a token, and of how many tokens together. */
+interface Stretch {
+  tokenBytes: number;
+  tokens: number;
+}
+
+/**
+ * A layer's cache, in the order of its stretches (attention-i8.ts, attention-f32.ts): keys, values; for int8 the keys'
+ * scales and sums and the values' scales.
+ */
+function stretchesOf({ dKv, bits }: Heads): Stretch[] {
+  if (bits === 32) return [0, 1].map(() => ({ tokenBytes: dKv * F32, tokens: 1 }));
+  const padded = Math.ceil(dKv / 4) * 4;
+  return [
+    { tokenBytes: padded, tokens: BLOCK_TOKENS },
+    { tokenBytes: padded, tokens: 4 },
+    ...[0, 1, 2].map(() => ({ tokenBytes: F32, tokens: 1 })),
+  ];
+}
+
+/** Bytes of one layer's keys and values. */
+export function layerBytes(shape: Heads, tokens: number): number {
+  const room = roomFor(shape, tokens);
+  return stretchesOf(shape).reduce((sum, { tokenBytes }) => sum + shape.heads * room * tokenBytes, 0);
+}
+
+/** What of a layer's cache the first `used` tokens lie in: offsets and bytes. */
+export function usedBytes(shape: Heads, tokens: number, used: number): { at: number; bytes: number }[] {
+  const room = roomFor(shape, tokens);
+  let next = 0;
+  return stretchesOf(shape).flatMap(({ tokenBytes, tokens: together }) =>
+    Array.from({ length: shape.heads }, () => {
+      const at = next;
+      next += room * tokenBytes;
+      return { at, bytes: Math.ceil(used / together) * together * tokenBytes };
+    }),
+  );
+}
+
 /** Bytes of an input's cross-attention keys and values of every layer: all sequences of that input share them. */
-export function crossBytes({ layers, inner }: CacheShape, inputTokens: number): number {
-  return align(layers * 2 * inputTokens * inner * F32);
+export function crossBytes(shape: CacheShape, inputTokens: number): number {
+  return align(shape.layers * layerBytes(shape, inputTokens));
 }
 
 /** Bytes of one sequence's own keys and values of every layer, and its logits. */
-export function sequenceBytes({ layers, inner, logits }: CacheShape, maxNewTokens: number): number {
-  return align(layers * 2 * maxNewTokens * inner * F32) + align(logits * F32);
+export function sequenceBytes(shape: CacheShape, maxNewTokens: number): number {
+  return align(shape.layers * layerBytes(shape, maxNewTokens)) + align(shape.logits * F32);
 }
 
 /** Whether so many sequences have room at once. */

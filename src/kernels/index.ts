@@ -49,10 +49,10 @@ export interface Kernels {
   relu(x: number, n: number): void;
   gatedGelu(gate: number, value: number, n: number): void;
   gatedSilu(gate: number, value: number, n: number): void;
-  attend(
+  attendI8(
     q: number,
-    k: number,
-    v: number,
+    ldq: number,
+    cache: number,
     room: number,
     bias: number,
     biasHead: number,
@@ -61,9 +61,22 @@ export interface Kernels {
     keys: number,
     heads: number,
     dKv: number,
-    scores: number,
+    scratch: number,
   ): void;
-  storeHeads(from: number, rows: number, heads: number, dKv: number, to: number, room: number, first: number): void;
+  storeKeysI8(
+    from: number,
+    ldf: number,
+    rows: number,
+    heads: number,
+    dKv: number,
+    cache: number,
+    room: number,
+    first: number,
+  ): void;
+  storeValuesI8: Kernels["storeKeysI8"];
+  attendF32: Kernels["attendI8"];
+  storeKeysF32: Kernels["storeKeysI8"];
+  storeValuesF32: Kernels["storeKeysI8"];
   argmax(x: number, n: number): number;
   copyBytes(to: number, from: number, bytes: number): void;
 }

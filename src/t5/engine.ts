@@ -15,6 +15,11 @@ export interface EngineLimits {
   maxSequences: number;
   /** Bytes of memory that the engine may take; the room for sequences is cut to fit. */
   memoryBytes?: number | undefined;
+  /**
+   * Precision of the keys and values that the simd engine keeps: int8 with a scale a head and token, or float32. Default:
+   * 8 for quantized weights, 32 for float32 ones.
+   */
+  cacheBits?: 8 | 32 | undefined;
 }
 
 /** What a load of a package's halves is given. */
@@ -86,8 +91,10 @@ export interface StepOutput {
 export interface CacheShape {
   /** Layers at hand: all of the stack's, or a shard's. */
   layers: number;
-  /** Width of the queries, keys and values of all heads together. */
-  inner: number;
+  heads: number;
+  dKv: number;
+  /** Precision of keys and values. */
+  bits: 8 | 32;
   /** Logits of a sequence; none where the stack goes on elsewhere. */
   logits: number;
 }

@@ -117,6 +117,8 @@ async function measure(dir: string, running: readonly RunningWorker[]) {
   const watches = await Promise.all(running.map(({ inspectorPort }) => HeapWatch.connect(inspectorPort)));
   for (const watch of watches) watch.start();
   const body = { model: "base", prompt, max_tokens: NEW_TOKENS, suppress_tokens: [1] };
+  const idle = await Promise.all(watches.map((watch) => watch.usage().catch(() => 0)));
+  say(`heaps before loading, MB: ${idle.map((bytes) => (bytes / 1e6).toFixed(1)).join(", ")}`);
   const first = await complete(gateway.url, body);
   const second = await complete(gateway.url, { ...body, temperature: 1, seed: SEED });
   const heapBytes = await Promise.all(watches.map((watch) => watch.stop()));

@@ -200,22 +200,29 @@ describe("generate", () => {
 });
 
 describe.each([4, 8, 32] as const)("at %i bits", (bits) => {
-  test("the engines give the same logits, within the rounding of activations", async () => {
-    const tokens = [0, 7, 19, 33];
-    const logits: Record<string, Float32Array[]> = {};
-    for (const name of NAMES) {
-      const { encoder, decoder } = await tinyEngine(bits, {}, name);
-      const sequence = await decoder.open(await encoder.encode(someIds(23, 9)), 12);
-      logits[name] = [];
-      for (const token of tokens) logits[name].push((await decoder.step([sequence], [token])).logits(0).slice());
-    }
-    for (const name of NAMES) {
-      for (const [step, expected] of (logits.simd ?? []).entries()) {
-        const largest = Math.max(...expected.map(Math.abs));
-        for (const [i, value] of (logits[name]?.[step] ?? []).entries()) {
-          expect(Math.abs(value - (expected[i] ?? 0))).toBeLessThan(largest * (bits === 32 ? 1e-5 : 2e-3));
-        }
+  const someTokens = [0, 7, 19, 33];
+  const logitsOf = async (name: (typeof NAMES)[number], cacheBits: 8 | 32) => {
+    const { encoder, decoder } = await tinyEngine(bits, { cacheBits }, name);
+    const sequence = await decoder.open(await encoder.encode(someIds(23, 9)), 12);
+    const logits: Float32Array[] = [];
+    for (const token of someTokens) logits.push((await decoder.step([sequence], [token])).logits(0).slice());
+    return logits;
+  };
+  const expectClose = (logits: readonly Float32Array[], expected: readonly Float32Array[], tolerance: number) => {
+    for (const [step, values] of expected.entries()) {
+      const largest = Math.max(...values.map(Math.abs));
+      for (const [i, value] of (logits[step] ?? []).entries()) {
+        expect(Math.abs(value - (values[i] ?? 0))).toBeLessThan(largest * tolerance);
       }
     }
+  };
+
+  test("keys and values in int8 change logits by less than 2 %", async () => {
+    expectClose(await logitsOf("simd", 8), await logitsOf("simd", 32), 0.02);
+  });
+
+  test("the engines give the same logits, within the rounding of activations", async () => {
+    const expected = await logitsOf("simd", 32);
+    for (const name of NAMES) expectClose(await logitsOf(name, 32), expected, bits === 32 ? 1e-5 : 2e-3);
   });
 });

@@ -9,7 +9,7 @@ import { simdEngine } from "../../src/engines/simd/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
-import type { Engine, EngineLoader } from "../../src/t5/engine.ts";
+import type { Engine, EngineLimits, EngineLoader } from "../../src/t5/engine.ts";
 import { generate } from "../../src/t5/generate.ts";
 import { blobKey, type Manifest } from "../../src/t5/manifest.ts";
 import { writeRandomCheckpoint } from "../bench/checkpoint.ts";
@@ -49,7 +49,7 @@ export async function tinyPackage(
   }
 }
 
-export const LIMITS = { maxInputTokens: 40, maxNewTokens: 12, maxSequences: 3 };
+export const LIMITS: EngineLimits = { maxInputTokens: 40, maxNewTokens: 12, maxSequences: 3 };
 
 export const ENGINES: Record<"simd" | "onnx" | "onnx-web", () => Promise<EngineLoader>> = {
   simd: async () => simdEngine(await loadKernels()),
@@ -59,7 +59,7 @@ export const ENGINES: Record<"simd" | "onnx" | "onnx-web", () => Promise<EngineL
 
 export async function tinyEngine(
   bits: Bits,
-  limits: Partial<typeof LIMITS> = {},
+  limits: Partial<EngineLimits> = {},
   engine: keyof typeof ENGINES = "simd",
 ) {
   const { manifest, store } = await tinyPackage(bits);

@@ -341,7 +341,7 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
     );
   });
 
-  test("attend is softmax(q k + bias) v for each head", () => {
+  test("attendF32 is softmax(q k + bias) v for each head", () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 4 }),
@@ -362,15 +362,13 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
           const bias = biased ? bench.putFloats(table) + (rows - 1) * 4 : 0;
           const out = bench.reserve(rows * inner * 4);
           const scores = bench.reserve(keys * 4);
-          const [kAt, vAt] = [k, v].map((rows) => {
-            const at = bench.reserve(heads * room * dKv * 4);
-            bench.kernels.storeHeads(bench.putFloats(rows), keys, heads, dKv, at, room, 0);
-            return at;
-          });
-          bench.kernels.attend(
+          const cache = bench.reserve(2 * heads * room * dKv * 4);
+          bench.kernels.storeKeysF32(bench.putFloats(k), inner, keys, heads, dKv, cache, room, 0);
+          bench.kernels.storeValuesF32(bench.putFloats(v), inner, keys, heads, dKv, cache, room, 0);
+          bench.kernels.attendF32(
             bench.putFloats(q),
-            kAt ?? 0,
-            vAt ?? 0,
+            inner,
+            cache,
             room,
             bias,
             width,
@@ -456,6 +454,107 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
       [...table.subarray(id * d, (id + 1) * d)].map((weight) => Math.fround(weight * (scales[id] ?? 0))),
     );
     expect([...bench.read(out, 3 * d)]).toEqual(expected);
+  });
+});
+
+describe("attendI8", () => {
+  /** A shape, and seeded queries, keys and values. */
+  const shapes = fc.record({
+    rows: fc.integer({ min: 1, max: 4 }),
+    keys: fc.integer({ min: 1, max: 70 }),
+    heads: fc.integer({ min: 1, max: 3 }),
+    dKv: fc.constantFrom(1, 4, 6, 10, 16, 23, 32, 64),
+    biased: fc.boolean(),
+    seed: fc.integer({ min: 1 }),
+  });
+  type Shape = Record<"rows" | "keys" | "heads" | "dKv" | "seed", number> & { biased: boolean };
+
+  /** @param stretch how many tokens are stored by one call */
+  function attend(module: WebAssembly.Module, { rows, keys, heads, dKv, biased, seed }: Shape, stretch: number) {
+    const bench = new Bench(module);
+    const inner = heads * dKv;
+    const room = Math.ceil(keys / 16) * 16 + 16;
+    const dPadded = Math.ceil(dKv / 4) * 4;
+    const q = bench.putFloats(normals(rows * inner, seed, 2));
+    const k = bench.putFloats(normals(keys * inner, seed + 1));
+    const v = bench.putFloats(normals(keys * inner, seed + 2));
+    const width = rows + keys - 1;
+    const table = bench.putFloats([...normals(heads * width, seed + 3), ...new Float32Array(16)]);
+    const cacheBytes = heads * room * (2 * dPadded + 12);
+    const cache = bench.reserve(cacheBytes);
+    // What lay there before must not matter.
+    bench.floats.fill(Number.NaN, cache / 4, (cache + cacheBytes) / 4);
+    for (let first = 0; first < keys; first += stretch) {
+      const count = Math.min(stretch, keys - first);
+      bench.kernels.storeKeysI8(k + first * inner * 4, inner, count, heads, dKv, cache, room, first);
+      bench.kernels.storeValuesI8(v + first * inner * 4, inner, count, heads, dKv, cache, room, first);
+    }
+    const out = bench.reserve((rows * inner + 4) * 4);
+    bench.floats.fill(7, out / 4, out / 4 + rows * inner + 4);
+    const scratch = bench.reserve(Math.ceil(keys / 16) * 96 + 2 * (dKv + 3));
+    const bias = biased ? table + (rows - 1) * 4 : 0;
+    bench.kernels.attendI8(q, inner, cache, room, bias, width, out, rows, keys, heads, dKv, scratch);
+    return { out: bench.read(out, rows * inner), beyond: bench.read(out + rows * inner * 4, 4) };
+  }
+
+  test("gives the same bits in the relaxed and the plain module, whether tokens are stored at once or one by one", () => {
+    fc.assert(
+      fc.property(shapes, (shape) => {
+        const { out, beyond } = attend(modules.relaxed, shape, shape.keys);
+        expect(attend(modules.plain, shape, shape.keys).out).toEqual(out);
+        expect(attend(modules.relaxed, shape, 1).out).toEqual(out);
+        expect([...beyond]).toEqual([7, 7, 7, 7]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("is softmax(q k + bias) v of the rounded keys and values, within 14-bit queries and weights", () => {
+    /** As the cache keeps it: 8 bits a head and token. */
+    const rounded = (values: Float32Array, dKv: number) =>
+      values.map((_, i) => {
+        const head = values.subarray(i - (i % dKv), i - (i % dKv) + dKv);
+        const largest = head.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        return (Math.round(((values[i] ?? 0) * 127) / largest) * largest) / 127;
+      });
+    fc.assert(
+      fc.property(shapes, (shape) => {
+        const { rows, keys, heads, dKv, biased, seed } = shape;
+        const inner = heads * dKv;
+        const q = normals(rows * inner, seed, 2);
+        const k = rounded(normals(keys * inner, seed + 1), dKv);
+        const v = rounded(normals(keys * inner, seed + 2), dKv);
+        const width = rows + keys - 1;
+        const table = normals(heads * width, seed + 3);
+        const { out } = attend(modules.relaxed, shape, keys);
+        for (let r = 0; r < rows; r++) {
+          for (let h = 0; h < heads; h++) {
+            const logits = Array.from({ length: keys }, (_, j) => {
+              let dot = biased ? (table[h * width + j - r + rows - 1] ?? 0) : 0;
+              for (let i = 0; i < dKv; i++) {
+                dot += (q[r * inner + h * dKv + i] ?? 0) * (k[j * inner + h * dKv + i] ?? 0);
+              }
+              return dot;
+            });
+            const largest = Math.max(...logits);
+            const weights = logits.map((logit) => Math.exp(logit - largest));
+            const total = weights.reduce((a, b) => a + b, 0);
+            for (let i = 0; i < dKv; i++) {
+              const exact = weights.reduce((sum, p, j) => sum + (p / total) * (v[j * inner + h * dKv + i] ?? 0), 0);
+              expect(Math.abs((out[r * inner + h * dKv + i] ?? 0) - exact)).toBeLessThan(1e-2);
+            }
+          }
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("mixes more tokens than an int32 holds at once", () => {
+    const shape = { rows: 1, keys: 3000, heads: 1, dKv: 16, biased: false, seed: 5 };
+    const { out } = attend(modules.relaxed, shape, shape.keys);
+    expect(attend(modules.plain, shape, shape.keys).out).toEqual(out);
+    for (const value of out) expect(Math.abs(value)).toBeLessThan(2);
   });
 });
 

@@ -40,7 +40,7 @@ export function planBytes(
   if (!roles.includes("decoder")) return { weights: stored, caches: 0 };
   const head = manifest.tiedHead && partIn(manifest, "decoder").isLast ? (manifest.tensors[EMBEDDING]?.bytes ?? 0) : 0;
   const weights = stored + head;
-  const shape = cacheShape(manifest);
+  const shape = cacheShape(manifest, 32);
   const one = crossBytes(shape, limits.maxInputTokens) + sequenceBytes(shape, limits.maxNewTokens);
   const room = (limits.memoryBytes ?? Number.POSITIVE_INFINITY) - RUNTIME_BYTES - weights;
   if (room < one) {
@@ -86,7 +86,7 @@ export async function loadOnnxEngine<R extends Role>(request: OnnxLoadRequest<R>
       shards.push({ layers: shard.layers, cross, step: await open(shard, shard.graphs.step) });
     }
     parts.decoder = new OnnxDecoder(runtime, model, partIn(manifest, "decoder"), shards, limits, {
-      shape: cacheShape(manifest),
+      shape: cacheShape(manifest, 32),
       bytes: caches,
     });
   }

@@ -1,25 +1,17 @@
 /** T5's decoder stack on the kernels: sequences with their caches, stepped together over one pass of the weights. */
 import { attentionNames, EMBEDDING, LM_HEAD, layerPrefix } from "../../t5/architecture.ts";
-import type { CacheShape, EngineLimits } from "../../t5/engine.ts";
+import type { EngineLimits } from "../../t5/engine.ts";
 import type { Part } from "../../t5/manifest.ts";
 import type { Block } from "../arena.ts";
-import { align } from "../cache-size.ts";
+import { align, layerBytes, roomFor, usedBytes } from "../cache-size.ts";
 import { checkedHidden } from "../input.ts";
 import { type Cross, PooledDecoder, type PooledSequence } from "../pooled-decoder.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
 
-interface Attention {
-  norm: number;
-  q: Linear;
-  k: Linear;
-  v: Linear;
-  o: Linear;
-}
-
 interface Layer {
-  self: Attention;
-  cross: Attention;
+  self: { norm: number; qkv: Linear[]; o: Linear };
+  cross: { norm: number; q: Linear; kv: Linear[]; o: Linear };
   feedForward: FeedForward;
 }
 
@@ -31,31 +23,32 @@ export class SimdDecoder extends PooledDecoder {
   /** What makes logits of hidden states; null where the stack goes on elsewhere. */
   readonly #output: { norm: number; head: Linear } | null;
 
-  constructor(
-    machine: Machine,
-    { first, end, isFirst, isLast }: Part,
-    tiedHead: boolean,
-    shape: CacheShape,
-    limits: EngineLimits,
-  ) {
-    super(machine.config, { isFirst, shape }, limits, machine.plan.arena, machine.plan.decoder.rows);
+  constructor(machine: Machine, { first, end, isFirst, isLast }: Part, tiedHead: boolean, limits: EngineLimits) {
+    super(
+      machine.config,
+      { isFirst, shape: machine.plan.shape },
+      limits,
+      machine.plan.arena,
+      machine.plan.decoder.rows,
+    );
     this.#machine = machine;
     this.#embedding = isFirst ? machine.bindLinear(EMBEDDING) : null;
-    const attention = (prefix: string, norm: string): Attention => {
-      const names = attentionNames(prefix);
-      return {
-        norm: machine.bindVector(norm),
-        q: machine.bindLinear(names.q),
-        k: machine.bindLinear(names.k),
-        v: machine.bindLinear(names.v),
-        o: machine.bindLinear(names.o),
-      };
-    };
     this.#layers = Array.from({ length: end - first }, (_, i) => {
       const layer = first + i;
+      const own = attentionNames(layerPrefix.selfAttention("decoder", layer));
+      const cross = attentionNames(layerPrefix.encDecAttention(layer));
       return {
-        self: attention(layerPrefix.selfAttention("decoder", layer), layerPrefix.layerNorm("decoder", layer, 0)),
-        cross: attention(layerPrefix.encDecAttention(layer), layerPrefix.layerNorm("decoder", layer, 1)),
+        self: {
+          norm: machine.bindVector(layerPrefix.layerNorm("decoder", layer, 0)),
+          qkv: machine.bindJoined([own.q, own.k, own.v]),
+          o: machine.bindLinear(own.o),
+        },
+        cross: {
+          norm: machine.bindVector(layerPrefix.layerNorm("decoder", layer, 1)),
+          q: machine.bindLinear(cross.q),
+          kv: machine.bindJoined([cross.k, cross.v]),
+          o: machine.bindLinear(cross.o),
+        },
         feedForward: machine.bindFeedForward("decoder", layer),
       };
     });
@@ -78,22 +71,25 @@ export class SimdDecoder extends PooledDecoder {
   }
 
   protected override copyCache(from: Block, to: Block, { maxNewTokens, position }: PooledSequence): void {
-    const { numHeads, dKv } = this.config;
-    const room = maxNewTokens * dKv * 4;
-    for (let stretch = 0; stretch < this.#layers.length * 2 * numHeads; stretch++) {
-      this.#machine.kernels.copyBytes(to.at + stretch * room, from.at + stretch * room, position * dKv * 4);
+    const { shape } = this.#machine.plan;
+    const step = layerBytes(shape, maxNewTokens);
+    const stretches = usedBytes(shape, maxNewTokens, position);
+    for (let layer = 0; layer < shape.layers; layer++) {
+      for (const { at, bytes } of stretches) {
+        this.#machine.kernels.copyBytes(to.at + layer * step + at, from.at + layer * step + at, bytes);
+      }
     }
   }
 
-  // A cross block: keys and values [2, heads, inputTokens, dKv] a layer. A sequence's block: own keys and values
-  // [2, heads, maxNewTokens, dKv] a layer, logits [vocabSize]. All f32.
+  // A cross block: keys and values of every layer. A sequence's block: its own keys and values of every layer, and its
+  // logits [vocabSize] f32.
 
-  #crossAt({ block, inputTokens }: Cross, layer: number, value: 0 | 1): number {
-    return block.at + (layer * 2 + value) * inputTokens * this.#machine.inner * 4;
+  #crossAt({ block, inputTokens }: Cross, layer: number): number {
+    return block.at + layer * layerBytes(this.#machine.plan.shape, inputTokens);
   }
 
-  #selfAt({ block, maxNewTokens }: PooledSequence, layer: number, value: 0 | 1): number {
-    return (block?.at ?? 0) + (layer * 2 + value) * maxNewTokens * this.#machine.inner * 4;
+  #selfAt({ block, maxNewTokens }: PooledSequence, layer: number): number {
+    return (block?.at ?? 0) + layer * layerBytes(this.#machine.plan.shape, maxNewTokens);
   }
 
   #logitsAt(block: Block): number {
@@ -103,18 +99,18 @@ export class SimdDecoder extends PooledDecoder {
   protected override computeCross(cross: Cross, hidden: Float32Array): void {
     const machine = this.#machine;
     const { dModel, numHeads, dKv } = this.config;
-    const { scratch } = machine;
-    const { x } = machine.plan.decoder;
+    const { scratch, inner, plan, attention } = machine;
+    const { x } = plan.decoder;
+    const room = roomFor(plan.shape, cross.inputTokens);
     for (let first = 0; first < cross.inputTokens; first += BLOCK_ROWS) {
       const rows = Math.min(BLOCK_ROWS, cross.inputTokens - first);
       machine.floats.set(hidden.subarray(first * dModel, (first + rows) * dModel), x / 4);
       machine.input(x, rows, dModel);
       for (const [index, layer] of this.#layers.entries()) {
-        for (const [value, linear] of [layer.cross.k, layer.cross.v].entries()) {
-          machine.linear(linear, scratch.q);
-          const to = this.#crossAt(cross, index, value as 0 | 1);
-          machine.kernels.storeHeads(scratch.q, rows, numHeads, dKv, to, cross.inputTokens, first);
-        }
+        machine.joined(layer.cross.kv, scratch.qkv);
+        const cache = this.#crossAt(cross, index);
+        attention.storeKeys(scratch.qkv, 2 * inner, rows, numHeads, dKv, cache, room, first);
+        attention.storeValues(scratch.qkv + inner * 4, 2 * inner, rows, numHeads, dKv, cache, room, first);
       }
     }
   }
@@ -157,30 +153,28 @@ export class SimdDecoder extends PooledDecoder {
     return null;
   }
 
-  #selfAttention(index: number, { norm, q, k, v, o }: Attention, sequences: readonly PooledSequence[]): void {
+  #selfAttention(index: number, { norm, qkv, o }: Layer["self"], sequences: readonly PooledSequence[]): void {
     const machine = this.#machine;
-    const { plan, scratch, kernels, inner } = machine;
+    const { plan, scratch, attention, inner } = machine;
     const { numHeads, dKv } = this.config;
     const rows = sequences.length;
-    const rowBytes = inner * 4;
+    const width = 3 * inner;
     machine.normInput(plan.decoder.x, norm, rows);
-    machine.linear(q, scratch.q);
-    machine.linear(k, plan.decoder.k);
-    machine.linear(v, plan.decoder.v);
+    machine.joined(qkv, scratch.qkv);
     for (const [i, sequence] of sequences.entries()) {
-      const keys = this.#selfAt(sequence, index, 0);
-      const values = this.#selfAt(sequence, index, 1);
-      const room = sequence.maxNewTokens;
-      kernels.storeHeads(plan.decoder.k + i * rowBytes, 1, numHeads, dKv, keys, room, sequence.position);
-      kernels.storeHeads(plan.decoder.v + i * rowBytes, 1, numHeads, dKv, values, room, sequence.position);
-      kernels.attend(
-        scratch.q + i * rowBytes,
-        keys,
-        values,
+      const cache = this.#selfAt(sequence, index);
+      const room = roomFor(plan.shape, sequence.maxNewTokens);
+      const row = scratch.qkv + i * width * 4;
+      attention.storeKeys(row + inner * 4, width, 1, numHeads, dKv, cache, room, sequence.position);
+      attention.storeValues(row + 2 * inner * 4, width, 1, numHeads, dKv, cache, room, sequence.position);
+      attention.attend(
+        row,
+        width,
+        cache,
         room,
         plan.decoderBias + (this.maxNewTokens - 1 - sequence.position) * 4,
         this.maxNewTokens,
-        scratch.attention + i * rowBytes,
+        scratch.attention + i * inner * 4,
         1,
         sequence.position + 1,
         numHeads,
@@ -192,25 +186,24 @@ export class SimdDecoder extends PooledDecoder {
     machine.linear(o, plan.decoder.x, true);
   }
 
-  #crossAttention(index: number, { norm, q, o }: Attention, sequences: readonly PooledSequence[]): void {
+  #crossAttention(index: number, { norm, q, o }: Layer["cross"], sequences: readonly PooledSequence[]): void {
     const machine = this.#machine;
-    const { plan, scratch, kernels, inner } = machine;
+    const { plan, scratch, attention, inner } = machine;
     const { numHeads, dKv } = this.config;
     const rows = sequences.length;
-    const rowBytes = inner * 4;
     machine.normInput(plan.decoder.x, norm, rows);
-    machine.linear(q, scratch.q);
-    for (const [i, sequence] of sequences.entries()) {
-      kernels.attend(
-        scratch.q + i * rowBytes,
-        this.#crossAt(sequence.cross, index, 0),
-        this.#crossAt(sequence.cross, index, 1),
-        sequence.cross.inputTokens,
+    machine.linear(q, scratch.qkv);
+    for (const [i, { cross }] of sequences.entries()) {
+      attention.attend(
+        scratch.qkv + i * inner * 4,
+        inner,
+        this.#crossAt(cross, index),
+        roomFor(plan.shape, cross.inputTokens),
         0,
         0,
-        scratch.attention + i * rowBytes,
+        scratch.attention + i * inner * 4,
         1,
-        sequence.cross.inputTokens,
+        cross.inputTokens,
         numHeads,
         dKv,
         scratch.scores,

@@ -3,6 +3,7 @@ import { attentionNames, EMBEDDING, layerPrefix } from "../../t5/architecture.ts
 import type { T5Config } from "../../t5/config.ts";
 import type { Encoder } from "../../t5/engine.ts";
 import type { Part } from "../../t5/manifest.ts";
+import { roomFor } from "../cache-size.ts";
 import { checkedHidden, checkedIds } from "../input.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
@@ -10,8 +11,7 @@ import { BLOCK_ROWS } from "./plan.ts";
 interface Layer {
   norm: number;
   q: Linear;
-  k: Linear;
-  v: Linear;
+  kv: Linear[];
   o: Linear;
   feedForward: FeedForward;
 }
@@ -39,8 +39,7 @@ export class SimdEncoder implements Encoder {
       return {
         norm: machine.bindVector(layerPrefix.layerNorm("encoder", layer, 0)),
         q: machine.bindLinear(names.q),
-        k: machine.bindLinear(names.k),
-        v: machine.bindLinear(names.v),
+        kv: machine.bindJoined([names.k, names.v]),
         o: machine.bindLinear(names.o),
         feedForward: machine.bindFeedForward("encoder", layer),
       };
@@ -69,34 +68,30 @@ export class SimdEncoder implements Encoder {
     return machine.floats.slice(x / 4, x / 4 + tokens * dModel);
   }
 
-  /** Keys and values of all rows first; then, block by block, queries, attention and the feed-forward. */
-  #runLayer({ norm, q, k, v, o, feedForward }: Layer, tokens: number): void {
+  /** Queries, keys and values of all rows first; then, block by block, attention and the feed-forward. */
+  #runLayer({ norm, q, kv, o, feedForward }: Layer, tokens: number): void {
     const machine = this.#machine;
-    const { scratch, plan, inner } = machine;
+    const { scratch, plan, inner, attention } = machine;
     const { dModel, numHeads, dKv } = this.config;
-    const rowBytes = dModel * 4;
-    for (let first = 0; first < tokens; first += BLOCK_ROWS) {
+    const { x, q: queries, cache } = plan.encoder;
+    const room = roomFor(plan.shape, tokens);
+    const blocks = Array.from({ length: Math.ceil(tokens / BLOCK_ROWS) }, (_, i) => i * BLOCK_ROWS);
+    for (const first of blocks) {
       const rows = Math.min(BLOCK_ROWS, tokens - first);
-      machine.normInput(plan.encoder.x + first * rowBytes, norm, rows);
-      for (const [linear, to] of [
-        [k, plan.encoder.k],
-        [v, plan.encoder.v],
-      ] as const) {
-        machine.linear(linear, scratch.q);
-        machine.kernels.storeHeads(scratch.q, rows, numHeads, dKv, to, tokens, first);
-      }
+      machine.normInput(x + first * dModel * 4, norm, rows);
+      machine.linear(q, queries + first * inner * 4);
+      machine.joined(kv, scratch.qkv);
+      attention.storeKeys(scratch.qkv, 2 * inner, rows, numHeads, dKv, cache, room, first);
+      attention.storeValues(scratch.qkv + inner * 4, 2 * inner, rows, numHeads, dKv, cache, room, first);
     }
     const biasWidth = 2 * this.maxInputTokens - 1;
-    for (let first = 0; first < tokens; first += BLOCK_ROWS) {
+    for (const first of blocks) {
       const rows = Math.min(BLOCK_ROWS, tokens - first);
-      const x = plan.encoder.x + first * rowBytes;
-      machine.normInput(x, norm, rows);
-      machine.linear(q, scratch.q);
-      machine.kernels.attend(
-        scratch.q,
-        plan.encoder.k,
-        plan.encoder.v,
-        tokens,
+      attention.attend(
+        queries + first * inner * 4,
+        inner,
+        cache,
+        room,
         plan.encoderBias + (this.maxInputTokens - 1 - first) * 4,
         biasWidth,
         scratch.attention,
@@ -107,8 +102,8 @@ export class SimdEncoder implements Encoder {
         scratch.scores,
       );
       machine.input(scratch.attention, rows, inner);
-      machine.linear(o, x, true);
-      machine.feedForward(feedForward, x, rows);
+      machine.linear(o, x + first * dModel * 4, true);
+      machine.feedForward(feedForward, x + first * dModel * 4, rows);
     }
   }
 }

@@ -2,7 +2,6 @@
 import { instantiateKernels, type KernelModule } from "../../kernels/index.ts";
 import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
 import { type Manifest, partIn } from "../../t5/manifest.ts";
-import { cacheShape } from "../cache-size.ts";
 import { loadBlobs } from "../load.ts";
 import { SimdDecoder } from "./decoder.ts";
 import { SimdEncoder } from "./encoder.ts";
@@ -72,7 +71,7 @@ export async function loadSimdEngine<R extends Role>(options: SimdLoadRequest<R>
       ? new SimdEncoder(machine, partIn(manifest, "encoder"), limits.maxInputTokens)
       : undefined,
     decoder: wanted.has("decoder")
-      ? new SimdDecoder(machine, partIn(manifest, "decoder"), manifest.tiedHead, cacheShape(manifest), limits)
+      ? new SimdDecoder(machine, partIn(manifest, "decoder"), manifest.tiedHead, limits)
       : undefined,
     memory,
     memoryBytes: memory.buffer.byteLength,

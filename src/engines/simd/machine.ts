@@ -26,8 +26,16 @@ export interface FeedForward {
   wo: Linear;
 }
 
+/** Attention over a cache of the engine's precision: float32, or int8. */
+interface AttentionKernels {
+  attend: Kernels["attendI8"];
+  storeKeys: Kernels["storeKeysI8"];
+  storeValues: Kernels["storeKeysI8"];
+}
+
 export class Machine {
   readonly kernels: Kernels;
+  readonly attention: AttentionKernels;
   readonly config: T5Config;
   readonly plan: Plan;
   readonly scratch: Scratch;
@@ -45,6 +53,10 @@ export class Machine {
 
   constructor(manifest: Manifest, plan: Plan, kernels: Kernels, memory: WebAssembly.Memory) {
     this.kernels = kernels;
+    this.attention =
+      plan.shape.bits === 8
+        ? { attend: kernels.attendI8, storeKeys: kernels.storeKeysI8, storeValues: kernels.storeValuesI8 }
+        : { attend: kernels.attendF32, storeKeys: kernels.storeKeysF32, storeValues: kernels.storeValuesF32 };
     this.config = manifest.model;
     this.plan = plan;
     this.scratch = plan.scratch;
@@ -62,16 +74,30 @@ export class Machine {
     const known = this.#linears.get(name);
     if (known) return known;
     const { at, tensor } = this.#tensor(name);
-    const [out = 0, columns = 0] = tensor.shape;
-    const scales = tensor.scales ? at - tensor.offset + tensor.scales.offset : 0;
-    const linear: Linear = { dtype: tensor.dtype, at, scales, sums: 0, out, in: columns };
-    if (tensor.dtype === "int8") {
-      linear.sums = this.#nextSum;
-      this.#nextSum += align(out * 4);
-      this.kernels.rowSums(at, out, columns, linear.sums);
-    }
+    const linear = this.#bind(at, tensor, tensor.shape[0] ?? 0);
     this.#linears.set(name, linear);
     return linear;
+  }
+
+  /**
+   * Several matrices of one input as one, where they and their scales lie one after the other, as the splitter lays out the
+   * projections of an attention; else as they are.
+   */
+  bindJoined(names: readonly string[]): Linear[] {
+    const parts = names.map((name) => this.#tensor(name));
+    const areJoined = parts.every(({ at, tensor }, i) => {
+      const before = parts[i - 1];
+      if (!before) return true;
+      const scales = [before, { at, tensor }].map((part) => scalesAt(part.at, part.tensor));
+      return (
+        at === before.at + before.tensor.bytes &&
+        scales[1] === (scales[0] && scales[0] + (before.tensor.scales?.bytes ?? 0))
+      );
+    });
+    const [first] = parts;
+    if (!areJoined || !first) return names.map((name) => this.bindLinear(name));
+    const rows = parts.reduce((sum, { tensor }) => sum + (tensor.shape[0] ?? 0), 0);
+    return [this.#bind(first.at, first.tensor, rows)];
   }
 
   /** Address of a float32 vector, such as a norm's weight. */
@@ -118,20 +144,30 @@ export class Machine {
     }
   }
 
-  /** out `[rows, linear.out]` f32 = (or +=) input × weightᵀ. */
-  linear(linear: Linear, out: number, accumulate = false): void {
+  /** Several matrices' outputs side by side: out `[rows, sum of their outs]`. */
+  joined(linears: readonly Linear[], out: number): void {
+    const width = linears.reduce((sum, linear) => sum + linear.out, 0);
+    let at = out;
+    for (const linear of linears) {
+      this.linear(linear, at, false, width);
+      at += linear.out * 4;
+    }
+  }
+
+  /** out `[rows, linear.out]` f32, rows `ldo` numbers apart = (or +=) input × weightᵀ. */
+  linear(linear: Linear, out: number, accumulate = false, ldo = linear.out): void {
     const { dtype, at, scales, sums, out: n, in: k } = linear;
     const add = accumulate ? 1 : 0;
     const { quantized, rowScales, prepared } = this.scratch;
     switch (dtype) {
       case "float32":
-        this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, n, add);
+        this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, ldo, add);
         break;
       case "int8":
-        this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, n, add);
+        this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add);
         break;
       case "int4":
-        this.kernels.linearI4(quantized, rowScales, this.#rows, k, at, scales, n, out, n, add, prepared);
+        this.kernels.linearI4(quantized, rowScales, this.#rows, k, at, scales, n, out, ldo, add, prepared);
         break;
     }
   }
@@ -184,6 +220,23 @@ export class Machine {
     for (let i = 0; i < ids.length; i++) this.ints[at + i] = checkedId(ids[i] as number, this.config.vocabSize);
   }
 
+  #bind(at: number, tensor: PackagedTensor, out: number): Linear {
+    const linear: Linear = {
+      dtype: tensor.dtype,
+      at,
+      scales: scalesAt(at, tensor),
+      sums: 0,
+      out,
+      in: tensor.shape[1] ?? 0,
+    };
+    if (tensor.dtype === "int8") {
+      linear.sums = this.#nextSum;
+      this.#nextSum += align(out * 4);
+      this.kernels.rowSums(at, out, linear.in, linear.sums);
+    }
+    return linear;
+  }
+
   #tensor(name: string) {
     const tensor = this.#manifest.tensors[name];
     const blob = tensor && this.plan.blobs.get(tensor.blob);
@@ -195,4 +248,9 @@ export class Machine {
     }
     return { tensor, at: blob + tensor.offset };
   }
+}
+
+/** Address of a tensor's scales; 0 for none. */
+function scalesAt(at: number, { offset, scales }: PackagedTensor): number {
+  return scales ? at - offset + scales.offset : 0;
 }

@@ -5,9 +5,9 @@
  */
 import { EdgeT5Error } from "../../errors.ts";
 import { KERNEL_RESERVED_BYTES } from "../../kernels/index.ts";
-import type { EngineLimits, Role } from "../../t5/engine.ts";
+import type { CacheShape, EngineLimits, Role } from "../../t5/engine.ts";
 import { ALIGNMENT, groupsOf, type Manifest } from "../../t5/manifest.ts";
-import { align, cacheShape, crossBytes, innerDim, megabytes, sequenceBytes } from "../cache-size.ts";
+import { align, cacheShape, crossBytes, innerDim, layerBytes, megabytes, sequenceBytes } from "../cache-size.ts";
 import { blobsOf } from "../load.ts";
 
 /** Rows of activations that scratch holds: an encoder layer works through its input in blocks of this many. */
@@ -15,6 +15,8 @@ export const BLOCK_ROWS = 64;
 
 const PAGE = 65536;
 const F32 = 4;
+/** Attention reads biases by the block: up to 15 beyond a table's end. */
+const BIAS_MARGIN = 64;
 
 export interface Plan {
   pages: number;
@@ -26,8 +28,11 @@ export interface Plan {
   decoderBias: number;
   /** Where row sums of int8 weights go, 4 bytes a row: filled as weights are bound. */
   sums: { at: number; bytes: number };
-  encoder: { x: number; k: number; v: number };
-  decoder: { x: number; k: number; v: number; logits: number; rows: number };
+  /** `x`, `q`: a row a token; `cache`: keys and values of one layer. */
+  encoder: { x: number; q: number; cache: number };
+  decoder: { x: number; logits: number; rows: number };
+  /** Of the decoder's caches and the encoder's. */
+  shape: CacheShape;
   arena: { at: number; bytes: number };
 }
 
@@ -43,14 +48,14 @@ export interface Scratch {
   prepared: number;
   /** `[R]` f32. */
   rowScales: number;
-  /** `[R, inner]` f32. */
-  q: number;
+  /** `[R, 3 inner]` f32: queries, keys and values. */
+  qkv: number;
   /** `[R, inner]` f32. */
   attention: number;
   /** `[R, dFf]` f32, and the same again for a gated activation. */
   feedForward: number;
   gate: number;
-  /** `[longest row of keys]` f32. */
+  /** For attention over the longest row of keys: 6 bytes a key, and a query in digits. */
   scores: number;
 }
 
@@ -61,6 +66,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
   const config = manifest.model;
   const { dModel, dFf, numHeads } = config;
   const inner = innerDim(config);
+  const shape = cacheShape(manifest, limits.cacheBits);
   const encodes = roles.includes("encoder");
   const decodes = roles.includes("decoder");
 
@@ -90,37 +96,36 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     quantized: reserve(bits < 32 ? BLOCK_ROWS * widest * 2 : 0),
     prepared: reserve(bits === 4 ? BLOCK_ROWS * groupsOf(widest) * 68 : 0),
     rowScales: reserve(BLOCK_ROWS * F32),
-    q: reserve(BLOCK_ROWS * inner * F32),
+    qkv: reserve(BLOCK_ROWS * 3 * inner * F32),
     attention: reserve(BLOCK_ROWS * inner * F32),
     feedForward: reserve(BLOCK_ROWS * dFf * F32),
     gate: reserve(gated ? BLOCK_ROWS * dFf * F32 : 0),
-    scores: reserve(longest * F32),
+    scores: reserve((longest + 16) * 6 + 2 * (config.dKv + 3)),
   };
 
   const encoderRows = encodes ? limits.maxInputTokens : 0;
-  const encoderBias = reserve(numHeads * Math.max(0, 2 * encoderRows - 1) * F32);
+  const encoderBias = reserve(numHeads * Math.max(0, 2 * encoderRows - 1) * F32 + BIAS_MARGIN);
   const encoder = {
     x: reserve(encoderRows * dModel * F32),
-    k: reserve(encoderRows * inner * F32),
-    v: reserve(encoderRows * inner * F32),
+    q: reserve(encoderRows * inner * F32),
+    cache: reserve(layerBytes(shape, encoderRows)),
   };
 
   const decoderRows = decodes ? BLOCK_ROWS : 0;
   const stepRows = decodes ? Math.min(BLOCK_ROWS, limits.maxSequences) : 0;
-  const decoderBias = reserve(decodes ? numHeads * limits.maxNewTokens * F32 : 0);
+  const decoderBias = reserve(decodes ? numHeads * limits.maxNewTokens * F32 + BIAS_MARGIN : 0);
   const decoder = {
     x: reserve(decoderRows * dModel * F32),
-    k: reserve(stepRows * inner * F32),
-    v: reserve(stepRows * inner * F32),
-    logits: reserve(stepRows > 1 ? stepRows * cacheShape(manifest).logits * F32 : 0),
+    logits: reserve(stepRows > 1 ? stepRows * shape.logits * F32 : 0),
     rows: stepRows,
   };
 
   let arenaBytes = 0;
   if (decodes) {
-    const shape = cacheShape(manifest);
     const one = crossBytes(shape, limits.maxInputTokens) + sequenceBytes(shape, limits.maxNewTokens);
-    const room = limits.memoryBytes === undefined ? Number.POSITIVE_INFINITY : limits.memoryBytes - next;
+    // WASM memory comes by the page.
+    const most = Math.floor((limits.memoryBytes ?? Number.POSITIVE_INFINITY) / PAGE) * PAGE;
+    const room = most - next;
     arenaBytes = Math.min(one * limits.maxSequences, Math.floor(room / ALIGNMENT) * ALIGNMENT);
     if (arenaBytes < one) {
       throw new EdgeT5Error(
@@ -142,6 +147,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     sums,
     encoder,
     decoder,
+    shape,
     arena,
   };
 }

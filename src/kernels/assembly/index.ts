@@ -8,6 +8,7 @@ export { linearF32 } from "./linear-f32";
 export { embedI8, embedI4, embedF32 } from "./embed";
 export { rmsNorm } from "./norm";
 export { relu, gatedGelu, gatedSilu } from "./activation";
-export { attend, storeHeads } from "./attention";
+export { attendF32, storeKeysF32, storeValuesF32 } from "./attention-f32";
+export { attendI8, storeKeysI8, storeValuesI8 } from "./attention-i8";
 export { argmax } from "./argmax";
 export { copyBytes } from "./copy";

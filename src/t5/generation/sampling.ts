@@ -1,6 +1,4 @@
 /** Choosing a token by chance, the same for the same seed. */
-import { softmax } from "./processors.ts";
-
 /** Uniform numbers in [0, 1): mulberry32 (Tommy Ettinger, public domain algorithm). */
 export function randomOf(seed: number): () => number {
   let state = seed | 0;
@@ -12,16 +10,23 @@ export function randomOf(seed: number): () => number {
   };
 }
 
-/** A token of the distribution that `scores` describe; one of minus infinity never. */
+/**
+ * A token of the distribution that `scores` describe; one of minus infinity never. Two passes and no array: a step of a
+ * large vocabulary leaves no garbage behind.
+ */
 export function sample(scores: Float32Array, random: () => number): number {
-  const probabilities = softmax(scores);
+  let largest = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < scores.length; i++) if (scores[i]! > largest) largest = scores[i]!;
+  let total = 0;
+  for (let i = 0; i < scores.length; i++) total += Math.exp(scores[i]! - largest);
   let left = random();
   let last = 0;
-  for (const [token, probability] of probabilities.entries()) {
+  for (let i = 0; i < scores.length; i++) {
+    const probability = Math.exp(scores[i]! - largest) / total;
     if (probability === 0) continue;
-    last = token;
+    last = i;
     left -= probability;
-    if (left < 0) return token;
+    if (left < 0) return i;
   }
   return last;
 }

@@ -187,21 +187,22 @@ function mixValues(weights: usize, v: usize, out: usize, keys: i32, dKv: i32, fa
 }
 
 /**
- * T5Attention without its projections: softmax(q k^T + bias) v for each head and row; scores are not scaled by
- * 1 / sqrt(dKv).
+ * T5Attention without its projections over a float32 cache: softmax(q k^T + bias) v for each head and row; scores are not
+ * scaled by 1 / sqrt(dKv).
  *
- * @param q [rows, heads x dKv] f32
- * @param k, v [heads, room, dKv] f32, of which the first `keys` of a head count: one head is one stretch of memory
+ * @param q [rows, heads x dKv] f32, rows `ldq` numbers apart
+ * @param cache keys [heads, room, dKv] f32 of one layer, then its values, of which the first `keys` of a head count: one
+ *   head is one stretch of memory
  * @param room keys that a head has room for
  * @param bias for head h, query row i and key j: bias[h x biasHead + j - i], already at the first row's origin;
  *   0 for none
  * @param out [rows, heads x dKv] f32
  * @param scores [keys] f32 to use
  */
-export function attend(
+export function attendF32(
   q: usize,
-  k: usize,
-  v: usize,
+  ldq: i32,
+  cache: usize,
   room: i32,
   bias: usize,
   biasHead: i32,
@@ -214,33 +215,57 @@ export function attend(
 ): void {
   const headBytes = <usize>dKv << 2;
   const stride = headBytes * <usize>heads;
+  const values = cache + stride * <usize>room;
   for (let head = 0; head < heads; head++) {
     const at = <usize>head * headBytes;
     const first = at * <usize>room;
     for (let row = 0; row < rows; row++) {
-      const rowAt = at + <usize>row * stride;
       const rowBias = bias ? bias + (<usize>(head * biasHead) << 2) - (<usize>row << 2) : 0;
-      const largest = scoreKeys(q + rowAt, k + first, rowBias, scores, keys, dKv);
+      const query = q + ((<usize>row * <usize>ldq) << 2) + at;
+      const largest = scoreKeys(query, cache + first, rowBias, scores, keys, dKv);
       const total = exponentiate(scores, keys, largest);
-      mixValues(scores, v + first, out + rowAt, keys, dKv, 1 / total);
+      mixValues(scores, values + first, out + <usize>row * stride + at, keys, dKv, 1 / total);
     }
   }
 }
 
 /**
- * Stores rows of keys or values head by head, as attend reads them.
+ * Stores keys in a cache as attendF32 reads them.
  *
- * @param from [rows, heads x dKv] f32
- * @param to [heads, room, dKv] f32, from its row `first` on
+ * @param from [rows, heads x dKv] f32, rows `ldf` numbers apart
+ * @param cache from its token `first` on
  */
-export function storeHeads(from: usize, rows: i32, heads: i32, dKv: i32, to: usize, room: i32, first: i32): void {
+export function storeKeysF32(
+  from: usize,
+  ldf: i32,
+  rows: i32,
+  heads: i32,
+  dKv: i32,
+  cache: usize,
+  room: i32,
+  first: i32,
+): void {
   const headBytes = <usize>dKv << 2;
-  for (let row = 0; row < rows; row++) {
-    let at = to + <usize>(first + row) * headBytes;
+  for (let row = 0; row < rows; row++, from += <usize>ldf << 2) {
+    let at = cache + <usize>(first + row) * headBytes;
     for (let head = 0; head < heads; head++) {
-      memory.copy(at, from, headBytes);
-      from += headBytes;
+      memory.copy(at, from + <usize>head * headBytes, headBytes);
       at += <usize>room * headBytes;
     }
   }
+}
+
+/** Stores values; parameters as {@link storeKeysF32}. */
+export function storeValuesF32(
+  from: usize,
+  ldf: i32,
+  rows: i32,
+  heads: i32,
+  dKv: i32,
+  cache: usize,
+  room: i32,
+  first: i32,
+): void {
+  const values = cache + ((<usize>heads * <usize>room * <usize>dKv) << 2);
+  storeKeysF32(from, ldf, rows, heads, dKv, values, room, first);
 }

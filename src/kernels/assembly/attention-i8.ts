@@ -1,0 +1,452 @@
+// Attention over keys and values in int8, a float32 scale a head and token; queries and weights have 14 bits. Every dot is
+// an exact integer, rounded to float32 once: the relaxed and the plain module give the same bits.
+//
+// A cache holds one layer's keys and values of one sequence, with room for a multiple of 16 tokens; D is dKv, rounded up
+// to a multiple of 4. In this order:
+//   keys [heads][room / 16][D / 4][16 tokens][4]    int8: four numbers of a key lie together, those of 16 keys side by side
+//   values [heads][room / 4][D][4 tokens]           int8: a number of four tokens' values together
+//   key scales [heads][room] f32, key sums [heads][room] int32 (x 8192), value scales [heads][room] f32
+// So a lane of a dot is a key, or a number of the output, and nothing is added across lanes.
+import { exp4, maxLanes, sumLanes } from "./math";
+
+/** Tokens of a block of keys. */
+const BLOCK: i32 = 16;
+/** Largest quantized query: 14 bits with a sign. */
+const QUERY_LEVELS: f32 = 8191;
+/** Largest quantized weight: 14 bits without one. */
+const WEIGHT_LEVELS: f32 = 16383;
+/** Tokens whose products fit an int32 together: 1024 x 127 x 16383 < 2^31. */
+const CHUNK: i32 = 1024;
+
+function padded(dKv: i32): i32 {
+  return (dKv + 3) & ~3;
+}
+
+/** Up to four numbers at `at`, zeros for what is beyond `n`. */
+function loadSome(at: usize, n: i32): v128 {
+  if (n >= 4) return v128.load(at);
+  let v = v128.load32_zero(at);
+  if (n > 1) v = v128.load32_lane(at + 4, v, 1);
+  if (n > 2) v = v128.load32_lane(at + 8, v, 2);
+  return v;
+}
+
+function largestOf(at: usize, n: i32): f32 {
+  let m = f32x4.splat(0);
+  for (let i = 0; i < n; i += 4) m = f32x4.max(m, f32x4.abs(loadSome(at + (<usize>i << 2), n - i)));
+  return maxLanes(m);
+}
+
+function levels(v: v128, by: v128): v128 {
+  return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v, by)));
+}
+
+/**
+ * Quantizes keys into a cache.
+ *
+ * @param from [rows, heads x dKv] f32, rows `ldf` numbers apart
+ * @param first token of the first row
+ */
+export function storeKeysI8(
+  from: usize,
+  ldf: i32,
+  rows: i32,
+  heads: i32,
+  dKv: i32,
+  cache: usize,
+  room: i32,
+  first: i32,
+): void {
+  const d = padded(dKv);
+  const headBytes = <usize>room * <usize>d;
+  const scales = cache + <usize>heads * headBytes * 2;
+  const sums = scales + ((<usize>heads * <usize>room) << 2);
+  for (let row = 0; row < rows; row++, from += <usize>ldf << 2) {
+    const token = first + row;
+    for (let head = 0; head < heads; head++) {
+      const at = from + (<usize>(head * dKv) << 2);
+      const largest = largestOf(at, dKv);
+      const scale = largest / 127;
+      const by = f32x4.splat(scale > 0 ? 127 / largest : 0);
+      let to = cache + <usize>head * headBytes + <usize>(token >> 4) * <usize>(d << 4) + (<usize>(token & 15) << 2);
+      let sum = i32x4.splat(0);
+      for (let i = 0; i < dKv; i += 4, to += 64) {
+        const v = levels(loadSome(at + (<usize>i << 2), dKv - i), by);
+        sum = i32x4.add(sum, v);
+        const words = i16x8.narrow_i32x4_s(v, v);
+        v128.store32_lane(to, i8x16.narrow_i16x8_s(words, words), 0);
+      }
+      const total =
+        i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1) + i32x4.extract_lane(sum, 2) + i32x4.extract_lane(sum, 3);
+      const place = (<usize>head * <usize>room + <usize>token) << 2;
+      store<f32>(scales + place, scale);
+      store<i32>(sums + place, total << 13);
+    }
+  }
+}
+
+/** Quantizes values into a cache; parameters as {@link storeKeysI8}. */
+export function storeValuesI8(
+  from: usize,
+  ldf: i32,
+  rows: i32,
+  heads: i32,
+  dKv: i32,
+  cache: usize,
+  room: i32,
+  first: i32,
+): void {
+  const d = padded(dKv);
+  const headBytes = <usize>room * <usize>d;
+  const values = cache + <usize>heads * headBytes;
+  const scales = values + <usize>heads * headBytes + ((<usize>heads * <usize>room) << 3);
+  for (let row = 0; row < rows; row++, from += <usize>ldf << 2) {
+    const token = first + row;
+    for (let head = 0; head < heads; head++) {
+      const at = from + (<usize>(head * dKv) << 2);
+      const largest = largestOf(at, dKv);
+      const scale = largest / 127;
+      const by = f32x4.splat(scale > 0 ? 127 / largest : 0);
+      let to = values + <usize>head * headBytes + <usize>(token >> 2) * <usize>(d << 2) + <usize>(token & 3);
+      for (let i = 0; i < dKv; i += 4, to += 16) {
+        const v = levels(loadSome(at + (<usize>i << 2), dKv - i), by);
+        v128.store8_lane(to, v, 0);
+        v128.store8_lane(to, v, 4, 4);
+        v128.store8_lane(to, v, 8, 8);
+        v128.store8_lane(to, v, 12, 12);
+      }
+      store<f32>(scales + ((<usize>head * <usize>room + <usize>token) << 2), scale);
+    }
+  }
+}
+
+/**
+ * A head's query in digits: in the relaxed module its high digits, then its low ones, of integer + 8192 = high x 128 +
+ * low; in the plain one int16. Returns the scale.
+ */
+function quantizeQuery(q: usize, dKv: i32, to: usize): f32 {
+  const largest = largestOf(q, dKv);
+  const by = f32x4.splat(largest > 0 ? QUERY_LEVELS / largest : 0);
+  const d = <usize>padded(dKv);
+  for (let i = 0; i < dKv; i += 4) {
+    const v = levels(loadSome(q + (<usize>i << 2), dKv - i), by);
+    putDigits(ASC_FEATURE_RELAXED_SIMD ? i32x4.add(v, i32x4.splat(8192)) : v, to, <usize>i, d);
+  }
+  return largest / QUERY_LEVELS;
+}
+
+/** Four levels as digits, `i` numbers from the beginning of `n`. */
+function putDigits(v: v128, to: usize, i: usize, n: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    const high = i32x4.shr_u(v, 7);
+    const low = v128.and(v, i32x4.splat(127));
+    const bytes = i16x8.narrow_i32x4_s(high, low);
+    const narrow = i8x16.narrow_i16x8_u(bytes, bytes);
+    v128.store32_lane(to + i, narrow, 0);
+    v128.store32_lane(to + n + i, narrow, 1);
+  } else {
+    v128.store64_lane(to + (i << 1), i16x8.narrow_i32x4_s(v, v), 0);
+  }
+}
+
+function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
+  return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
+}
+
+function dotPlain(w: usize, x: v128, acc: v128): v128 {
+  return i32x4.add(acc, i32x4.dot_i16x8_s(v128.load8x8_s(w), x));
+}
+
+/** Lanes of two vectors, added in pairs. */
+function addPairs(a: v128, b: v128): v128 {
+  return i32x4.add(
+    i8x16.shuffle(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27),
+    i8x16.shuffle(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31),
+  );
+}
+
+/** [128 high + low] */
+function joinDigits(high: v128, low: v128): v128 {
+  return i32x4.add(i32x4.shl(high, 7), low);
+}
+
+/** Puts out the scores of four keys. */
+function emitScores(totals: v128, i: usize, scales: usize, sums: usize, by: v128, bias: usize, scores: usize): void {
+  if (ASC_FEATURE_RELAXED_SIMD) totals = i32x4.sub(totals, v128.load(sums + i));
+  let values = f32x4.mul(f32x4.convert_i32x4_s(totals), f32x4.mul(v128.load(scales + i), by));
+  if (bias) values = f32x4.add(values, v128.load(bias + i));
+  v128.store(scores + i, values);
+}
+
+/** scores[j] = q . k[j] + bias[j] for whole blocks of keys, those beyond the last one included. */
+function scoreKeys(
+  digits: usize,
+  queryScale: f32,
+  k: usize,
+  scales: usize,
+  sums: usize,
+  bias: usize,
+  scores: usize,
+  keys: i32,
+  dKv: i32,
+): void {
+  const d = <usize>padded(dKv);
+  const by = f32x4.splat(queryScale);
+  for (let j = 0; j < keys; j += BLOCK) {
+    const at = <usize>j << 2;
+    let a = i32x4.splat(0);
+    let b = a;
+    let c = a;
+    let e = a;
+    let al = a;
+    let bl = a;
+    let cl = a;
+    let el = a;
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      const end = digits + d;
+      for (let p = digits; p < end; p += 4, k += 64) {
+        const high = v128.load32_splat(p);
+        const low = v128.load32_splat(p + d);
+        let v = v128.load(k);
+        a = dotRelaxed(v, high, a);
+        al = dotRelaxed(v, low, al);
+        v = v128.load(k, 16);
+        b = dotRelaxed(v, high, b);
+        bl = dotRelaxed(v, low, bl);
+        v = v128.load(k, 32);
+        c = dotRelaxed(v, high, c);
+        cl = dotRelaxed(v, low, cl);
+        v = v128.load(k, 48);
+        e = dotRelaxed(v, high, e);
+        el = dotRelaxed(v, low, el);
+      }
+      a = joinDigits(a, al);
+      b = joinDigits(b, bl);
+      c = joinDigits(c, cl);
+      e = joinDigits(e, el);
+    } else {
+      const end = digits + (d << 1);
+      for (let p = digits; p < end; p += 8, k += 64) {
+        const x = v128.load64_splat(p);
+        a = dotPlain(k, x, a);
+        al = dotPlain(k + 8, x, al);
+        b = dotPlain(k + 16, x, b);
+        bl = dotPlain(k + 24, x, bl);
+        c = dotPlain(k + 32, x, c);
+        cl = dotPlain(k + 40, x, cl);
+        e = dotPlain(k + 48, x, e);
+        el = dotPlain(k + 56, x, el);
+      }
+      a = addPairs(a, al);
+      b = addPairs(b, bl);
+      c = addPairs(c, cl);
+      e = addPairs(e, el);
+    }
+    emitScores(a, at, scales, sums, by, bias, scores);
+    emitScores(b, at + 16, scales, sums, by, bias, scores);
+    emitScores(c, at + 32, scales, sums, by, bias, scores);
+    emitScores(e, at + 48, scales, sums, by, bias, scores);
+  }
+}
+
+/** What {@link weigh} found: the sum of the softmax's numerators, and the scale of the weights' digits. */
+let weightTotal: f32 = 0;
+let weightScale: f32 = 0;
+
+/** Softmax of `keys` scores, times the values' scales, as digits for whole blocks: zeros beyond the last key. */
+function weigh(scores: usize, scales: usize, keys: i32, digits: usize): void {
+  const whole = (keys + BLOCK - 1) & ~(BLOCK - 1);
+  for (let j = keys; j < whole; j++) store<f32>(scores + (<usize>j << 2), -Infinity);
+  let most = f32x4.splat(-Infinity);
+  for (let j = 0; j < whole; j += 4) most = f32x4.max(most, v128.load(scores + (<usize>j << 2)));
+  const by = f32x4.splat(maxLanes(most));
+  let sums = f32x4.splat(0);
+  let largest = f32x4.splat(0);
+  for (let j = 0; j < whole; j += 4) {
+    const at = <usize>j << 2;
+    const e = exp4(f32x4.sub(v128.load(scores + at), by));
+    sums = f32x4.add(sums, e);
+    // What lies beyond the last key has no scale yet.
+    const weights = f32x4.mul(e, loadSome(scales + at, keys - j));
+    largest = f32x4.max(largest, weights);
+    v128.store(scores + at, weights);
+    if (j + 4 >= keys) {
+      for (let rest = j + 4; rest < whole; rest++) store<f32>(scores + (<usize>rest << 2), 0);
+      break;
+    }
+  }
+  weightTotal = sumLanes(sums);
+  const top = maxLanes(largest);
+  weightScale = top / WEIGHT_LEVELS;
+  const inverse = f32x4.splat(top > 0 ? WEIGHT_LEVELS / top : 0);
+  for (let j = 0; j < whole; j += 4) {
+    putDigits(levels(v128.load(scores + (<usize>j << 2)), inverse), digits, <usize>j, <usize>whole);
+  }
+}
+
+/** Puts out four numbers of a head's output, `n` of them real. */
+function emitValues(totals: v128, to: usize, n: i32, by: v128, adds: bool): void {
+  let values = f32x4.mul(f32x4.convert_i32x4_s(totals), by);
+  if (adds) values = f32x4.add(values, loadSome(to, n));
+  if (n >= 4) {
+    v128.store(to, values);
+    return;
+  }
+  v128.store32_lane(to, values, 0);
+  if (n > 1) v128.store32_lane(to, values, 1, 4);
+  if (n > 2) v128.store32_lane(to, values, 2, 8);
+}
+
+/** out = (or +=) factor x sum over tokens `from` to `end` of weight x value. */
+function mixValues(
+  digits: usize,
+  whole: usize,
+  v: usize,
+  from: usize,
+  end: usize,
+  out: usize,
+  dKv: i32,
+  factor: f32,
+): void {
+  const step = <usize>padded(dKv) << 2;
+  const by = f32x4.splat(factor);
+  const adds = from > 0;
+  let i = 0;
+  for (; i + 16 <= padded(dKv); i += 16) {
+    let at = v + from * (step >> 2) + (<usize>i << 2);
+    let a = i32x4.splat(0);
+    let b = a;
+    let c = a;
+    let e = a;
+    let al = a;
+    let bl = a;
+    let cl = a;
+    let el = a;
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      const stop = digits + end;
+      for (let p = digits + from; p < stop; p += 4, at += step) {
+        const high = v128.load32_splat(p);
+        const low = v128.load32_splat(p + whole);
+        let w = v128.load(at);
+        a = dotRelaxed(w, high, a);
+        al = dotRelaxed(w, low, al);
+        w = v128.load(at, 16);
+        b = dotRelaxed(w, high, b);
+        bl = dotRelaxed(w, low, bl);
+        w = v128.load(at, 32);
+        c = dotRelaxed(w, high, c);
+        cl = dotRelaxed(w, low, cl);
+        w = v128.load(at, 48);
+        e = dotRelaxed(w, high, e);
+        el = dotRelaxed(w, low, el);
+      }
+      a = joinDigits(a, al);
+      b = joinDigits(b, bl);
+      c = joinDigits(c, cl);
+      e = joinDigits(e, el);
+    } else {
+      const stop = digits + (end << 1);
+      for (let p = digits + (from << 1); p < stop; p += 8, at += step) {
+        const x = v128.load64_splat(p);
+        a = dotPlain(at, x, a);
+        al = dotPlain(at + 8, x, al);
+        b = dotPlain(at + 16, x, b);
+        bl = dotPlain(at + 24, x, bl);
+        c = dotPlain(at + 32, x, c);
+        cl = dotPlain(at + 40, x, cl);
+        e = dotPlain(at + 48, x, e);
+        el = dotPlain(at + 56, x, el);
+      }
+      a = addPairs(a, al);
+      b = addPairs(b, bl);
+      c = addPairs(c, cl);
+      e = addPairs(e, el);
+    }
+    const to = out + (<usize>i << 2);
+    emitValues(a, to, dKv - i, by, adds);
+    emitValues(b, to + 16, dKv - i - 4, by, adds);
+    emitValues(c, to + 32, dKv - i - 8, by, adds);
+    emitValues(e, to + 48, dKv - i - 12, by, adds);
+  }
+  for (; i < dKv; i += 4) {
+    let at = v + from * (step >> 2) + (<usize>i << 2);
+    let a = i32x4.splat(0);
+    let al = a;
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      const stop = digits + end;
+      for (let p = digits + from; p < stop; p += 4, at += step) {
+        const w = v128.load(at);
+        a = dotRelaxed(w, v128.load32_splat(p), a);
+        al = dotRelaxed(w, v128.load32_splat(p + whole), al);
+      }
+      a = joinDigits(a, al);
+    } else {
+      const stop = digits + (end << 1);
+      for (let p = digits + (from << 1); p < stop; p += 8, at += step) {
+        const x = v128.load64_splat(p);
+        a = dotPlain(at, x, a);
+        al = dotPlain(at + 8, x, al);
+      }
+      a = addPairs(a, al);
+    }
+    emitValues(a, out + (<usize>i << 2), dKv - i, by, adds);
+  }
+}
+
+/**
+ * T5Attention without its projections over an int8 cache: softmax(q k^T + bias) v for each head and row; scores are not
+ * scaled by 1 / sqrt(dKv).
+ *
+ * @param q [rows, heads x dKv] f32, rows `ldq` numbers apart
+ * @param cache of one layer, of which the first `keys` tokens count
+ * @param bias for head h, query row i and key j: bias[h x biasHead + j - i], already at the first row's origin; 0 for
+ *   none. Up to 15 numbers beyond the last key are read.
+ * @param out [rows, heads x dKv] f32
+ * @param scratch ceil(keys / 16) x 96 + 2 x (dKv + 3) bytes to use
+ */
+export function attendI8(
+  q: usize,
+  ldq: i32,
+  cache: usize,
+  room: i32,
+  bias: usize,
+  biasHead: i32,
+  out: usize,
+  rows: i32,
+  keys: i32,
+  heads: i32,
+  dKv: i32,
+  scratch: usize,
+): void {
+  const d = padded(dKv);
+  const whole = (keys + BLOCK - 1) & ~(BLOCK - 1);
+  const headBytes = <usize>room * <usize>d;
+  const roomBytes = <usize>room << 2;
+  const scores = scratch;
+  const weights = scores + (<usize>whole << 2);
+  const query = weights + (<usize>whole << 1);
+  let k = cache;
+  let v = cache + <usize>heads * headBytes;
+  let keyScales = v + <usize>heads * headBytes;
+  let keySums = keyScales + <usize>heads * roomBytes;
+  let valueScales = keySums + <usize>heads * roomBytes;
+  for (let head = 0; head < heads; head++) {
+    const at = <usize>(head * dKv) << 2;
+    for (let row = 0; row < rows; row++) {
+      const scale = quantizeQuery(q + ((<usize>row * <usize>ldq) << 2) + at, dKv, query);
+      const rowBias = bias ? bias + (<usize>(head * biasHead) << 2) - (<usize>row << 2) : 0;
+      scoreKeys(query, scale, k, keyScales, keySums, rowBias, scores, keys, dKv);
+      weigh(scores, valueScales, keys, weights);
+      const to = out + ((<usize>row * <usize>(heads * dKv)) << 2) + at;
+      for (let from = 0; from < whole; from += CHUNK) {
+        const end = min(from + CHUNK, whole);
+        mixValues(weights, <usize>whole, v, <usize>from, <usize>end, to, dKv, weightScale / weightTotal);
+      }
+    }
+    k += headBytes;
+    v += headBytes;
+    keyScales += roomBytes;
+    keySums += roomBytes;
+    valueScales += roomBytes;
+  }
+}
