@@ -1,21 +1,19 @@
 /** A Hugging Face checkpoint directory: its configuration, its tensors in one file or in parts, its tokenizer. */
 import { readFile, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { z } from "zod";
 import { EdgeT5Error, type ErrorCode } from "../src/errors.ts";
 import { EMBEDDING, IGNORED_TENSORS, LM_HEAD, type TensorSpec, tensorsOf } from "../src/t5/architecture.ts";
 import { parseHuggingFaceConfig, type T5Config } from "../src/t5/config.ts";
 import { isFloatDtype } from "./floats.ts";
 import { SafetensorsFile, type TensorEntry } from "./safetensors.ts";
+import { parseIndex, WEIGHTS, WEIGHTS_INDEX } from "./safetensors-index.ts";
 import { tokenizerFromSentencePiece } from "./sentencepiece.ts";
 import { renumberGeneration, renumberSettings, trimVocabulary } from "./trim-vocabulary.ts";
 
-const SINGLE = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
 /** 3 special tokens, 256 bytes, 125 sentinels. */
 const BYT5_VOCABULARY = 384;
 
-const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 const objectSchema = z.record(z.string(), z.unknown());
 
 /** Names under which a file may hold the embedding, best first: tied copies are saved once, under any of them. */
@@ -82,7 +80,9 @@ export class Checkpoint {
    */
   static async open(dir: string): Promise<Checkpoint> {
     if (!(await stat(dir).catch(() => null))?.isDirectory()) {
-      throw notFound(`${dir} is not a directory. Give the directory that holds config.json and ${SINGLE}.`);
+      throw notFound(
+        `${dir} is not a directory. Give the directory that holds config.json and ${WEIGHTS}, or a repository of the hub as OWNER/NAME.`,
+      );
     }
     const configText = await readIfThere(join(dir, "config.json"));
     if (configText === null) {
@@ -264,41 +264,35 @@ function bitsOf(values: Float32Array): Uint32Array {
 }
 
 async function openTensors(dir: string, files: SafetensorsFile[]): Promise<Map<string, Located>> {
-  const single = join(dir, SINGLE);
+  const single = join(dir, WEIGHTS);
   if (await stat(single).catch(() => null)) {
     const file = await SafetensorsFile.open(single);
     files.push(file);
     return new Map([...file.tensors].map(([name, entry]) => [name, { file, entry }]));
   }
-  const index = join(dir, INDEX);
+  const index = join(dir, WEIGHTS_INDEX);
   const text = await readIfThere(index);
   if (text === null) {
-    throw notFound(`Neither ${SINGLE} nor ${INDEX} in ${dir}. Save the checkpoint with safe_serialization=True.`);
+    throw notFound(
+      `Neither ${WEIGHTS} nor ${WEIGHTS_INDEX} in ${dir}. Save the checkpoint with safe_serialization=True.`,
+    );
   }
-  return openParts(dir, index, parseIndex(text, index), files);
+  return openParts(dir, parseIndex(text, index), files);
 }
 
 async function openParts(
   dir: string,
-  index: string,
   weightMap: Record<string, string>,
   files: SafetensorsFile[],
 ): Promise<Map<string, Located>> {
   const parts = new Map<string, SafetensorsFile>();
   const tensors = new Map<string, Located>();
   for (const [name, part] of Object.entries(weightMap)) {
-    // A part lies beside its index: a name that leads elsewhere is not one.
-    if (part !== basename(part) || part.includes("\\")) {
-      throw new EdgeT5Error(
-        "E_SAFETENSORS",
-        `${index}: tensor ${name} lies in ${JSON.stringify(part)}, not a file name.`,
-      );
-    }
     let file = parts.get(part);
     if (!file) {
       const path = join(dir, part);
       if (!(await stat(path).catch(() => null))) {
-        throw notFound(`${path} is missing: ${INDEX} says that it holds tensor ${name}. Download every part.`);
+        throw notFound(`${path} is missing: ${WEIGHTS_INDEX} says that it holds tensor ${name}. Download every part.`);
       }
       file = await SafetensorsFile.open(path);
       files.push(file);
@@ -308,22 +302,12 @@ async function openParts(
     if (!entry) {
       throw new EdgeT5Error(
         "E_TENSOR_MISSING",
-        `${file.path} does not hold tensor ${name}, though ${INDEX} says so. Download index and parts from one export.`,
+        `${file.path} does not hold tensor ${name}, though ${WEIGHTS_INDEX} says so. Download index and parts from one export.`,
       );
     }
     tensors.set(name, { file, entry });
   }
   return tensors;
-}
-
-function parseIndex(text: string, path: string): Record<string, string> {
-  const parsed = indexSchema.safeParse(parseJson(text, path, "E_SAFETENSORS"));
-  if (parsed.success) return parsed.data.weight_map;
-  const issue = parsed.error.issues[0];
-  throw new EdgeT5Error(
-    "E_SAFETENSORS",
-    `${path}: ${issue?.path.join(".") || "(root)"}: ${issue?.message}. Download it again.`,
-  );
 }
 
 async function readGeneration(path: string): Promise<Record<string, unknown> | null> {

@@ -9,6 +9,7 @@ export type ErrorCode =
   | "E_CONFIG"
   | "E_ARCHITECTURE"
   | "E_CHECKPOINT_NOT_FOUND"
+  | "E_CHECKPOINT_ACCESS"
   | "E_SAFETENSORS"
   | "E_TENSOR_MISSING"
   | "E_TENSOR_SHAPE"

@@ -15,6 +15,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "Quantize a Hugging Face T5 checkpoint and split it into a package of shards",
     examples: [
       "edge-t5 split ./t5-small --out ./packages/t5-small",
+      "edge-t5 split google/flan-t5-small --out ./packages/flan-t5-small",
       "edge-t5 split ./t5-small --out ./packages/t5-small-f32 --bits 32",
       "edge-t5 split ./my-t5 --out ./packages/my-t5 --name support-replies --json",
       "edge-t5 split ./my-t5 --out ./packages/my-t5-tiny --bits 4 --trim-vocab corpus.tsv",

@@ -1,7 +1,8 @@
-/** `edge-t5 split CHECKPOINT --out DIR` */
+/** `edge-t5 split CHECKPOINT --out DIR`: from a directory, or from the hub */
 import { defineCommand } from "citty";
 import { type Bits, type SplitResult, splitCheckpoint } from "../../model-split/index.ts";
 import { decimal } from "./arguments.ts";
+import { localCheckpoint } from "./checkpoint.ts";
 import { abortOnSignals, formatBytes, formatCount, formatTable, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
@@ -11,7 +12,8 @@ export default defineCommand({
     checkpoint: {
       type: "positional",
       required: true,
-      description: "Directory with config.json and model.safetensors (or an index with parts)",
+      description:
+        "Directory with config.json and model.safetensors (or an index with parts), or a repository of the hub: OWNER/NAME or OWNER/NAME@REVISION",
     },
     out: { type: "string", required: true, valueHint: "dir", description: "Folder to write the package into" },
     bits: {
@@ -31,7 +33,7 @@ export default defineCommand({
       valueHint: "n",
       description: "Most megabytes of a shard: larger stacks are cut into layers for a chain of Workers; default 84",
     },
-    name: { type: "string", description: "Name of the model; default: the checkpoint directory's" },
+    name: { type: "string", description: "Name of the model; default: the directory's or repository's" },
     json: { type: "boolean", description: "Print one JSON object instead of text" },
   },
   async run({ args }) {
@@ -39,12 +41,14 @@ export default defineCommand({
     const progress = args.json ? null : createProgress();
     let result: SplitResult;
     try {
-      result = await splitCheckpoint(args.checkpoint, args.out, {
+      const checkpoint = await localCheckpoint(args.checkpoint, Boolean(args.json), interruption.signal);
+      const name = args.name ?? checkpoint.name;
+      result = await splitCheckpoint(checkpoint.dir, args.out, {
         bits: Number(args.bits) as Bits,
         ...(args["shard-mb"] === undefined
           ? {}
           : { shardBytes: decimal("--shard-mb", args["shard-mb"], 0.001, 1e6) * 1e6 }),
-        ...(args.name === undefined ? {} : { name: args.name }),
+        ...(name === undefined ? {} : { name }),
         ...(args["trim-vocab"] === undefined ? {} : { trimVocab: args["trim-vocab"] }),
         onProgress: ({ tensor, bytesDone, bytesTotal }) => progress?.update(bytesDone, bytesTotal, tensor),
         signal: interruption.signal,

@@ -1,5 +1,5 @@
 /** Runs the real command in a process of its own. */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
@@ -13,14 +13,23 @@ export interface Finished {
 
 export interface RunOptions {
   env?: Record<string, string>;
+  cwd?: string;
   /** Modules loaded before the command. */
   preload?: URL;
 }
 
 /** `edge-t5 ...args` until it has ended. */
-export function edgeT5(args: readonly string[], { env = {}, preload }: RunOptions = {}): Promise<Finished> {
+export function edgeT5(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+  return startEdgeT5(args, options).ended;
+}
+
+/** `edge-t5 ...args`, to be sent signals while it runs. */
+export function startEdgeT5(
+  args: readonly string[],
+  { env = {}, cwd, preload }: RunOptions = {},
+): { child: ChildProcess; ended: Promise<Finished> } {
   const nodeArgs = preload ? ["--import", preload.href] : [];
-  const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], { env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], { env: { ...process.env, ...env }, cwd });
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
@@ -29,8 +38,9 @@ export function edgeT5(args: readonly string[], { env = {}, preload }: RunOption
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
   });
-  return new Promise((resolve, reject) => {
+  const ended = new Promise<Finished>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
   });
+  return { child, ended };
 }
