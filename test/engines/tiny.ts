@@ -26,10 +26,13 @@ export const TINY = {
   tie_word_embeddings: true,
 };
 
-export async function tinyPackage(bits: Bits): Promise<{ manifest: Manifest; store: MemoryStore }> {
+export async function tinyPackage(
+  bits: Bits,
+  config: object = TINY,
+): Promise<{ manifest: Manifest; store: MemoryStore }> {
   const dir = await mkdtemp(join(tmpdir(), "edge-t5-tiny-"));
   try {
-    await writeRandomCheckpoint(join(dir, "checkpoint"), TINY);
+    await writeRandomCheckpoint(join(dir, "checkpoint"), config);
     const { manifest } = await splitCheckpoint(join(dir, "checkpoint"), join(dir, "package"), { bits });
     const folder = new FolderStore(join(dir, "package"));
     const store = new MemoryStore();
@@ -55,8 +58,9 @@ export async function tinyEngine(
   bits: Bits,
   limits: Partial<typeof LIMITS> = {},
   engine: keyof typeof ENGINES = "simd",
+  config: object = TINY,
 ) {
-  const { manifest, store } = await tinyPackage(bits);
+  const { manifest, store } = await tinyPackage(bits, config);
   const load = await ENGINES[engine]();
   return load({ manifest, store, roles: ["encoder", "decoder"], limits: { ...LIMITS, ...limits } });
 }
