@@ -13,11 +13,16 @@ export async function* textsOf(path: string): AsyncGenerator<string, void, undef
   if (isGzip) file.on("error", (error) => input.destroy(error));
   const kind = /\.(tsv|jsonl|ndjson)(\.gz)?$/.exec(path)?.[1] ?? "txt";
   let number = 0;
-  for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
-    number++;
-    if (kind === "txt") yield line;
-    else if (kind === "tsv") yield* line.split("\t");
-    else if (line !== "") yield* stringsOf(parse(line, `${path}:${number}`));
+  try {
+    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+      number++;
+      if (kind === "txt") yield line;
+      else if (kind === "tsv") yield* line.split("\t");
+      else if (line !== "") yield* stringsOf(parse(line, `${path}:${number}`));
+    }
+  } catch (cause) {
+    if (!String((cause as NodeJS.ErrnoException).code).startsWith("Z_")) throw cause;
+    throw new EdgeT5Error("E_INPUT", `${path} is not a whole gzip file. Download it again.`, { cause });
   }
 }
 

@@ -24,7 +24,10 @@ export interface LoadOptions {
   maxInputTokens?: number | undefined;
   /** Longest answer in tokens. Default 256. */
   maxNewTokens?: number | undefined;
-  /** How many of the longest sequences (prompts of a list, beams) decode side by side. Default 4. */
+  /**
+   * How many of the longest sequences (prompts of a list, beams) decode side by side. Default 4, or the beams of the
+   * model's `generation_config.json` where those are more.
+   */
   batchSize?: number | undefined;
   /** Precision of the keys and values that the simd engine keeps. Default: 8 for quantized weights, 32 for float32 ones. */
   cacheBits?: 8 | 32 | undefined;
@@ -54,7 +57,8 @@ export class T5 extends TextToText {
   static async fromPretrained(source?: string | URL | Store, options: LoadOptions = {}): Promise<T5> {
     const store = await openStore(source ?? runtime?.defaultPackage);
     const manifest = await readManifest(store);
-    const batchSize = options.batchSize ?? 4;
+    const defaults = generationDefaults(manifest.generation);
+    const batchSize = options.batchSize ?? Math.max(4, defaults.num_beams ?? 1);
     const load = options.engine ?? simdEngine(await kernels());
     const [tokenizer, { encoder, decoder }] = await Promise.all([
       loadTokenizer(manifest, store),
@@ -72,7 +76,7 @@ export class T5 extends TextToText {
         signal: options.signal,
       }),
     ]);
-    return new T5({ encoder, decoder, tokenizer, defaults: generationDefaults(manifest.generation), batchSize });
+    return new T5({ encoder, decoder, tokenizer, defaults, batchSize });
   }
 }
 

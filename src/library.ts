@@ -14,6 +14,7 @@ export { type GenerationParams, parseGenerationParams } from "./t5/generation/co
 export { scoreLabels } from "./t5/generation/labels.ts";
 export type {
   Classification,
+  ClassifyOptions,
   GeneratedSequence,
   GenerateOptions,
   Generation,

@@ -38,6 +38,24 @@ export function resolveGeneration(fields: CompletionFields, defaults: Partial<Ge
       `${param} is ${candidates}, but greedy decoding has one answer. Set temperature above 0, or num_beams.`,
     );
   }
+  if (isSampling && beams > 1) {
+    throw refuse(
+      "num_beams",
+      "temperature, top_p and top_k ask to sample, num_beams to search. Leave one of them out.",
+    );
+  }
+  if (!isSampling && answers > beams) {
+    throw refuse(
+      "n",
+      `n is ${answers}, num_beams ${beams}: a search has no more answers than beams. Raise num_beams, or set temperature above 0 instead.`,
+    );
+  }
+  if ((fields.min_new_tokens ?? 0) > (fields.max_tokens ?? Number.POSITIVE_INFINITY)) {
+    throw refuse(
+      "min_new_tokens",
+      `min_new_tokens is ${fields.min_new_tokens}, above max_tokens = ${fields.max_tokens}. Lower it.`,
+    );
+  }
   if (candidates < answers) throw refuse("best_of", `best_of is ${candidates}, below n = ${answers}. Raise it.`);
   if (candidates > answers && beams > 1) {
     throw refuse("best_of", "best_of is for sampling; beams are ranked by themselves. Leave best_of or num_beams out.");

@@ -2,12 +2,18 @@
 import type { ArgDef, ArgsDef } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 
+/** An option of a command. */
+export type OptionDef = ArgDef & {
+  /** It may be given several times; {@link valuesOf} has all its values. */
+  multiple?: boolean;
+};
+
 /**
  * Checks a command line against a command's declared arguments.
  *
  * @param command as a user types it, `edge-t5 split`
- * @throws EdgeT5Error `E_USAGE` for an unknown option, a value that is missing, not allowed or not wanted, and a
- * positional argument that is missing or too many
+ * @throws EdgeT5Error `E_USAGE` for an unknown option, one that is given twice, a value that is missing, not allowed or
+ * not wanted, and a positional argument that is missing or too many
  */
 export function checkArguments(command: string, args: ArgsDef, rawArgs: readonly string[]): void {
   const fail = (what: string, hint?: string): never => {
@@ -28,11 +34,12 @@ export function checkArguments(command: string, args: ArgsDef, rawArgs: readonly
     }
     const [flag, inline] = splitFlag(arg);
     const option = options.get(flag) ?? fail(`Unknown option ${flag}`, suggestion(command, flag, [...options.keys()]));
-    given.add(option);
     if (option.type === "boolean") {
       if (inline !== undefined) fail(`${flag} takes no value, got ${JSON.stringify(inline)}`);
       continue;
     }
+    if (given.has(option) && !option.multiple) fail(`${flag} is given twice`, "Drop one.");
+    given.add(option);
     const value = inline ?? rawArgs[++i];
     if (value === undefined || value === "" || (inline === undefined && value.startsWith("-"))) {
       fail(`${flag} needs a value`, `Write ${flag}=VALUE.`);
@@ -53,8 +60,8 @@ export function checkArguments(command: string, args: ArgsDef, rawArgs: readonly
 }
 
 /** Every spelling of every option: `--name`, `-n`, and `--no-name` for a boolean. */
-function optionsOf(args: ArgsDef): Map<string, ArgDef> {
-  const options = new Map<string, ArgDef>();
+function optionsOf(args: ArgsDef): Map<string, OptionDef> {
+  const options = new Map<string, OptionDef>();
   for (const [name, arg] of Object.entries(args)) {
     if (arg.type === "positional") continue;
     const aliases = "alias" in arg ? [arg.alias ?? []].flat() : [];
@@ -64,6 +71,16 @@ function optionsOf(args: ArgsDef): Map<string, ArgDef> {
     }
   }
   return options;
+}
+
+/** Every value of an option that may be given several times, in a command line that {@link checkArguments} let pass. */
+export function valuesOf(option: string, rawArgs: readonly string[]): string[] {
+  const values: string[] = [];
+  for (let i = 0; i < rawArgs.length && rawArgs[i] !== "--"; i++) {
+    const [flag, inline] = splitFlag(rawArgs[i] as string);
+    if (flag === option) values.push(inline ?? (rawArgs[++i] as string));
+  }
+  return values;
 }
 
 /** `--out=x` → `["--out", "x"]` */
@@ -117,7 +134,7 @@ export function wholeNumber(option: string, value: string, least: number, most: 
  * @throws EdgeT5Error `E_USAGE`
  */
 export function decimal(option: string, value: string, least: number, most: number): number {
-  const number = /^\d+(\.\d+)?$/.test(value) ? Number(value) : Number.NaN;
+  const number = /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : Number.NaN;
   if (!(number >= least && number <= most)) {
     throw new EdgeT5Error(
       "E_USAGE",

@@ -8,6 +8,7 @@ import { readRows } from "../evaluation/rows.ts";
 import { T5 } from "../index.ts";
 import { wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
+import { labelsOf } from "./generation-options.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
@@ -23,13 +24,23 @@ export default defineCommand({
     },
     prefix: { type: "string", default: "", description: "Put before every input, such as 'summarize: '" },
     metric: { type: "string", default: "bleu", valueHint: "a,b", description: `Of ${METRIC_NAMES.join(", ")}` },
-    "max-tokens": { type: "string", valueHint: "n", default: "128", description: "Most tokens of an answer" },
-    beams: { type: "string", valueHint: "n", default: "1", description: "Beams of the search; 1 is greedy" },
+    "max-tokens": { type: "string", valueHint: "n", description: "Most tokens of an answer; default: 128" },
+    beams: { type: "string", valueHint: "n", description: "Beams of the search; default: 1, greedy" },
     labels: { type: "string", valueHint: "a,b", description: "Choose one of these by score, instead of generating" },
     limit: { type: "string", valueHint: "n", description: "Only the first n rows" },
     batch: { type: "string", valueHint: "n", default: "8", description: "Sequences decoded side by side" },
-    "input-field": { type: "string", default: "input", description: "Field of a JSON line that holds the input" },
-    "reference-field": { type: "string", default: "reference", description: "Field that holds the reference" },
+    "input-field": {
+      type: "string",
+      valueHint: "name",
+      default: "input",
+      description: "Field of a JSON line that holds the input",
+    },
+    "reference-field": {
+      type: "string",
+      valueHint: "name",
+      default: "reference",
+      description: "Field that holds the reference",
+    },
     out: {
       type: "string",
       valueHint: "file",
@@ -41,15 +52,17 @@ export default defineCommand({
   },
   async run({ args }) {
     const metrics = metricsOf(args.metric);
-    const beams = wholeNumber("--beams", args.beams, 1, 64);
+    const labels = labelsOf(args);
+    const beams = wholeNumber("--beams", args.beams ?? "1", 1, 64);
     const batch = wholeNumber("--batch", args.batch, 1, 64);
-    const maxNewTokens = wholeNumber("--max-tokens", args["max-tokens"], 1, 4096);
+    const maxNewTokens = wholeNumber("--max-tokens", args["max-tokens"] ?? "128", 1, 4096);
     const limit = args.limit === undefined ? undefined : wholeNumber("--limit", args.limit, 1, 1e9);
-    const labels = args.labels?.split(",").map((label) => label.trim());
     const all = await readRows(args.data, { input: args["input-field"], reference: args["reference-field"] });
     const rows = all.slice(0, limit);
     const prompts = rows.map(({ input }) => args.prefix + input);
     const references = rows.map(({ reference }) => reference);
+    // Fails now rather than after the last row.
+    if (args.out) await writeFile(args.out, "");
 
     const interruption = abortOnSignals();
     const progress = args.json ? null : createProgress(process.stderr, String);

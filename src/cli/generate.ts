@@ -4,9 +4,11 @@ import { text as readAll } from "node:stream/consumers";
 import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { T5 } from "../index.ts";
-import type { Classification, GenerateOptions } from "../t5/text-to-text.ts";
-import { decimal, wholeNumber } from "./arguments.ts";
+import { mergeGenerationParams } from "../t5/generation/config.ts";
+import type { Classification, GeneratedSequence, Generation } from "../t5/text-to-text.ts";
+import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
+import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 
 /** Longest prompt in tokens: T5's positions are relative, so this bounds memory, not the model. */
@@ -16,22 +18,25 @@ export default defineCommand({
   meta: { name: "generate", description: "Answer a prompt in the terminal, without a server" },
   args: {
     prompt: { type: "positional", required: true, description: 'The prompt with its task prefix; "-" reads stdin' },
-    model: { type: "string", valueHint: "dir", description: "Package folder; default: the packaged model" },
-    "max-tokens": { type: "string", valueHint: "n", description: "Most tokens of the answer; default: the model's" },
-    beams: { type: "string", valueHint: "n", description: "Beam search with so many beams; default: the model's" },
-    temperature: { type: "string", valueHint: "t", description: "Sample at this temperature; 0 is greedy" },
-    "top-k": { type: "string", valueHint: "k", description: "Sample from the k most probable tokens" },
-    "top-p": { type: "string", valueHint: "p", description: "Sample from the tokens that reach p together" },
-    seed: { type: "string", valueHint: "n", description: "The same seed gives the same sample; default: by chance" },
-    stop: { type: "string", valueHint: "text", description: "A text that ends the answer" },
+    model: { type: "string", valueHint: "dir", description: "Package folder or address; default: the packaged model" },
+    ...generationArgs,
+    logprobs: {
+      type: "string",
+      valueHint: "n",
+      description: "Tell each token's log-probability, and the n most probable tokens",
+    },
     labels: { type: "string", valueHint: "a,b", description: "Choose one of these, with a score each" },
     engine: engineOption,
     kernels: kernelsOption,
     json: { type: "boolean", description: "Print one JSON object: text, ids, token counts, timings" },
   },
-  async run({ args }) {
-    const options = optionsOf(args);
+  async run({ args, rawArgs }) {
     const labels = labelsOf(args);
+    const options = {
+      ...generationOptionsOf(args, valuesOf("--stop", rawArgs)),
+      logprobs: args.logprobs === undefined ? undefined : wholeNumber("--logprobs", args.logprobs, 0, 100),
+    };
+    options.seed ??= randomInt(2 ** 31);
     const prompt = args.prompt === "-" ? await readAll(process.stdin) : args.prompt;
     if (prompt.trim() === "") {
       throw new EdgeT5Error(
@@ -43,11 +48,12 @@ export default defineCommand({
     const { signal } = interruption;
     try {
       const started = performance.now();
+      const sequences = Math.max(options.num_beams ?? 1, options.num_return_sequences ?? 1, labels?.length ?? 1);
       const t5 = await T5.fromPretrained(args.model, {
         engine: await loadEngine(args),
         maxInputTokens: MAX_PROMPT_TOKENS,
         maxNewTokens: options.max_new_tokens,
-        batchSize: Math.max(options.num_beams ?? 4, labels?.length ?? 1),
+        batchSize: sequences > 4 ? sequences : undefined,
         signal,
       });
       const loaded = performance.now();
@@ -55,73 +61,59 @@ export default defineCommand({
       if (labels) {
         const answer = await t5.classify(prompt, labels, { signal });
         const timings_ms = { ...loading, classify: round(performance.now() - loaded) };
-        if (args.json) printJson({ ...summaryOf(answer), timings_ms });
+        if (args.json) printJson({ ...summaryOfLabels(answer), timings_ms });
         else printScores(answer);
         return;
       }
-      if (!args.json) {
+      const { seed, stop, logprobs, ...given } = options;
+      const { do_sample, num_return_sequences } = mergeGenerationParams(t5.defaults, given);
+      if (!args.json && num_return_sequences === 1 && logprobs === undefined) {
         for await (const piece of t5.stream(prompt, { ...options, signal })) process.stdout.write(piece);
         return void process.stdout.write("\n");
       }
-      const { text, inputIds, ids, finishReason, score } = await t5.generate(prompt, { ...options, signal });
-      printJson({
-        text,
-        finish_reason: finishReason,
-        ...(score !== undefined && { score }),
-        ...(options.do_sample && { seed: options.seed }),
-        input_ids: inputIds,
-        output_ids: ids,
-        usage: {
-          prompt_tokens: inputIds.length,
-          completion_tokens: ids.length,
-          total_tokens: inputIds.length + ids.length,
-        },
-        timings_ms: { ...loading, generate: round(performance.now() - loaded) },
-      });
+      const answer = await t5.generate(prompt, { ...options, signal });
+      const timings_ms = { ...loading, generate: round(performance.now() - loaded) };
+      if (args.json) printJson({ ...summaryOf(answer), ...(do_sample && { seed }), timings_ms });
+      else for (const sequence of answer.sequences) printSequence(sequence);
     } finally {
       interruption.dispose();
     }
   },
 });
 
-type Args = Partial<
-  Record<"max-tokens" | "beams" | "temperature" | "top-k" | "top-p" | "seed" | "stop" | "labels", string | undefined>
->;
-
-/** Any of the sampling options asks for sampling, temperature 0 aside. */
-function optionsOf(args: Args): GenerateOptions {
-  const temperature = args.temperature === undefined ? undefined : decimal("--temperature", args.temperature, 0, 100);
-  const topK = args["top-k"] === undefined ? undefined : wholeNumber("--top-k", args["top-k"], 1, 1_000_000);
-  const topP = args["top-p"] === undefined ? undefined : decimal("--top-p", args["top-p"], 0, 1);
-  const samples = topK !== undefined || topP !== undefined;
-  const asks = temperature === undefined ? samples || undefined : temperature > 0;
+function summaryOf({ inputIds, sequences }: Generation) {
+  const completion_tokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
+  const [best, ...others] = sequences.map(({ text, ids, finishReason, score, logprobs }) => ({
+    text,
+    finish_reason: finishReason,
+    ...(score !== undefined && { score }),
+    output_ids: ids,
+    ...(logprobs && { logprobs }),
+  }));
   return {
-    ...(args["max-tokens"] && { max_new_tokens: wholeNumber("--max-tokens", args["max-tokens"], 1, 4096) }),
-    ...(args.beams && { num_beams: wholeNumber("--beams", args.beams, 1, 64) }),
-    ...(asks !== undefined && { do_sample: asks }),
-    ...(temperature && { temperature }),
-    ...(topK !== undefined && { top_k: topK }),
-    ...(topP !== undefined && { top_p: topP }),
-    ...(args.stop && { stop: args.stop }),
-    seed: args.seed === undefined ? randomInt(2 ** 31) : wholeNumber("--seed", args.seed, 0, 2 ** 31 - 1),
+    ...best,
+    ...(others.length > 0 && { sequences: [best, ...others] }),
+    input_ids: inputIds,
+    usage: {
+      prompt_tokens: inputIds.length,
+      completion_tokens,
+      total_tokens: inputIds.length + completion_tokens,
+    },
   };
 }
 
-/** @throws EdgeT5Error `E_USAGE` for labels beside options that decode freely */
-function labelsOf(args: Args): string[] | null {
-  if (args.labels === undefined) return null;
-  const others = ["max-tokens", "beams", "temperature", "top-k", "top-p", "seed", "stop"] as const;
-  const other = others.find((name) => args[name] !== undefined);
-  if (other) {
-    throw new EdgeT5Error(
-      "E_USAGE",
-      `--labels and --${other} contradict each other: every label is scored, nothing is searched or sampled. Drop one of the two.`,
-    );
-  }
-  return args.labels.split(",").map((label) => label.trim());
+function printSequence({ text, logprobs }: GeneratedSequence): void {
+  console.log(text);
+  if (!logprobs) return;
+  const rows = logprobs.map(({ token, logprob, top }) => [
+    JSON.stringify(token),
+    logprob.toFixed(3),
+    top.map((other) => `${JSON.stringify(other.token)} ${other.logprob.toFixed(3)}`).join(", "),
+  ]);
+  console.log(`\n${formatTable(["TOKEN", "LOG-PROBABILITY", "MOST PROBABLE"], rows)}\n`);
 }
 
-function summaryOf({ label, scores, inputIds }: Classification) {
+function summaryOfLabels({ label, scores, inputIds }: Classification) {
   return { label, scores, input_ids: inputIds, usage: { prompt_tokens: inputIds.length } };
 }
 

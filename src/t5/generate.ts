@@ -1,7 +1,7 @@
 /** The generation loop, written once above every engine: a batch is decoded over one pass of the weights a step. */
 import type { Decoder, DecoderInput, Sequence } from "./engine.ts";
 import { beamSearch, type Hypothesis } from "./generation/beam-search.ts";
-import type { GenerationParams } from "./generation/config.ts";
+import { checkTokenIds, type GenerationParams } from "./generation/config.ts";
 import type { GenerateControl } from "./generation/control.ts";
 import { processorsOf, warpersOf } from "./generation/processors.ts";
 import { randomOf, sample } from "./generation/sampling.ts";
@@ -40,13 +40,14 @@ export interface GenerationInput extends DecoderInput {
  * search when it has ended. The end-of-sequence token is an event too. Room is given back when the loop ends, however it
  * ends.
  *
- * @throws EdgeT5Error as {@link Decoder.openAll}
+ * @throws EdgeT5Error as {@link Decoder.openAll}; `E_INPUT` for parameters with ids outside the vocabulary
  */
 export async function* generate(
   decoder: Decoder,
   inputs: readonly GenerationInput[],
   control: GenerateControl = {},
 ): AsyncGenerator<TokenEvent, void, undefined> {
+  for (const { params } of inputs) if (params) checkTokenIds(params, decoder.config.vocabSize);
   let sequences = 0;
   for (let first = 0; first < inputs.length; ) {
     let end = first + 1;

@@ -41,6 +41,11 @@ export interface GeneratedSequence {
   logprobs?: TokenLogprob[];
 }
 
+export interface ClassifyOptions {
+  /** Stops the scoring between two steps; its reason is thrown. */
+  signal?: AbortSignal | undefined;
+}
+
 /** The best answer, and with `num_return_sequences` all of them. */
 export interface Generation extends GeneratedSequence {
   inputIds: number[];
@@ -99,8 +104,8 @@ export class TextToText {
   /**
    * Answers a prompt, or each of a list.
    *
-   * @throws EdgeT5Error `E_INPUT` for options that contradict each other, `E_CONTEXT_LENGTH` for a prompt or a limit
-   * beyond the placement's, `E_CAPACITY`
+   * @throws EdgeT5Error `E_INPUT` for options that contradict each other or are not known, `E_CONTEXT_LENGTH` for a prompt
+   * or a limit beyond the placement's, `E_CAPACITY`
    */
   generate(prompt: string, options?: GenerateOptions): Promise<Generation>;
   generate(prompts: readonly string[], options?: GenerateOptions): Promise<Generation[]>;
@@ -139,20 +144,24 @@ export class TextToText {
   /**
    * Which of the labels a text is, by the model's own log-probabilities of each.
    *
-   * @throws EdgeT5Error `E_INPUT` without labels, for an empty or a doubled one; `E_CONTEXT_LENGTH`, `E_CAPACITY`
+   * @throws EdgeT5Error `E_INPUT` without labels, for an empty or a doubled one, for options of generation;
+   * `E_CONTEXT_LENGTH`, `E_CAPACITY`
    */
-  classify(text: string, labels: readonly string[], options?: { signal?: AbortSignal }): Promise<Classification>;
-  classify(
-    texts: readonly string[],
-    labels: readonly string[],
-    options?: { signal?: AbortSignal },
-  ): Promise<Classification[]>;
+  classify(text: string, labels: readonly string[], options?: ClassifyOptions): Promise<Classification>;
+  classify(texts: readonly string[], labels: readonly string[], options?: ClassifyOptions): Promise<Classification[]>;
   async classify(
     texts: string | readonly string[],
     labels: readonly string[],
-    { signal }: { signal?: AbortSignal } = {},
+    { signal, ...others }: ClassifyOptions = {},
   ): Promise<Classification | Classification[]> {
-    const ids = labels.map((label) => this.tokenizer.encode(label));
+    const [other] = Object.keys(others);
+    if (other !== undefined) {
+      throw new EdgeT5Error(
+        "E_INPUT",
+        `Labels and ${other} contradict each other: every label is scored, nothing is searched or sampled. Leave ${other} out.`,
+      );
+    }
+    const ids = encodeLabels(labels, this.tokenizer);
     const answers: Classification[] = [];
     for (const text of typeof texts === "string" ? [texts] : texts) {
       const inputIds = this.tokenizer.encode(text);
@@ -197,6 +206,9 @@ export class TextToText {
     const params = mergeGenerationParams(this.defaults, given);
     if (logprobs !== undefined && params.num_beams > 1) {
       throw new EdgeT5Error("E_INPUT", "logprobs are not told for beams. Leave logprobs out, or set num_beams to 1.");
+    }
+    if (logprobs !== undefined && !(Number.isInteger(logprobs) && logprobs >= 0)) {
+      throw new EdgeT5Error("E_INPUT", `logprobs is ${logprobs}. It must be a whole number of at least 0.`);
     }
     const stops = typeof stop === "string" ? [stop] : stop;
     if (stops.includes("")) throw new EdgeT5Error("E_INPUT", "A stop string is empty. Leave it out.");
@@ -246,6 +258,29 @@ class Collected {
   result(): GeneratedSequence {
     return this.#result;
   }
+}
+
+/**
+ * Token ids of each label.
+ *
+ * @throws EdgeT5Error `E_INPUT` for a label that is empty, given twice, or like another one to the tokenizer
+ */
+export function encodeLabels(labels: readonly string[], tokenizer: Tokenizer): number[][] {
+  const seen = new Map<string, string>();
+  return labels.map((label, i) => {
+    if (label.trim() === "") throw new EdgeT5Error("E_INPUT", `Label ${i + 1} is empty. Give it a text.`);
+    const ids = tokenizer.encode(label);
+    const other = seen.get(ids.join());
+    if (other === label) throw new EdgeT5Error("E_INPUT", `Label ${JSON.stringify(label)} is given twice. Drop one.`);
+    if (other !== undefined) {
+      throw new EdgeT5Error(
+        "E_INPUT",
+        `Labels ${JSON.stringify(other)} and ${JSON.stringify(label)} have the same tokens: this model cannot tell them apart. Rename one.`,
+      );
+    }
+    seen.set(ids.join(), label);
+    return ids;
+  });
 }
 
 /** Labels with their scores, the most probable first. */

@@ -23,7 +23,7 @@ let whole: Package;
 let cut: Package;
 beforeAll(async () => {
   whole = await tinyPackage(8);
-  cut = await tinyPackage(8, SHARD_BYTES);
+  cut = await tinyPackage(8, undefined, SHARD_BYTES);
 });
 
 async function load(engine: EngineLoader, { store }: Package, manifest: Manifest) {

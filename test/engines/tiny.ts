@@ -28,11 +28,12 @@ export const TINY = {
 
 export async function tinyPackage(
   bits: Bits,
+  config: object = TINY,
   shardBytes?: number,
 ): Promise<{ manifest: Manifest; store: MemoryStore }> {
   const dir = await mkdtemp(join(tmpdir(), "edge-t5-tiny-"));
   try {
-    await writeRandomCheckpoint(join(dir, "checkpoint"), TINY);
+    await writeRandomCheckpoint(join(dir, "checkpoint"), config);
     const { manifest } = await splitCheckpoint(join(dir, "checkpoint"), join(dir, "package"), {
       bits,
       ...(shardBytes !== undefined && { shardBytes }),
@@ -61,8 +62,9 @@ export async function tinyEngine(
   bits: Bits,
   limits: Partial<EngineLimits> = {},
   engine: keyof typeof ENGINES = "simd",
+  config: object = TINY,
 ) {
-  const { manifest, store } = await tinyPackage(bits);
+  const { manifest, store } = await tinyPackage(bits, config);
   const load = await ENGINES[engine]();
   return load({ manifest, store, roles: ["encoder", "decoder"], limits: { ...LIMITS, ...limits } });
 }

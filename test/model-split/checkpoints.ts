@@ -6,14 +6,9 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { type TensorSpec, tensorsOf } from "../../src/t5/architecture.ts";
 import { parseHuggingFaceConfig } from "../../src/t5/config.ts";
+import { float32, type Header, type RawTensor, type RawTensors, safetensors } from "./raw-tensors.ts";
 
-export interface RawTensor {
-  dtype: string;
-  shape: number[];
-  bytes: Uint8Array;
-}
-
-export type RawTensors = Map<string, RawTensor>;
+export { float32, type Header, headerOf, type RawTensor, type RawTensors, safetensors } from "./raw-tensors.ts";
 
 /** One encoder and one decoder layer; no size is a multiple of 64, so that alignment shows. */
 export const TINY_CONFIG = {
@@ -55,10 +50,6 @@ function float32Tensor({ shape }: TensorSpec, random: () => number): RawTensor {
     shape,
     Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => random()),
   );
-}
-
-export function float32(shape: number[], values: Float32Array): RawTensor {
-  return { dtype: "F32", shape, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
 }
 
 /** A copy of the tensors in which each value keeps only the digits that `dtype` can hold. */
@@ -109,26 +100,6 @@ function uniform(seed: number): () => number {
     state = (Math.imul(state, 1664525) + 1013904223) | 0;
     return state / 2 ** 31;
   };
-}
-
-/** The bytes of a safetensors file. */
-export function safetensors(tensors: RawTensors, header: object = headerOf(tensors)): Uint8Array {
-  const json = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  return Buffer.concat([length, json, ...[...tensors.values()].map((tensor) => tensor.bytes)]);
-}
-
-export type Header = Record<string, { dtype: string; shape: number[]; data_offsets: [number, number] }>;
-
-export function headerOf(tensors: RawTensors): Header {
-  let end = 0;
-  const header: Header = {};
-  for (const [name, { dtype, shape, bytes }] of tensors) {
-    header[name] = { dtype, shape, data_offsets: [end, end + bytes.length] };
-    end += bytes.length;
-  }
-  return header;
 }
 
 /** A checkpoint directory with one `model.safetensors`. */

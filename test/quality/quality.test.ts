@@ -1,12 +1,14 @@
 /** What `npm run quality` measures on all rows, on some of them; and that the measuring itself is right. */
+import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { splitCheckpoint } from "../../model-split/index.ts";
 import { DEFAULT_PACKAGE } from "../../src/index.ts";
-import { loadKernels } from "../../src/kernels/node.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
-import { loadTokenizer, type Tokenizer } from "../../src/t5/tokenizer.ts";
-import { dequantize } from "./dequantize.ts";
-import { type Answerer, agreement, answererOf, METRICS, scoreOf } from "./measure.ts";
+import { ENGINES } from "../engines/tiny.ts";
+import { lastingFolder } from "../model-split/checkpoints.ts";
+import { writeDequantized } from "./dequantize.ts";
+import { agreement, loadSubject, METRICS, type Subject, scoreOf } from "./measure.ts";
 import { readReference, TASKS } from "./reference.ts";
 
 /** What sacrebleu and rouge-score made of the checkpoint's answers (../shared/seed-checkpoint/reference/scores.json). */
@@ -17,17 +19,19 @@ const CHECKPOINT_SCORES = {
   "classify-package": 60,
 };
 
-let int8: Answerer;
-let float32: Answerer;
-let tokenizer: Tokenizer;
+let int8: Subject;
+/** int8 weights, keys and values in float32. */
+let exactCache: Subject;
+let float32: Subject;
 beforeAll(async () => {
+  const engine = await ENGINES.simd();
+  int8 = await loadSubject(DEFAULT_PACKAGE, engine);
+  exactCache = await loadSubject(DEFAULT_PACKAGE, engine, 32);
   const store = new FolderStore(DEFAULT_PACKAGE);
-  const manifest = await readManifest(store);
-  const kernels = await loadKernels();
-  tokenizer = await loadTokenizer(manifest, store);
-  int8 = await answererOf(manifest, store, kernels);
-  const dequantized = await dequantize(manifest, store);
-  float32 = await answererOf(dequantized.manifest, dequantized.store, kernels);
+  const dir = await lastingFolder();
+  await writeDequantized(await readManifest(store), store, join(dir, "checkpoint"));
+  await splitCheckpoint(join(dir, "checkpoint"), join(dir, "package"), { bits: 32 });
+  float32 = await loadSubject(join(dir, "package"), engine);
 });
 
 describe.each(TASKS)("%s", (task) => {
@@ -39,16 +43,32 @@ describe.each(TASKS)("%s", (task) => {
   });
 
   test("prompts have the checkpoint's token ids", () => {
-    expect(rows.map(({ input }) => tokenizer.encode(input))).toEqual(rows.map(({ input_ids }) => input_ids));
+    expect(rows.map(({ input }) => int8.encode(input))).toEqual(rows.map(({ input_ids }) => input_ids));
   });
 
   test("int8 keeps the checkpoint's score", async () => {
-    const difference = scoreOf(task, await int8(rows), rows) - scoreOf(task, greedy, rows);
+    const difference = scoreOf(task, await int8.answer(rows), rows) - scoreOf(task, greedy, rows);
     expect(Math.abs(difference)).toBeLessThanOrEqual(METRICS[task].tolerance);
+  });
+
+  test("keys and values in int8 change the score by less than 0.1", async () => {
+    const difference =
+      scoreOf(task, await int8.answer(rows), rows) - scoreOf(task, await exactCache.answer(rows), rows);
+    expect(Math.abs(difference)).toBeLessThanOrEqual(0.1);
   });
 
   test("int8 gives the text of float32 arithmetic on the same weights", async () => {
     const some = rows.slice(0, 40);
-    expect(agreement(await int8(some), await float32(some))).toBeGreaterThanOrEqual(97);
+    expect(agreement(await exactCache.answer(some), await float32.answer(some))).toBeGreaterThanOrEqual(97);
+  });
+});
+
+describe.each(["onnx", "onnx-web"] as const)("%s at 8 bits", (name) => {
+  test.each(["translate-de", "translate-fr"] as const)("keeps the checkpoint's score of %s", async (task) => {
+    const rows = readReference(task);
+    const subject = await loadSubject(DEFAULT_PACKAGE, await ENGINES[name]());
+    const greedy = rows.map((row) => row.greedy);
+    const difference = scoreOf(task, await subject.answer(rows), rows) - scoreOf(task, greedy, rows);
+    expect(Math.abs(difference)).toBeLessThanOrEqual(METRICS[task].tolerance);
   });
 });

@@ -162,6 +162,22 @@ describe("labels", () => {
   });
 });
 
+test("the logarithm of a sum of exponentials, whatever the scores", () => {
+  const score = fc.oneof(
+    fc.float({ min: -200, max: 200, noNaN: true }),
+    fc.float({ min: -4, max: 4, noNaN: true }),
+    fc.constant(Number.NEGATIVE_INFINITY),
+  );
+  fc.assert(
+    fc.property(fc.array(score, { minLength: 1, maxLength: 300 }), (list) => {
+      const scores = Float32Array.from([...list, 0]);
+      const largest = Math.max(...scores);
+      const sum = scores.reduce((total, each) => total + Math.exp(each - largest), 0);
+      expect(logSumExp(scores)).toBeCloseTo(largest + Math.log(sum), 8);
+    }),
+  );
+});
+
 test("the largest scores, the lower index of equals first", () => {
   const score = fc.oneof(fc.integer({ min: -3, max: 3 }), fc.constant(Number.NEGATIVE_INFINITY));
   fc.assert(

@@ -1,6 +1,7 @@
 /** Held to sacrebleu 2.6.0 and rouge-score 0.1.2: test/fixtures/metrics.json is what they computed. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { measure } from "../../src/evaluation/metrics.ts";
 import { accuracy, chrf, corpusBleu, exactMatch, f1, rouge, sentenceBleu } from "../../src/t5/metrics/index.ts";
 import { porterStem } from "../../src/t5/metrics/porter.ts";
 
@@ -40,6 +41,19 @@ describe.each(Object.entries(cases))("%s", (_, expected) => {
     expect(chrf(hypotheses, references, { wordOrder: 2 })).toEqual(near(expected.chrf_plus_plus));
   });
 
+  test("by the names that edge-t5 eval takes and prints", () => {
+    const { rouge1, rouge2, rougeL, rougeLsum } = expected.rouge.stemmer;
+    expect(measure(["bleu", "chrf", "rouge"], hypotheses, references)).toEqual({
+      BLEU: near(expected.bleu),
+      chrF2: near(expected.chrf),
+      "chrF2++": near(expected.chrf_plus_plus),
+      "ROUGE-1": near(rouge1),
+      "ROUGE-2": near(rouge2),
+      "ROUGE-L": near(rougeL),
+      "ROUGE-Lsum": near(rougeLsum),
+    });
+  });
+
   test("sentence BLEU", () => {
     const scores = expected.sentence_bleu.map((_, i) => sentenceBleu(hypotheses[i]!, references[i]!).score);
     expect(scores).toEqual(expected.sentence_bleu.map(near));
@@ -69,6 +83,7 @@ test.each([
 ])("SQuAD: %s for %s", (hypothesis, reference, exact, overlap) => {
   expect(exactMatch([hypothesis], [reference])).toBe(exact);
   expect(f1([hypothesis], [reference])).toBeCloseTo(overlap, 6);
+  expect(measure(["exact", "f1"], [hypothesis], [reference])).toEqual({ exact, F1: expect.closeTo(overlap, 6) });
 });
 
 test.each([

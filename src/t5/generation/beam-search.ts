@@ -6,7 +6,7 @@ import type { Decoder, DecoderInput } from "../engine.ts";
 import type { GenerationParams } from "./config.ts";
 import type { GenerateControl } from "./control.ts";
 import { processorsOf } from "./processors.ts";
-import { logSoftmax, topIndices } from "./scores.ts";
+import { logSumExp, topIndices } from "./scores.ts";
 
 /** One answer of a search. */
 export interface Hypothesis {
@@ -41,11 +41,21 @@ export async function beamSearch(
   const { num_beams: beams, num_return_sequences, length_penalty, early_stopping } = params;
   const processors = processorsOf(params, eosTokenId);
   const sequences = await decoder.openAll([{ hidden, maxNewTokens, copies: beams }], signal);
+  const scores = new Float32Array(processors.length > 0 ? vocabSize : 0);
+  /** The most probable tokens of one beam, after processors, with their log-probabilities; float32 as Hugging Face's. */
+  const bestOf = (logits: Float32Array, ids: readonly number[]): [token: number, logprob: number][] => {
+    const total = logSumExp(logits);
+    if (processors.length === 0) {
+      return topIndices(logits, 2 * beams).map((token) => [token, Math.fround(logits[token]! - total)]);
+    }
+    for (let token = 0; token < vocabSize; token++) scores[token] = logits[token]! - total;
+    for (const process of processors) process(scores, ids);
+    return topIndices(scores, 2 * beams).map((token) => [token, scores[token]!]);
+  };
   try {
     // All beams begin alike: only the first one counts in the first step.
     let running: Beam[] = sequences.map((_, i) => ({ ids: [decoderStartTokenId], score: i === 0 ? 0 : WORST }));
     let finished: Hypothesis[] = [];
-    const accumulated = new Float32Array(beams * vocabSize);
     for (let length = 1; ; length++) {
       if (length > 1) await turn?.(length - 1);
       signal?.throwIfAborted();
@@ -53,24 +63,18 @@ export async function beamSearch(
         sequences,
         running.map(({ ids }) => ids.at(-1) as number),
       );
-      for (const [i, { ids, score }] of running.entries()) {
-        const scores = accumulated.subarray(i * vocabSize, (i + 1) * vocabSize);
-        scores.set(output.logits(i));
-        logSoftmax(scores);
-        for (const process of processors) process(scores, ids);
-        for (let token = 0; token < vocabSize; token++) scores[token] = scores[token]! + score;
-      }
-      // Twice as many candidates as beams: should each of the best ones end, enough are left to go on.
-      const candidates = topIndices(accumulated, 2 * beams).map((index) => {
-        const parent = Math.floor(index / vocabSize);
-        const token = index % vocabSize;
-        return {
-          parent,
-          ids: [...(running[parent]?.ids ?? []), token],
-          score: accumulated[index]!,
-          ends: token === eosTokenId || length === maxNewTokens,
-        };
-      });
+      // Twice as many candidates as beams, of all beams: should each of the best ones end, enough are left to go on.
+      const candidates = running
+        .flatMap(({ ids, score }, parent) =>
+          bestOf(output.logits(parent), ids).map(([token, logprob]) => ({
+            parent,
+            ids: [...ids, token],
+            score: Math.fround(logprob + score),
+            ends: token === eosTokenId || length === maxNewTokens,
+          })),
+        )
+        .sort((a, b) => b.score - a.score || a.parent - b.parent)
+        .slice(0, 2 * beams);
       const isFull = finished.length === beams && early_stopping === true;
       if (!isFull) {
         const ended = candidates

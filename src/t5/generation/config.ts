@@ -61,16 +61,39 @@ export function parseGenerationParams(params: object): GenerationParams {
 }
 
 /**
+ * @param vocabSize ids from here on are no pieces of the model
+ * @throws EdgeT5Error `E_INPUT` for an id outside the vocabulary: it would force, ban or suppress nothing
+ */
+export function checkTokenIds(params: GenerationParams, vocabSize: number): void {
+  const { bad_words_ids, suppress_tokens, forced_bos_token_id } = params;
+  const lists = {
+    bad_words_ids: bad_words_ids?.flat(),
+    suppress_tokens,
+    forced_bos_token_id: forced_bos_token_id == null ? [] : [forced_bos_token_id],
+  };
+  for (const [name, ids] of Object.entries(lists)) {
+    const outside = ids?.find((id) => id >= vocabSize);
+    if (outside === undefined) continue;
+    throw new EdgeT5Error("E_INPUT", `${name} has ${outside}; token ids of this model end at ${vocabSize - 1}.`);
+  }
+}
+
+/**
  * A caller's parameters over a model's defaults: who asks to sample does not search beams by default, and the other way
  * round.
  *
  * @param defaults from {@link generationDefaults}
- * @throws EdgeT5Error as {@link parseGenerationParams}
+ * @throws EdgeT5Error as {@link parseGenerationParams}; `E_INPUT` for a name that is none of them
  */
 export function mergeGenerationParams(
   defaults: Partial<GenerationParams>,
   given: { [Name in keyof GenerationParams]?: GenerationParams[Name] | undefined },
 ): GenerationParams {
+  const unknown = Object.keys(given).find((name) => !GENERATION_PARAMS.includes(name));
+  if (unknown !== undefined) {
+    const hint = unknown === "labels" ? "Use classify." : `There are ${GENERATION_PARAMS.join(", ")}.`;
+    throw new EdgeT5Error("E_INPUT", `${unknown} is no parameter of generation. ${hint}`);
+  }
   const said = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const asks: { do_sample?: boolean; num_beams?: number } = {};
   if (given.do_sample && given.num_beams === undefined) asks.num_beams = 1;
