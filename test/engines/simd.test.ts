@@ -32,10 +32,13 @@ describe("the memory plan", () => {
 
   test("shrinks the arena to the memory, and refuses one without room for a sequence", async () => {
     const { manifest } = await tinyPackage(8);
-    const whole = planMemory(manifest, ROLES, LIMITS);
+    const limits = { ...LIMITS, maxSequences: 60 };
+    const whole = planMemory(manifest, ROLES, limits);
     const memoryBytes = whole.arena.at + Math.floor(whole.arena.bytes / 2);
-    expect(planMemory(manifest, ROLES, { ...LIMITS, memoryBytes }).arena.bytes).toBeLessThan(whole.arena.bytes);
-    expect(() => planMemory(manifest, ROLES, { ...LIMITS, memoryBytes: whole.arena.at })).toThrow(
+    const cut = planMemory(manifest, ROLES, { ...limits, memoryBytes });
+    expect(cut.arena.bytes).toBeLessThan(whole.arena.bytes);
+    expect(cut.pages * 65536).toBeLessThanOrEqual(memoryBytes);
+    expect(() => planMemory(manifest, ROLES, { ...limits, memoryBytes: whole.arena.at })).toThrow(
       expect.objectContaining({ code: "E_CAPACITY", message: expect.stringContaining("Lower the token limits") }),
     );
   });
