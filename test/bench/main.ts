@@ -16,9 +16,11 @@ import { splitCheckpoint } from "../../model-split/index.ts";
 import { formatTable } from "../../src/cli/output.ts";
 import type { KernelName } from "../../src/kernels/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
+import type { Manifest } from "../../src/t5/manifest.ts";
 import { writeRandomCheckpoint } from "./checkpoint.ts";
 import { buildFloors } from "./floors-build.ts";
 import type { Figures } from "./measure.ts";
+import { profile } from "./profile.ts";
 import { PROMPT_TOKENS, STEPS, stepBytes } from "./subject.ts";
 import { type MemoryFigures, measureInWorkerd } from "./workerd-run.ts";
 
@@ -28,6 +30,7 @@ const HELP = `Usage: npm run bench -- [options]
   --rounds N         rounds of measuring; default 15
   --kernels NAME     relaxed or plain; default: what the kit chooses on this machine
   --skip-workerd     Node only
+  --profile          where a step's time goes, kernel by kernel, and nothing else
 
 Examples:
   npm run bench
@@ -40,6 +43,7 @@ const { values: options } = parseArgs({
     rounds: { type: "string", default: "15" },
     kernels: { type: "string" },
     "skip-workerd": { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -54,6 +58,14 @@ if (options.kernels !== undefined && options.kernels !== "relaxed" && options.ke
 }
 
 type All = MemoryFigures & Figures;
+
+interface Subjects {
+  kernels: KernelName;
+  manifest: Manifest;
+  parameters: number;
+  packageBytes: number;
+  splitMs: number;
+}
 
 /** Rows of the table: the key in `--json`, what it is, digits after the point. */
 const ROWS: readonly [key: keyof All, what: string, digits: number][] = [
@@ -89,7 +101,17 @@ try {
   );
   const splitMs = performance.now() - started;
   await rm(join(work, "checkpoint"), { recursive: true });
+  if (options.profile) {
+    console.log(await profile(join(work, "package"), kernels));
+  } else {
+    await report({ kernels, manifest, parameters, packageBytes, splitMs });
+  }
+} finally {
+  await rm(work, { recursive: true, force: true });
+}
 
+/** Measures in Node and in workerd, and prints the table. */
+async function report({ kernels, manifest, parameters, packageBytes, splitMs }: Subjects): Promise<void> {
   say(`measuring in Node: ${rounds} rounds`);
   const node = await measureInNode(join(work, "package"), kernels);
   let workerd: All | null = null;
@@ -118,8 +140,6 @@ try {
     const shape = { model: "t5-small, random weights", bits: 8, prompt_tokens: PROMPT_TOKENS, position: 32 };
     console.log(JSON.stringify({ figures, kernels, rounds, ...shape, machine: machine(), versions: await versions() }));
   }
-} finally {
-  await rm(work, { recursive: true, force: true });
 }
 
 /** In a process of its own, with nothing else in its heap. */

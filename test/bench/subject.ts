@@ -127,7 +127,7 @@ export function encodeMultiplyAdds(manifest: Manifest, tokens: number): number {
   return weights * tokens + numLayers * numHeads * dKv * tokens * tokens * 2;
 }
 
-function prompt(): Int32Array {
+export function prompt(): Int32Array {
   return Int32Array.from({ length: PROMPT_TOKENS }, (_, i) =>
     i === PROMPT_TOKENS - 1 ? 1 : 100 + ((i * 7919) % 30000),
   );

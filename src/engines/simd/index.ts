@@ -1,5 +1,5 @@
 /** The simd engine: T5 on our own WASM kernels, int8 weights kept as they are, float32 as a checking mode. */
-import { instantiateKernels, type KernelModule } from "../../kernels/index.ts";
+import { instantiateKernels, type KernelModule, type Kernels } from "../../kernels/index.ts";
 import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
 import { type Manifest, partIn } from "../../t5/manifest.ts";
 import { loadBlobs } from "../load.ts";
@@ -14,6 +14,8 @@ export interface SimdLoadRequest<R extends Role = Role> extends LoadRequest<R> {
   memory?: WebAssembly.Memory | undefined;
   /** Called with the memory as soon as it is there: keep it, and a failed load can be tried again in it. */
   onMemory?: ((memory: WebAssembly.Memory) => void) | undefined;
+  /** Stands between the engine and its kernels: for profiling. */
+  wrapKernels?: ((kernels: Kernels) => Kernels) | undefined;
 }
 
 export interface SimdEngine<R extends Role = Role> extends Engine<R> {
@@ -64,7 +66,8 @@ export async function loadSimdEngine<R extends Role>(options: SimdLoadRequest<R>
   };
   await loadBlobs(store, blobs, onBytes, options.signal);
 
-  const machine = new Machine(manifest, plan, instantiateKernels(kernels.module, memory), memory);
+  const instance = instantiateKernels(kernels.module, memory);
+  const machine = new Machine(manifest, plan, options.wrapKernels?.(instance) ?? instance, memory);
   const wanted = new Set<Role>(roles);
   return {
     encoder: wanted.has("encoder")
