@@ -36,43 +36,40 @@ export function roomFor({ bits }: Heads, tokens: number): number {
   return bits === 8 ? Math.ceil(tokens / BLOCK_TOKENS) * BLOCK_TOKENS : tokens;
 }
 
-/** A stretch of a layer's cache that holds something of every head: bytes of a token, and of how many tokens together. */
+/** A stretch of a layer's cache, of one head: bytes of a token, and of how many tokens together. */
 interface Stretch {
   tokenBytes: number;
   tokens: number;
 }
 
+const FLOATS: Stretch = { tokenBytes: F32, tokens: 1 };
+
 /**
- * A layer's cache, in the order of its stretches (attention-i8.ts, attention-f32.ts): keys, values; for int8 the keys'
- * scales and sums and the values' scales.
+ * A layer's cache, in the order of its stretches. int8 (attention-i8.ts): a head's key scales and sums, keys, value scales,
+ * values, then the next head's. float32 (attention-f32.ts): the keys of all heads, then the values of all.
  */
-function stretchesOf({ dKv, bits }: Heads): Stretch[] {
-  if (bits === 32) return [0, 1].map(() => ({ tokenBytes: dKv * F32, tokens: 1 }));
-  const padded = Math.ceil(dKv / 4) * 4;
-  return [
-    { tokenBytes: padded, tokens: BLOCK_TOKENS },
-    { tokenBytes: padded, tokens: 4 },
-    ...[0, 1, 2].map(() => ({ tokenBytes: F32, tokens: 1 })),
-  ];
+function stretchesOf({ heads, dKv, bits }: Heads): Stretch[] {
+  if (bits === 32) return Array.from({ length: 2 * heads }, () => ({ tokenBytes: dKv * F32, tokens: 1 }));
+  const tokenBytes = Math.ceil(dKv / 4) * 4;
+  const head = [FLOATS, FLOATS, { tokenBytes, tokens: BLOCK_TOKENS }, FLOATS, { tokenBytes, tokens: 4 }];
+  return Array.from({ length: heads }, () => head).flat();
 }
 
 /** Bytes of one layer's keys and values. */
 export function layerBytes(shape: Heads, tokens: number): number {
   const room = roomFor(shape, tokens);
-  return stretchesOf(shape).reduce((sum, { tokenBytes }) => sum + shape.heads * room * tokenBytes, 0);
+  return stretchesOf(shape).reduce((sum, { tokenBytes }) => sum + room * tokenBytes, 0);
 }
 
 /** What of a layer's cache the first `used` tokens lie in: offsets and bytes. */
 export function usedBytes(shape: Heads, tokens: number, used: number): { at: number; bytes: number }[] {
   const room = roomFor(shape, tokens);
   let next = 0;
-  return stretchesOf(shape).flatMap(({ tokenBytes, tokens: together }) =>
-    Array.from({ length: shape.heads }, () => {
-      const at = next;
-      next += room * tokenBytes;
-      return { at, bytes: Math.ceil(used / together) * together * tokenBytes };
-    }),
-  );
+  return stretchesOf(shape).map(({ tokenBytes, tokens: together }) => {
+    const at = next;
+    next += room * tokenBytes;
+    return { at, bytes: Math.ceil(used / together) * together * tokenBytes };
+  });
 }
 
 /** Bytes of an input's cross-attention keys and values of every layer: all sequences of that input share them. */

@@ -4,6 +4,17 @@ import { EdgeT5Error } from "../errors.ts";
 /** Exports of both modules; see the sources in `assembly/` for shapes. Pointers are byte addresses. */
 export interface Kernels {
   quantizeRows(x: number, rows: number, k: number, q: number, scales: number): void;
+  reluQuantizeRows: Kernels["quantizeRows"];
+  normQuantizeRows(
+    x: number,
+    weight: number,
+    rows: number,
+    k: number,
+    epsilon: number,
+    factor: number,
+    q: number,
+    scales: number,
+  ): void;
   linearI8(
     q: number,
     rowScales: number,

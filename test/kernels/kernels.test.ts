@@ -491,7 +491,7 @@ describe("attendI8", () => {
     }
     const out = bench.reserve((rows * inner + 4) * 4);
     bench.floats.fill(7, out / 4, out / 4 + rows * inner + 4);
-    const scratch = bench.reserve(Math.ceil(keys / 16) * 96 + 2 * (dKv + 3));
+    const scratch = bench.reserve(8 * (Math.ceil(keys / 16) * 96 + 2 * (dKv + 3) + 16));
     const bias = biased ? table + (rows - 1) * 4 : 0;
     bench.kernels.attendI8(q, inner, cache, room, bias, width, out, rows, keys, heads, dKv, scratch);
     return { out: bench.read(out, rows * inner), beyond: bench.read(out + rows * inner * 4, 4) };

@@ -175,6 +175,12 @@ export class Machine {
   /** Norm of `x` `[rows, dModel]` as the input of what follows. */
   normInput(x: number, weight: number, rows: number, factor = 1): void {
     const { dModel, layerNormEpsilon } = this.config;
+    if (this.#quantized) {
+      const { quantized, rowScales } = this.scratch;
+      this.#rows = rows;
+      this.kernels.normQuantizeRows(x, weight, rows, dModel, layerNormEpsilon, factor, quantized, rowScales);
+      return;
+    }
     this.kernels.rmsNorm(x, weight, this.scratch.norm, rows, dModel, layerNormEpsilon, factor);
     this.input(this.scratch.norm, rows, dModel);
   }
@@ -190,6 +196,9 @@ export class Machine {
       if (this.config.feedForward === "gated-silu") this.kernels.gatedSilu(gateAt, feedForward, size);
       else this.kernels.gatedGelu(gateAt, feedForward, size);
       this.input(gateAt, rows, this.config.dFf);
+    } else if (this.#quantized) {
+      const { quantized, rowScales } = this.scratch;
+      this.kernels.reluQuantizeRows(feedForward, rows, this.config.dFf, quantized, rowScales);
     } else {
       this.kernels.relu(feedForward, size);
       this.input(feedForward, rows, this.config.dFf);

@@ -55,7 +55,7 @@ export interface Scratch {
   /** `[R, dFf]` f32, and the same again for a gated activation. */
   feedForward: number;
   gate: number;
-  /** For attention over the longest row of keys: 6 bytes a key, and a query in digits. */
+  /** For attention of eight heads over the longest row of keys: 6 bytes a key, and a query in digits. */
   scores: number;
 }
 
@@ -100,7 +100,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     attention: reserve(BLOCK_ROWS * inner * F32),
     feedForward: reserve(BLOCK_ROWS * dFf * F32),
     gate: reserve(gated ? BLOCK_ROWS * dFf * F32 : 0),
-    scores: reserve((longest + 16) * 6 + 2 * (config.dKv + 3)),
+    scores: reserve(8 * ((longest + 16) * 6 + 2 * (config.dKv + 3) + 16)),
   };
 
   const encoderRows = encodes ? limits.maxInputTokens : 0;

@@ -4,7 +4,7 @@ import { maxLanes } from "./math";
 export function argmax(x: usize, n: i32): i32 {
   let best = f32x4.splat(-Infinity);
   let i = 0;
-  for (; i + 4 <= n; i += 4) best = f32x4.max(best, v128.load(x + (<usize>i << 2)));
+  for (; i + 4 <= n; i += 4) best = f32x4.pmax(best, v128.load(x + (<usize>i << 2)));
   let largest = maxLanes(best);
   for (; i < n; i++) largest = max(largest, load<f32>(x + (<usize>i << 2)));
   const by = f32x4.splat(largest);

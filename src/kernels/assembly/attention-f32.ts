@@ -68,7 +68,7 @@ function scoreKeys(q: usize, k: usize, bias: usize, scores: usize, keys: i32, dK
       let four = sumRows(a, b, c, d);
       if (bias) four = f32x4.add(four, loadApart(bias + (<usize>i << 2), apart));
       storeApart(scores + (<usize>i << 2), apart, four);
-      most = f32x4.max(most, four);
+      most = f32x4.pmax(most, four);
     }
     largest = maxLanes(most);
     j = quarter << 2;

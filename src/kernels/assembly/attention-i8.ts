@@ -1,13 +1,14 @@
 // Attention over keys and values in int8, a float32 scale a head and token; queries and weights have 14 bits. Every dot is
 // an exact integer, rounded to float32 once: the relaxed and the plain module give the same bits.
 //
-// A cache holds one layer's keys and values of one sequence, with room for a multiple of 16 tokens; D is dKv, rounded up
-// to a multiple of 4. In this order:
-//   keys [heads][room / 16][D / 4][16 tokens][4]    int8: four numbers of a key lie together, those of 16 keys side by side
-//   values [heads][room / 4][D][4 tokens]           int8: a number of four tokens' values together
-//   key scales [heads][room] f32, key sums [heads][room] int32 (x 8192), value scales [heads][room] f32
+// A cache holds one layer's keys and values of one sequence, head after head, with room for a multiple of 16 tokens; D is
+// dKv, rounded up to a multiple of 4. A head, in one stretch of room x (2 D + 12) bytes:
+//   key scales [room] f32, key sums [room] int32 (x 8192)
+//   keys [room / 16][D / 4][16 tokens][4] int8: four numbers of a key lie together, those of 16 keys side by side
+//   value scales [room] f32
+//   values [room / 4][D][4 tokens] int8: a number of four tokens' values together
 // So a lane of a dot is a key, or a number of the output, and nothing is added across lanes.
-import { exp4, maxLanes, sumLanes } from "./math";
+import { exp4, loadSome, maxLanes, roundLanes, sumLanes } from "./math";
 
 /** Tokens of a block of keys. */
 const BLOCK: i32 = 16;
@@ -16,29 +17,31 @@ const QUERY_LEVELS: f32 = 8191;
 /** Largest quantized weight: 14 bits without one. */
 const WEIGHT_LEVELS: f32 = 16383;
 /** Tokens whose products fit an int32 together: 1024 x 127 x 16383 < 2^31. */
-const CHUNK: i32 = 1024;
+const CHUNK: usize = 1024;
 
+@inline
 function padded(dKv: i32): i32 {
   return (dKv + 3) & ~3;
 }
 
-/** Up to four numbers at `at`, zeros for what is beyond `n`. */
-function loadSome(at: usize, n: i32): v128 {
-  if (n >= 4) return v128.load(at);
-  let v = v128.load32_zero(at);
-  if (n > 1) v = v128.load32_lane(at + 4, v, 1);
-  if (n > 2) v = v128.load32_lane(at + 8, v, 2);
-  return v;
+@inline
+function headBytes(room: i32, dKv: i32): usize {
+  return <usize>room * <usize>(2 * padded(dKv) + 12);
 }
 
+/** Where a head's value scales lie behind its beginning. */
+@inline
+function valuesOffset(room: i32, dKv: i32): usize {
+  return <usize>room * <usize>(padded(dKv) + 8);
+}
+
+@inline
 function largestOf(at: usize, n: i32): f32 {
   let m = f32x4.splat(0);
-  for (let i = 0; i < n; i += 4) m = f32x4.max(m, f32x4.abs(loadSome(at + (<usize>i << 2), n - i)));
+  let i = 0;
+  for (; i + 4 <= n; i += 4, at += 16) m = f32x4.pmax(m, f32x4.abs(v128.load(at)));
+  if (i < n) m = f32x4.pmax(m, f32x4.abs(loadSome(at, n - i)));
   return maxLanes(m);
-}
-
-function levels(v: v128, by: v128): v128 {
-  return i32x4.trunc_sat_f32x4_s(f32x4.nearest(f32x4.mul(v, by)));
 }
 
 /**
@@ -57,30 +60,27 @@ export function storeKeysI8(
   room: i32,
   first: i32,
 ): void {
-  const d = padded(dKv);
-  const headBytes = <usize>room * <usize>d;
-  const scales = cache + <usize>heads * headBytes * 2;
-  const sums = scales + ((<usize>heads * <usize>room) << 2);
+  const roomBytes = <usize>room << 2;
   for (let row = 0; row < rows; row++, from += <usize>ldf << 2) {
-    const token = first + row;
-    for (let head = 0; head < heads; head++) {
-      const at = from + (<usize>(head * dKv) << 2);
+    const token = <usize>(first + row);
+    let head = cache;
+    let at = from;
+    for (let h = 0; h < heads; h++, head += headBytes(room, dKv), at += <usize>dKv << 2) {
       const largest = largestOf(at, dKv);
       const scale = largest / 127;
       const by = f32x4.splat(scale > 0 ? 127 / largest : 0);
-      let to = cache + <usize>head * headBytes + <usize>(token >> 4) * <usize>(d << 4) + (<usize>(token & 15) << 2);
+      let to = head + roomBytes * 2 + (token >> 4) * <usize>(padded(dKv) << 4) + ((token & 15) << 2);
       let sum = i32x4.splat(0);
       for (let i = 0; i < dKv; i += 4, to += 64) {
-        const v = levels(loadSome(at + (<usize>i << 2), dKv - i), by);
+        const v = roundLanes(f32x4.mul(loadSome(at + (<usize>i << 2), dKv - i), by), 0);
         sum = i32x4.add(sum, v);
         const words = i16x8.narrow_i32x4_s(v, v);
         v128.store32_lane(to, i8x16.narrow_i16x8_s(words, words), 0);
       }
       const total =
         i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1) + i32x4.extract_lane(sum, 2) + i32x4.extract_lane(sum, 3);
-      const place = (<usize>head * <usize>room + <usize>token) << 2;
-      store<f32>(scales + place, scale);
-      store<i32>(sums + place, total << 13);
+      store<f32>(head + (token << 2), scale);
+      store<i32>(head + roomBytes + (token << 2), total << 13);
     }
   }
 }
@@ -96,29 +96,30 @@ export function storeValuesI8(
   room: i32,
   first: i32,
 ): void {
-  const d = padded(dKv);
-  const headBytes = <usize>room * <usize>d;
-  const values = cache + <usize>heads * headBytes;
-  const scales = values + <usize>heads * headBytes + ((<usize>heads * <usize>room) << 3);
+  const d = <usize>padded(dKv) << 2;
   for (let row = 0; row < rows; row++, from += <usize>ldf << 2) {
-    const token = first + row;
-    for (let head = 0; head < heads; head++) {
-      const at = from + (<usize>(head * dKv) << 2);
+    const token = <usize>(first + row);
+    let scales = cache + valuesOffset(room, dKv);
+    let at = from;
+    for (let h = 0; h < heads; h++, scales += headBytes(room, dKv), at += <usize>dKv << 2) {
       const largest = largestOf(at, dKv);
       const scale = largest / 127;
       const by = f32x4.splat(scale > 0 ? 127 / largest : 0);
-      let to = values + <usize>head * headBytes + <usize>(token >> 2) * <usize>(d << 2) + <usize>(token & 3);
+      let to = scales + (<usize>room << 2) + (token >> 2) * d + (token & 3);
       for (let i = 0; i < dKv; i += 4, to += 16) {
-        const v = levels(loadSome(at + (<usize>i << 2), dKv - i), by);
+        const v = roundLanes(f32x4.mul(loadSome(at + (<usize>i << 2), dKv - i), by), 0);
         v128.store8_lane(to, v, 0);
         v128.store8_lane(to, v, 4, 4);
         v128.store8_lane(to, v, 8, 8);
         v128.store8_lane(to, v, 12, 12);
       }
-      store<f32>(scales + ((<usize>head * <usize>room + <usize>token) << 2), scale);
+      store<f32>(scales + (token << 2), scale);
     }
   }
 }
+
+/** What is added to a query's level before it is cut into digits. */
+const QUERY_OFFSET: i32 = ASC_FEATURE_RELAXED_SIMD ? 8192 : 0;
 
 /**
  * A head's query in digits: in the relaxed module its high digits, then its low ones, of integer + 8192 = high x 128 +
@@ -127,37 +128,56 @@ export function storeValuesI8(
 function quantizeQuery(q: usize, dKv: i32, to: usize): f32 {
   const largest = largestOf(q, dKv);
   const by = f32x4.splat(largest > 0 ? QUERY_LEVELS / largest : 0);
-  const d = <usize>padded(dKv);
-  for (let i = 0; i < dKv; i += 4) {
-    const v = levels(loadSome(q + (<usize>i << 2), dKv - i), by);
-    putDigits(ASC_FEATURE_RELAXED_SIMD ? i32x4.add(v, i32x4.splat(8192)) : v, to, <usize>i, d);
-  }
+  putAll(q, dKv, by, QUERY_OFFSET, to, <usize>padded(dKv));
   return largest / QUERY_LEVELS;
 }
 
-/** Four levels as digits, `i` numbers from the beginning of `n`. */
-function putDigits(v: v128, to: usize, i: usize, n: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    const high = i32x4.shr_u(v, 7);
-    const low = v128.and(v, i32x4.splat(127));
-    const bytes = i16x8.narrow_i32x4_s(high, low);
-    const narrow = i8x16.narrow_i16x8_u(bytes, bytes);
-    v128.store32_lane(to + i, narrow, 0);
-    v128.store32_lane(to + n + i, narrow, 1);
-  } else {
-    v128.store64_lane(to + (i << 1), i16x8.narrow_i32x4_s(v, v), 0);
+/** `count` numbers times `by` as digits; `n` is how far the low digits lie behind the high ones. */
+function putAll(from: usize, count: i32, by: v128, offset: i32, to: usize, n: usize): void {
+  let i = 0;
+  for (; i + 16 <= count; i += 16, from += 64) {
+    const a = i16x8.narrow_i32x4_s(
+      roundLanes(f32x4.mul(v128.load(from), by), offset),
+      roundLanes(f32x4.mul(v128.load(from, 16), by), offset),
+    );
+    const b = i16x8.narrow_i32x4_s(
+      roundLanes(f32x4.mul(v128.load(from, 32), by), offset),
+      roundLanes(f32x4.mul(v128.load(from, 48), by), offset),
+    );
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      const mask = i16x8.splat(127);
+      v128.store(to + <usize>i, i8x16.narrow_i16x8_u(i16x8.shr_u(a, 7), i16x8.shr_u(b, 7)));
+      v128.store(to + n + <usize>i, i8x16.narrow_i16x8_u(v128.and(a, mask), v128.and(b, mask)));
+    } else {
+      v128.store(to + (<usize>i << 1), a);
+      v128.store(to + (<usize>i << 1), b, 16);
+    }
+  }
+  for (; i < count; i += 4, from += 16) {
+    const v = roundLanes(f32x4.mul(loadSome(from, count - i), by), offset);
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      const bytes = i16x8.narrow_i32x4_s(i32x4.shr_u(v, 7), v128.and(v, i32x4.splat(127)));
+      const narrow = i8x16.narrow_i16x8_u(bytes, bytes);
+      v128.store32_lane(to + <usize>i, narrow, 0);
+      v128.store32_lane(to + n + <usize>i, narrow, 1);
+    } else {
+      v128.store64_lane(to + (<usize>i << 1), i16x8.narrow_i32x4_s(v, v), 0);
+    }
   }
 }
 
+@inline
 function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
   return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
 }
 
+@inline
 function dotPlain(w: usize, x: v128, acc: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(v128.load8x8_s(w), x));
 }
 
 /** Lanes of two vectors, added in pairs. */
+@inline
 function addPairs(a: v128, b: v128): v128 {
   return i32x4.add(
     i8x16.shuffle(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27),
@@ -166,11 +186,13 @@ function addPairs(a: v128, b: v128): v128 {
 }
 
 /** [128 high + low] */
+@inline
 function joinDigits(high: v128, low: v128): v128 {
   return i32x4.add(i32x4.shl(high, 7), low);
 }
 
 /** Puts out the scores of four keys. */
+@inline
 function emitScores(totals: v128, i: usize, scales: usize, sums: usize, by: v128, bias: usize, scores: usize): void {
   if (ASC_FEATURE_RELAXED_SIMD) totals = i32x4.sub(totals, v128.load(sums + i));
   let values = f32x4.mul(f32x4.convert_i32x4_s(totals), f32x4.mul(v128.load(scales + i), by));
@@ -249,42 +271,49 @@ function scoreKeys(
   }
 }
 
-/** What {@link weigh} found: the sum of the softmax's numerators, and the scale of the weights' digits. */
-let weightTotal: f32 = 0;
-let weightScale: f32 = 0;
-
-/** Softmax of `keys` scores, times the values' scales, as digits for whole blocks: zeros beyond the last key. */
-function weigh(scores: usize, scales: usize, keys: i32, digits: usize): void {
+/**
+ * Softmax of `keys` scores, times the values' scales, as digits for whole blocks: zeros beyond the last key.
+ *
+ * @returns what a sum over digits x values is to be multiplied by
+ */
+function weigh(scores: usize, scales: usize, keys: i32, digits: usize): f32 {
   const whole = (keys + BLOCK - 1) & ~(BLOCK - 1);
-  for (let j = keys; j < whole; j++) store<f32>(scores + (<usize>j << 2), -Infinity);
+  const end = scores + (<usize>whole << 2);
+  for (let at = scores + (<usize>keys << 2); at < end; at += 4) store<f32>(at, -Infinity);
   let most = f32x4.splat(-Infinity);
-  for (let j = 0; j < whole; j += 4) most = f32x4.max(most, v128.load(scores + (<usize>j << 2)));
-  const by = f32x4.splat(maxLanes(most));
+  let more = most;
+  for (let at = scores; at < end; at += 32) {
+    most = f32x4.pmax(most, v128.load(at));
+    more = f32x4.pmax(more, v128.load(at, 16));
+  }
+  const by = f32x4.splat(maxLanes(f32x4.pmax(most, more)));
   let sums = f32x4.splat(0);
   let largest = f32x4.splat(0);
-  for (let j = 0; j < whole; j += 4) {
-    const at = <usize>j << 2;
-    const e = exp4(f32x4.sub(v128.load(scores + at), by));
+  let at = scores;
+  const last = scores + (<usize>(keys & ~3) << 2);
+  for (; at < last; at += 16, scales += 16) {
+    const e = exp4(f32x4.sub(v128.load(at), by));
     sums = f32x4.add(sums, e);
+    const weights = f32x4.mul(e, v128.load(scales));
+    largest = f32x4.pmax(largest, weights);
+    v128.store(at, weights);
+  }
+  if (at < end) {
     // What lies beyond the last key has no scale yet.
-    const weights = f32x4.mul(e, loadSome(scales + at, keys - j));
-    largest = f32x4.max(largest, weights);
-    v128.store(scores + at, weights);
-    if (j + 4 >= keys) {
-      for (let rest = j + 4; rest < whole; rest++) store<f32>(scores + (<usize>rest << 2), 0);
-      break;
-    }
+    const e = exp4(f32x4.sub(v128.load(at), by));
+    sums = f32x4.add(sums, e);
+    const weights = f32x4.mul(e, keys & 3 ? loadSome(scales, keys & 3) : f32x4.splat(0));
+    largest = f32x4.pmax(largest, weights);
+    v128.store(at, weights);
+    for (at += 16; at < end; at += 16) v128.store(at, f32x4.splat(0));
   }
-  weightTotal = sumLanes(sums);
   const top = maxLanes(largest);
-  weightScale = top / WEIGHT_LEVELS;
-  const inverse = f32x4.splat(top > 0 ? WEIGHT_LEVELS / top : 0);
-  for (let j = 0; j < whole; j += 4) {
-    putDigits(levels(v128.load(scores + (<usize>j << 2)), inverse), digits, <usize>j, <usize>whole);
-  }
+  putAll(scores, whole, f32x4.splat(top > 0 ? WEIGHT_LEVELS / top : 0), 0, digits, <usize>whole);
+  return top / WEIGHT_LEVELS / sumLanes(sums);
 }
 
 /** Puts out four numbers of a head's output, `n` of them real. */
+@inline
 function emitValues(totals: v128, to: usize, n: i32, by: v128, adds: bool): void {
   let values = f32x4.mul(f32x4.convert_i32x4_s(totals), by);
   if (adds) values = f32x4.add(values, loadSome(to, n));
@@ -393,6 +422,9 @@ function mixValues(
   }
 }
 
+/** Heads of a row, or rows of a head, that go through each stage together: the latencies of one hide behind the others. */
+const TOGETHER: i32 = 8;
+
 /**
  * T5Attention without its projections over an int8 cache: softmax(q k^T + bias) v for each head and row; scores are not
  * scaled by 1 / sqrt(dKv).
@@ -402,7 +434,7 @@ function mixValues(
  * @param bias for head h, query row i and key j: bias[h x biasHead + j - i], already at the first row's origin; 0 for
  *   none. Up to 15 numbers beyond the last key are read.
  * @param out [rows, heads x dKv] f32
- * @param scratch ceil(keys / 16) x 96 + 2 x (dKv + 3) bytes to use
+ * @param scratch 8 x (ceil(keys / 16) x 96 + 2 x (dKv + 3) + 16) bytes to use
  */
 export function attendI8(
   q: usize,
@@ -418,35 +450,42 @@ export function attendI8(
   dKv: i32,
   scratch: usize,
 ): void {
-  const d = padded(dKv);
-  const whole = (keys + BLOCK - 1) & ~(BLOCK - 1);
-  const headBytes = <usize>room * <usize>d;
+  const d = <usize>padded(dKv);
+  const whole = <usize>((keys + BLOCK - 1) & ~(BLOCK - 1));
   const roomBytes = <usize>room << 2;
-  const scores = scratch;
-  const weights = scores + (<usize>whole << 2);
-  const query = weights + (<usize>whole << 1);
-  let k = cache;
-  let v = cache + <usize>heads * headBytes;
-  let keyScales = v + <usize>heads * headBytes;
-  let keySums = keyScales + <usize>heads * roomBytes;
-  let valueScales = keySums + <usize>heads * roomBytes;
-  for (let head = 0; head < heads; head++) {
-    const at = <usize>(head * dKv) << 2;
-    for (let row = 0; row < rows; row++) {
-      const scale = quantizeQuery(q + ((<usize>row * <usize>ldq) << 2) + at, dKv, query);
-      const rowBias = bias ? bias + (<usize>(head * biasHead) << 2) - (<usize>row << 2) : 0;
-      scoreKeys(query, scale, k, keyScales, keySums, rowBias, scores, keys, dKv);
-      weigh(scores, valueScales, keys, weights);
-      const to = out + ((<usize>row * <usize>(heads * dKv)) << 2) + at;
-      for (let from = 0; from < whole; from += CHUNK) {
-        const end = min(from + CHUNK, whole);
-        mixValues(weights, <usize>whole, v, <usize>from, <usize>end, to, dKv, weightScale / weightTotal);
+  // Of each unit, a head of a row: its scores, weights and query in digits, and a factor.
+  const weightsAt = whole << 2;
+  const queryAt = weightsAt + (whole << 1);
+  const factorAt = (queryAt + (d << 1) + 3) & ~3;
+  const unitBytes = factorAt + 8;
+  const units = heads * rows;
+  for (let first = 0; first < units; first += TOGETHER) {
+    const end = min(first + TOGETHER, units);
+    let unit = scratch;
+    for (let u = first; u < end; u++, unit += unitBytes) {
+      const at = ((<usize>(u % rows) * <usize>ldq) << 2) + (<usize>((u / rows) * dKv) << 2);
+      store<f32>(unit + factorAt, quantizeQuery(q + at, dKv, unit + queryAt));
+    }
+    unit = scratch;
+    for (let u = first; u < end; u++, unit += unitBytes) {
+      const head = cache + <usize>(u / rows) * headBytes(room, dKv);
+      const ownBias = bias ? bias + (<usize>((u / rows) * biasHead) << 2) - (<usize>(u % rows) << 2) : 0;
+      const scale = load<f32>(unit + factorAt);
+      scoreKeys(unit + queryAt, scale, head + roomBytes * 2, head, head + roomBytes, ownBias, unit, keys, dKv);
+    }
+    unit = scratch;
+    for (let u = first; u < end; u++, unit += unitBytes) {
+      const scales = cache + <usize>(u / rows) * headBytes(room, dKv) + valuesOffset(room, dKv);
+      store<f32>(unit + factorAt, weigh(unit, scales, keys, unit + weightsAt));
+    }
+    unit = scratch;
+    for (let u = first; u < end; u++, unit += unitBytes) {
+      const v = cache + <usize>(u / rows) * headBytes(room, dKv) + valuesOffset(room, dKv) + roomBytes;
+      const to = out + ((<usize>(u % rows) * <usize>(heads * dKv)) << 2) + (<usize>((u / rows) * dKv) << 2);
+      const factor = load<f32>(unit + factorAt);
+      for (let from: usize = 0; from < whole; from += CHUNK) {
+        mixValues(unit + weightsAt, whole, v, from, min(from + CHUNK, whole), to, dKv, factor);
       }
     }
-    k += headBytes;
-    v += headBytes;
-    keyScales += roomBytes;
-    keySums += roomBytes;
-    valueScales += roomBytes;
   }
 }

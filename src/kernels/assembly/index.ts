@@ -1,7 +1,7 @@
 // The kernels of the simd engine: one source, two modules. `relaxed.wasm` is built with relaxed SIMD, `plain.wasm`
 // without; both give the same bits. Pointers are byte addresses in the one imported memory; sizes count elements.
 
-export { quantizeRows } from "./quantize";
+export { normQuantizeRows, quantizeRows, reluQuantizeRows } from "./quantize";
 export { linearI8, rowSums, probeDot } from "./linear-i8";
 export { linearI4 } from "./linear-i4";
 export { linearF32 } from "./linear-f32";

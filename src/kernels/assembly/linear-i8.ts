@@ -29,20 +29,24 @@ function emit(row: i32, na: i32, nb: i32, totals: v128): void {
   v128.store32_lane(b, values, 1);
 }
 
+@inline
 function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
   return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
 }
 
+@inline
 function dotPlain(w: v128, x: v128, acc: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(w, x));
 }
 
 /** [128 x sum of ha + sum of la, 128 x sum of hb + sum of lb] as float64. */
+@inline
 function combineDigits(ha: v128, la: v128, hb: v128, lb: v128): v128 {
   return f64x2.add(f64x2.mul(sumIntLanes2(ha, hb), f64x2.splat(128)), sumIntLanes2(la, lb));
 }
 
 /** Every activation carries an offset of 8192 in its digits: 8192 times the sums of both weight rows. */
+@inline
 function offsets(sums: usize, na: i32, nb: i32): v128 {
   let pair = v128.load32_zero(sums + (<usize>na << 2));
   pair = v128.load32_lane(sums + (<usize>nb << 2), pair, 1);
@@ -120,43 +124,6 @@ function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: 
   emit(row, na, nb, totals);
 }
 
-/** Two weight rows times two activation rows (relaxed module). */
-function tile2x2(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, row: i32, k: i32, sums: usize): void {
-  let ah0 = i32x4.splat(0);
-  let al0 = ah0;
-  let ah1 = ah0;
-  let al1 = ah0;
-  let bh0 = ah0;
-  let bl0 = ah0;
-  let bh1 = ah0;
-  let bl1 = ah0;
-  const end = wa + <usize>k;
-  let b = wb;
-  let p = x;
-  for (let a = wa; a < end; a += 16) {
-    const va = v128.load(a);
-    const vb = v128.load(b);
-    const q = p + stride;
-    let digits = v128.load(p);
-    ah0 = dotRelaxed(va, digits, ah0);
-    bh0 = dotRelaxed(vb, digits, bh0);
-    digits = v128.load(p, 16);
-    al0 = dotRelaxed(va, digits, al0);
-    bl0 = dotRelaxed(vb, digits, bl0);
-    digits = v128.load(q);
-    ah1 = dotRelaxed(va, digits, ah1);
-    bh1 = dotRelaxed(vb, digits, bh1);
-    digits = v128.load(q, 16);
-    al1 = dotRelaxed(va, digits, al1);
-    bl1 = dotRelaxed(vb, digits, bl1);
-    b += 16;
-    p += 32;
-  }
-  const offset = offsets(sums, na, nb);
-  emit(row, na, nb, f64x2.sub(combineDigits(ah0, al0, bh0, bl0), offset));
-  emit(row + 1, na, nb, f64x2.sub(combineDigits(ah1, al1, bh1, bl1), offset));
-}
-
 /** Two weight rows times four activation rows (plain module): a weight is widened once for four products. */
 function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, row: i32, k: i32): void {
   let a0 = i32x4.splat(0);
@@ -204,6 +171,7 @@ function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize
 const INT32_ROW: i32 = 2048;
 
 /** The int32 at `at` and at one, two, three times `step` bytes from there. */
+@inline
 function gather(at: usize, step: usize): v128 {
   let v = v128.load32_zero(at);
   v = v128.load32_lane(at + step, v, 1);
@@ -211,10 +179,225 @@ function gather(at: usize, step: usize): v128 {
   return v128.load32_lane(at + step * 3, v, 3);
 }
 
+/** 128 x (high - 64 x sum) + low for two lanes of each, in float64: rows whose totals no int32 holds. */
+@inline
+function joinLong(high: v128, low: v128, sum: v128): v128 {
+  const digits = f64x2.convert_low_i32x4_s(i32x4.sub(high, i32x4.shl(sum, 6)));
+  return f32x4.demote_f64x2_zero(f64x2.add(f64x2.mul(digits, f64x2.splat(128)), f64x2.convert_low_i32x4_s(low)));
+}
+
 /**
- * One activation row times the first 4 x floor(n / 4) weight rows: the token step. `k` is a multiple of 16 and at most
- * INT32_ROW.
+ * Four totals, of which each parameter has four lanes to be added up: exact, rounded to float32 once.
+ *
+ * @param sums of the four weight rows
  */
+@inline
+function joinRows(
+  a: v128,
+  b: v128,
+  c: v128,
+  d: v128,
+  la: v128,
+  lb: v128,
+  lc: v128,
+  ld: v128,
+  sums: v128,
+  isLong: bool,
+): v128 {
+  if (isLong) {
+    const high = sumRows(a, b, c, d);
+    const low = sumRows(la, lb, lc, ld);
+    const first = joinLong(high, low, sums);
+    const second = joinLong(upper(high), upper(low), upper(sums));
+    return i8x16.shuffle(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+  }
+  // Sums may wrap on the way; the total fits.
+  a = i32x4.add(i32x4.shl(a, 7), la);
+  b = i32x4.add(i32x4.shl(b, 7), lb);
+  c = i32x4.add(i32x4.shl(c, 7), lc);
+  d = i32x4.add(i32x4.shl(d, 7), ld);
+  return f32x4.convert_i32x4_s(i32x4.sub(sumRows(a, b, c, d), i32x4.shl(sums, 13)));
+}
+
+@inline
+function upper(v: v128): v128 {
+  return i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+/** [a, b, c, d] -> [a, b, a, b] */
+@inline
+function twice(v: v128): v128 {
+  return i8x16.shuffle(v, v, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+/** The numbers of weight rows na and nb, as [a, b, a, b]. */
+@inline
+function loadTwice(at: usize, na: i32, nb: i32): v128 {
+  return twice(v128.load32_lane(at + (<usize>nb << 2), v128.load32_zero(at + (<usize>na << 2)), 1));
+}
+
+/** Puts out [a, b] of two activation rows. `to`: where row 0's a goes; `far` bytes on, its b. */
+@inline
+function putTwo(totals: v128, scales: v128, rowScale: usize, to: usize, far: usize): void {
+  const pair = v128.load64_zero(rowScale);
+  const rows = i8x16.shuffle(pair, pair, 0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7);
+  let values = f32x4.mul(totals, f32x4.mul(scales, rows));
+  const next = to + (<usize>outRow << 2);
+  if (adds) {
+    let before = v128.load32_zero(to);
+    before = v128.load32_lane(to + far, before, 1);
+    before = v128.load32_lane(next, before, 2);
+    before = v128.load32_lane(next + far, before, 3);
+    values = f32x4.add(values, before);
+  }
+  v128.store32_lane(to, values, 0);
+  v128.store32_lane(to + far, values, 1);
+  v128.store32_lane(next, values, 2);
+  v128.store32_lane(next + far, values, 3);
+}
+
+/** Puts out [a, b] of one activation row. */
+@inline
+function putOne(totals: v128, scales: v128, rowScale: usize, to: usize, far: usize): void {
+  let values = f32x4.mul(totals, f32x4.mul(scales, v128.load32_splat(rowScale)));
+  if (adds) values = f32x4.add(values, v128.load32_lane(to + far, v128.load32_zero(to), 1));
+  v128.store32_lane(to, values, 0);
+  v128.store32_lane(to + far, values, 1);
+}
+
+/**
+ * Two weight rows times two activation rows (relaxed module). `k` is a multiple of 16.
+ *
+ * @param scales, sums of both weight rows, [a, b, a, b]
+ */
+function tile2x2(
+  wa: usize,
+  wb: usize,
+  p0: usize,
+  stride: usize,
+  k: i32,
+  scales: v128,
+  sums: v128,
+  rowScale: usize,
+  to: usize,
+  far: usize,
+): void {
+  let ah0 = i32x4.splat(0);
+  let al0 = ah0;
+  let bh0 = ah0;
+  let bl0 = ah0;
+  let ah1 = ah0;
+  let al1 = ah0;
+  let bh1 = ah0;
+  let bl1 = ah0;
+  const end = wa + <usize>k;
+  let p1 = p0 + stride;
+  for (let a = wa; a < end; a += 16) {
+    const va = v128.load(a);
+    const vb = v128.load(wb);
+    let digits = v128.load(p0);
+    ah0 = dotRelaxed(va, digits, ah0);
+    bh0 = dotRelaxed(vb, digits, bh0);
+    digits = v128.load(p0, 16);
+    al0 = dotRelaxed(va, digits, al0);
+    bl0 = dotRelaxed(vb, digits, bl0);
+    digits = v128.load(p1);
+    ah1 = dotRelaxed(va, digits, ah1);
+    bh1 = dotRelaxed(vb, digits, bh1);
+    digits = v128.load(p1, 16);
+    al1 = dotRelaxed(va, digits, al1);
+    bl1 = dotRelaxed(vb, digits, bl1);
+    wb += 16;
+    p0 += 32;
+    p1 += 32;
+  }
+  const isLong = k > INT32_ROW;
+  putTwo(joinRows(ah0, bh0, ah1, bh1, al0, bl0, al1, bl1, sums, isLong), scales, rowScale, to, far);
+}
+
+/** Two weight rows times three activation rows, as {@link tile2x2}: twelve sums, as many as registers hold. */
+function tile2x3(
+  wa: usize,
+  wb: usize,
+  p0: usize,
+  stride: usize,
+  k: i32,
+  scales: v128,
+  sums: v128,
+  rowScale: usize,
+  to: usize,
+  far: usize,
+): void {
+  let ah0 = i32x4.splat(0);
+  let al0 = ah0;
+  let bh0 = ah0;
+  let bl0 = ah0;
+  let ah1 = ah0;
+  let al1 = ah0;
+  let bh1 = ah0;
+  let bl1 = ah0;
+  let ah2 = ah0;
+  let al2 = ah0;
+  let bh2 = ah0;
+  let bl2 = ah0;
+  const end = wa + <usize>k;
+  let p1 = p0 + stride;
+  let p2 = p1 + stride;
+  for (let a = wa; a < end; a += 16) {
+    const va = v128.load(a);
+    const vb = v128.load(wb);
+    let digits = v128.load(p0);
+    ah0 = dotRelaxed(va, digits, ah0);
+    bh0 = dotRelaxed(vb, digits, bh0);
+    digits = v128.load(p0, 16);
+    al0 = dotRelaxed(va, digits, al0);
+    bl0 = dotRelaxed(vb, digits, bl0);
+    digits = v128.load(p1);
+    ah1 = dotRelaxed(va, digits, ah1);
+    bh1 = dotRelaxed(vb, digits, bh1);
+    digits = v128.load(p1, 16);
+    al1 = dotRelaxed(va, digits, al1);
+    bl1 = dotRelaxed(vb, digits, bl1);
+    digits = v128.load(p2);
+    ah2 = dotRelaxed(va, digits, ah2);
+    bh2 = dotRelaxed(vb, digits, bh2);
+    digits = v128.load(p2, 16);
+    al2 = dotRelaxed(va, digits, al2);
+    bl2 = dotRelaxed(vb, digits, bl2);
+    wb += 16;
+    p0 += 32;
+    p1 += 32;
+    p2 += 32;
+  }
+  const isLong = k > INT32_ROW;
+  putTwo(joinRows(ah0, bh0, ah1, bh1, al0, bl0, al1, bl1, sums, isLong), scales, rowScale, to, far);
+  const last = joinRows(ah2, bh2, ah2, bh2, al2, bl2, al2, bl2, sums, isLong);
+  putOne(last, scales, rowScale + 8, to + (<usize>outRow << 3), far);
+}
+
+/** Two weight rows times all activation rows, three or two at a time (relaxed module); at least two rows. */
+function tiles(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, rows: i32, k: i32, sums: usize): void {
+  const scales = loadTwice(scaleAt, na, nb);
+  const both = loadTwice(sums, na, nb);
+  const far = <usize>(nb - na) << 2;
+  let to = outAt + (<usize>na << 2);
+  let rowScale = rowScaleAt;
+  let left = rows;
+  for (; left > 4 || left == 3; left -= 3) {
+    tile2x3(wa, wb, x, stride, k, scales, both, rowScale, to, far);
+    x += stride * 3;
+    to += <usize>outRow * 12;
+    rowScale += 12;
+  }
+  for (; left > 0; left -= 2) {
+    tile2x2(wa, wb, x, stride, k, scales, both, rowScale, to, far);
+    x += stride << 1;
+    to += <usize>outRow << 3;
+    rowScale += 8;
+  }
+}
+
+/** One activation row times the first 4 x floor(n / 4) weight rows: the token step. `k` is a multiple of 16. */
 function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32): void {
   const quarter = <usize>(n >> 2);
   const apart = quarter << 2;
@@ -255,9 +438,7 @@ function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32): void {
         w2 += 16;
         w3 += 16;
       }
-      // Sums may wrap on the way; the total fits.
-      totals = i32x4.add(i32x4.shl(sumRows(a, b, c, d), 7), sumRows(la, lb, lc, ld));
-      totals = i32x4.sub(totals, i32x4.shl(gather(sums + column, apart), 13));
+      totals = joinRows(a, b, c, d, la, lb, lc, ld, gather(sums + column, apart), k > INT32_ROW);
     } else {
       for (let p = x; p < end; p += 32) {
         const x0 = v128.load(p);
@@ -271,10 +452,10 @@ function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32): void {
         w2 += 16;
         w3 += 16;
       }
-      totals = sumRows(a, b, c, d);
+      totals = f32x4.convert_i32x4_s(sumRows(a, b, c, d));
     }
     const scales = f32x4.mul(gather(scaleAt + column, apart), rowScale);
-    let values = f32x4.mul(f32x4.convert_i32x4_s(totals), scales);
+    let values = f32x4.mul(totals, scales);
     const at = outAt + column;
     if (adds) values = f32x4.add(values, gather(at, apart));
     v128.store32_lane(at, values, 0);
@@ -310,7 +491,8 @@ export function linearI8(
   scaleAt = scales;
   rowScaleAt = rowScales;
   adds = accumulate != 0;
-  if (rows == 1 && (k & 15) == 0 && k <= INT32_ROW) {
+  const isWhole = (k & 15) == 0;
+  if (rows == 1 && isWhole && (ASC_FEATURE_RELAXED_SIMD || k <= INT32_ROW)) {
     stepRow(q, k, w, sums, n);
     for (let na = n & ~3; na < n; na++) {
       const wa = w + <usize>na * <usize>k;
@@ -321,17 +503,19 @@ export function linearI8(
   const stride = <usize>(((k + 15) >> 4) << 5);
   // The far stream begins in the middle; an odd last row is paired with itself.
   const half = (n + 1) >> 1;
-  const tiles = ASC_FEATURE_RELAXED_SIMD ? (k & 15) == 0 : (k & 15) == 0 && k <= CHUNK;
   for (let na = 0; na < half; na++) {
     const nb = na + half < n ? na + half : na;
     const wa = w + <usize>na * <usize>k;
     const wb = w + <usize>nb * <usize>k;
     let row = 0;
     let x = q;
-    if (tiles && nb != na) {
+    if (isWhole && nb != na) {
       if (ASC_FEATURE_RELAXED_SIMD) {
-        for (; row + 2 <= rows; row += 2, x += stride * 2) tile2x2(wa, wb, na, nb, x, stride, row, k, sums);
-      } else {
+        if (rows > 1) {
+          tiles(wa, wb, na, nb, q, stride, rows, k, sums);
+          continue;
+        }
+      } else if (k <= CHUNK) {
         for (; row + 4 <= rows; row += 4, x += stride * 4) tile2x4(wa, wb, na, nb, x, stride, row, k);
       }
     }

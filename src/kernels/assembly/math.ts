@@ -1,12 +1,14 @@
 // Small arithmetic shared by kernels. Sums run in a fixed order, so that both modules give the same bits.
 
 /** Sum of the four lanes. */
+@inline
 export function sumLanes(v: v128): f32 {
   const pairs = f32x4.add(v, i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
   return f32x4.extract_lane(pairs, 0) + f32x4.extract_lane(pairs, 1);
 }
 
 /** Largest of the four lanes. */
+@inline
 export function maxLanes(v: v128): f32 {
   return max(
     max(f32x4.extract_lane(v, 0), f32x4.extract_lane(v, 1)),
@@ -34,6 +36,7 @@ export function sumIntLanes2(a: v128, b: v128): v128 {
 }
 
 /** [sum of a, sum of b, sum of c, sum of d], int32. */
+@inline
 export function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = i32x4.add(
     i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
@@ -50,25 +53,67 @@ export function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
 }
 
 /**
+ * Constants of loops, in memory: V8 builds a vector constant anew at each use, of two or three instructions; a load that
+ * spreads a number over four lanes is one.
+ *
+ * 0: 1.5 x 2^23, which added to a number of up to 22 bits leaves the nearest whole number (ties to even) in the last bits.
+ * 1, 2: -87.3 and 88, between which e^x is neither zero nor infinite. 3: 1 / ln 2. 4, 5: ln 2 in two parts, the first with
+ * so few bits that whole multiples of it are exact. 6 to 11: 1 / 7!, 1 / 6!, 1 / 5!, 1 / 4!, 1 / 3!, 1 / 2!. 12: 1.
+ */
+const CONSTANTS = memory.data<f32>([
+  12582912.0, -87.3, 88.0, 1.44269504088896341, 0.693359375, -2.12194440e-4, 1.984126984126984e-4,
+  1.3888888888888889e-3, 8.333333333333333e-3, 4.1666666666666664e-2, 0.16666666666666666, 0.5, 1.0,
+]);
+/** What is taken off a rounded number's bits, offset 0 and 8192: see {@link roundLanes}. */
+const OFFSETS = memory.data<i32>([0x4b400000, 0x4b400000 - 8192, 0x4b400000 - 127]);
+
+@inline
+function constant(i: usize): v128 {
+  return v128.load32_splat(CONSTANTS + (i << 2));
+}
+
+/**
+ * Nearest whole numbers of four that are below 2^22, with `offset` (0 or 8192) added: half as many instructions as by
+ * truncation.
+ */
+@inline
+export function roundLanes(v: v128, offset: i32): v128 {
+  return i32x4.sub(f32x4.add(v, constant(0)), v128.load32_splat(OFFSETS + (offset ? 4 : 0)));
+}
+
+/** Up to four numbers at `at`, zeros for what is beyond `n`. */
+@inline
+export function loadSome(at: usize, n: i32): v128 {
+  if (n >= 4) return v128.load(at);
+  let v = v128.load32_zero(at);
+  if (n > 1) v = v128.load32_lane(at + 4, v, 1);
+  if (n > 2) v = v128.load32_lane(at + 8, v, 2);
+  return v;
+}
+
+/**
  * e^x for each lane, within 2 ulp for x in -87.3 to 88; smaller x give 0.
  * Range reduction to |r| <= ln2 / 2, then the Taylor polynomial to r^7.
  */
+@inline
 export function exp4(x: v128): v128 {
-  const tiny = f32x4.lt(x, f32x4.splat(-87.3));
-  x = f32x4.min(f32x4.max(x, f32x4.splat(-87.3)), f32x4.splat(88.0));
-  const n = f32x4.nearest(f32x4.mul(x, f32x4.splat(1.44269504088896341)));
-  // ln 2 in two parts: the first has few enough bits that n times it is exact.
-  let r = f32x4.sub(x, f32x4.mul(n, f32x4.splat(0.693359375)));
-  r = f32x4.sub(r, f32x4.mul(n, f32x4.splat(-2.12194440e-4)));
-  let p = f32x4.splat(1.0 / 5040.0);
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0 / 720.0));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0 / 120.0));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0 / 24.0));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0 / 6.0));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(0.5));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.0));
-  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127)), 23);
+  const tiny = f32x4.lt(x, constant(1));
+  // Pseudo-minimum and -maximum are one instruction each; what is no number stays none.
+  x = f32x4.pmin(f32x4.pmax(x, constant(1)), constant(2));
+  const shifted = f32x4.add(f32x4.mul(x, constant(3)), constant(0));
+  const n = f32x4.sub(shifted, constant(0));
+  let r = f32x4.sub(x, f32x4.mul(n, constant(4)));
+  r = f32x4.sub(r, f32x4.mul(n, constant(5)));
+  let p = constant(6);
+  p = f32x4.add(f32x4.mul(p, r), constant(7));
+  p = f32x4.add(f32x4.mul(p, r), constant(8));
+  p = f32x4.add(f32x4.mul(p, r), constant(9));
+  p = f32x4.add(f32x4.mul(p, r), constant(10));
+  p = f32x4.add(f32x4.mul(p, r), constant(11));
+  p = f32x4.add(f32x4.mul(p, r), constant(12));
+  p = f32x4.add(f32x4.mul(p, r), constant(12));
+  // 2^n: the last bits of `shifted`, moved into the exponent.
+  const power = i32x4.shl(i32x4.sub(shifted, v128.load32_splat(OFFSETS + 8)), 23);
   return v128.andnot(f32x4.mul(p, power), tiny);
 }
 
