@@ -45,14 +45,15 @@ interface Stretch {
 const FLOATS: Stretch = { tokenBytes: F32, tokens: 1 };
 
 /**
- * A layer's cache, in the order of its stretches. int8 (attention-i8.ts): a head's key scales and sums, keys, value scales,
- * values, then the next head's. float32 (attention-f32.ts): the keys of all heads, then the values of all.
+ * A layer's cache, in the order of its stretches. int8 (attention-i8.ts): each head's key scales and sums and keys, then each
+ * head's value scales and values. float32 (attention-f32.ts): the keys of all heads, then the values of all.
  */
 function stretchesOf({ heads, dKv, bits }: Heads): Stretch[] {
   if (bits === 32) return Array.from({ length: 2 * heads }, () => ({ tokenBytes: dKv * F32, tokens: 1 }));
   const tokenBytes = Math.ceil(dKv / 4) * 4;
-  const head = [FLOATS, FLOATS, { tokenBytes, tokens: BLOCK_TOKENS }, FLOATS, { tokenBytes, tokens: 4 }];
-  return Array.from({ length: heads }, () => head).flat();
+  const keys = [FLOATS, FLOATS, { tokenBytes, tokens: BLOCK_TOKENS }];
+  const values = [FLOATS, { tokenBytes, tokens: 4 }];
+  return [keys, values].flatMap((head) => Array.from({ length: heads }, () => head).flat());
 }
 
 /** Bytes of one layer's keys and values. */

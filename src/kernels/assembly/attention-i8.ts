@@ -1,13 +1,15 @@
 // Attention over keys and values in int8, a float32 scale a head and token; queries and weights have 14 bits. Every dot is
 // an exact integer, rounded to float32 once: the relaxed and the plain module give the same bits.
 //
-// A cache holds one layer's keys and values of one sequence, head after head, with room for a multiple of 16 tokens; D is
-// dKv, rounded up to a multiple of 4. A head, in one stretch of room x (2 D + 12) bytes:
-//   key scales [room] f32, key sums [room] int32 (x 8192)
+// A cache holds one layer's keys and values of one sequence, with room for a multiple of 16 tokens; D is dKv, rounded up to
+// a multiple of 4. First the keys, head after head:
+//   scales [room] f32, sums [room] int32 (x 8192)
 //   keys [room / 16][D / 4][16 tokens][4] int8: four numbers of a key lie together, those of 16 keys side by side
-//   value scales [room] f32
+// then the values, head after head:
+//   scales [room] f32
 //   values [room / 4][D][4 tokens] int8: a number of four tokens' values together
-// So a lane of a dot is a key, or a number of the output, and nothing is added across lanes.
+// So a lane of a dot is a key, or a number of the output, and nothing is added across lanes; and a step reads the keys of
+// all heads in one stretch of memory, then the values.
 import { exp4, loadSome, maxLanes, roundLanes, sumLanes } from "./math";
 
 /** Tokens of a block of keys. */
@@ -24,15 +26,16 @@ function padded(dKv: i32): i32 {
   return (dKv + 3) & ~3;
 }
 
+/** A head's keys with their scales and sums. */
 @inline
-function headBytes(room: i32, dKv: i32): usize {
-  return <usize>room * <usize>(2 * padded(dKv) + 12);
+function keyBytes(room: i32, dKv: i32): usize {
+  return <usize>room * <usize>(padded(dKv) + 8);
 }
 
-/** Where a head's value scales lie behind its beginning. */
+/** A head's values with their scales. */
 @inline
-function valuesOffset(room: i32, dKv: i32): usize {
-  return <usize>room * <usize>(padded(dKv) + 8);
+function valueBytes(room: i32, dKv: i32): usize {
+  return <usize>room * <usize>(padded(dKv) + 4);
 }
 
 @inline
@@ -65,7 +68,7 @@ export function storeKeysI8(
     const token = <usize>(first + row);
     let head = cache;
     let at = from;
-    for (let h = 0; h < heads; h++, head += headBytes(room, dKv), at += <usize>dKv << 2) {
+    for (let h = 0; h < heads; h++, head += keyBytes(room, dKv), at += <usize>dKv << 2) {
       const largest = largestOf(at, dKv);
       const scale = largest / 127;
       const by = f32x4.splat(scale > 0 ? 127 / largest : 0);
@@ -99,9 +102,9 @@ export function storeValuesI8(
   const d = <usize>padded(dKv) << 2;
   for (let row = 0; row < rows; row++, from += <usize>ldf << 2) {
     const token = <usize>(first + row);
-    let scales = cache + valuesOffset(room, dKv);
+    let scales = cache + <usize>heads * keyBytes(room, dKv);
     let at = from;
-    for (let h = 0; h < heads; h++, scales += headBytes(room, dKv), at += <usize>dKv << 2) {
+    for (let h = 0; h < heads; h++, scales += valueBytes(room, dKv), at += <usize>dKv << 2) {
       const largest = largestOf(at, dKv);
       const scale = largest / 127;
       const by = f32x4.splat(scale > 0 ? 127 / largest : 0);
@@ -453,6 +456,7 @@ export function attendI8(
   const d = <usize>padded(dKv);
   const whole = <usize>((keys + BLOCK - 1) & ~(BLOCK - 1));
   const roomBytes = <usize>room << 2;
+  const values = cache + <usize>heads * keyBytes(room, dKv);
   // Of each unit, a head of a row: its scores, weights and query in digits, and a factor.
   const weightsAt = whole << 2;
   const queryAt = weightsAt + (whole << 1);
@@ -468,19 +472,19 @@ export function attendI8(
     }
     unit = scratch;
     for (let u = first; u < end; u++, unit += unitBytes) {
-      const head = cache + <usize>(u / rows) * headBytes(room, dKv);
+      const head = cache + <usize>(u / rows) * keyBytes(room, dKv);
       const ownBias = bias ? bias + (<usize>((u / rows) * biasHead) << 2) - (<usize>(u % rows) << 2) : 0;
       const scale = load<f32>(unit + factorAt);
       scoreKeys(unit + queryAt, scale, head + roomBytes * 2, head, head + roomBytes, ownBias, unit, keys, dKv);
     }
     unit = scratch;
     for (let u = first; u < end; u++, unit += unitBytes) {
-      const scales = cache + <usize>(u / rows) * headBytes(room, dKv) + valuesOffset(room, dKv);
+      const scales = values + <usize>(u / rows) * valueBytes(room, dKv);
       store<f32>(unit + factorAt, weigh(unit, scales, keys, unit + weightsAt));
     }
     unit = scratch;
     for (let u = first; u < end; u++, unit += unitBytes) {
-      const v = cache + <usize>(u / rows) * headBytes(room, dKv) + valuesOffset(room, dKv) + roomBytes;
+      const v = values + <usize>(u / rows) * valueBytes(room, dKv) + roomBytes;
       const to = out + ((<usize>(u % rows) * <usize>(heads * dKv)) << 2) + (<usize>((u / rows) * dKv) << 2);
       const factor = load<f32>(unit + factorAt);
       for (let from: usize = 0; from < whole; from += CHUNK) {
