@@ -7,17 +7,16 @@ import type { GatewayBindings } from "./bindings.ts";
 /** Hidden states of one input, float32 as bytes: the gateway only passes them on. */
 export interface Encoded {
   tokens: number;
+  ids: Int32Array<ArrayBuffer>;
   hidden: ArrayBuffer;
 }
 
 /** @throws EdgeT5Error what the encoder threw */
 export async function encode(env: GatewayBindings, model: string, ids: readonly number[]): Promise<Encoded> {
-  const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode`, {
-    method: "POST",
-    body: Int32Array.from(ids),
-  });
+  const body = Int32Array.from(ids);
+  const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode`, { method: "POST", body });
   if (!response.ok) throw await errorOf(response, "encoder");
-  return { tokens: ids.length, hidden: await response.arrayBuffer() };
+  return { tokens: ids.length, ids: body, hidden: await response.arrayBuffer() };
 }
 
 /**
@@ -35,7 +34,7 @@ export async function* decode(
   const response = await env.DECODER.fetch(`http://decoder/models/${model}/decode`, {
     method: "POST",
     headers: { [DECODE_HEADER]: decodeHeader(inputs, options) },
-    body: await new Blob(inputs.map(({ hidden }) => hidden)).arrayBuffer(),
+    body: await new Blob([...inputs.map(({ hidden }) => hidden), ...inputs.map(({ ids }) => ids)]).arrayBuffer(),
     signal,
   });
   if (!response.ok || !response.body) throw await errorOf(response, "decoder");

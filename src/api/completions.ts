@@ -46,6 +46,7 @@ const completionRequestSchema = z.strictObject({
   bad_words_ids: z.array(z.array(z.int().nonnegative()).min(1)).max(64).nullish(),
   suppress_tokens: z.array(z.int().nonnegative()).max(256).nullish(),
   forced_bos_token_id: z.int().nonnegative().nullish(),
+  prompt_lookup_num_tokens: z.int().nonnegative().max(64).nullish(),
 });
 
 export type CompletionFields = z.infer<typeof completionRequestSchema>;
@@ -163,6 +164,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   bad_words_ids: "a list of up to 64 lists of token ids",
   suppress_tokens: "a list of up to 256 token ids",
   forced_bos_token_id: "a token id",
+  prompt_lookup_num_tokens: "a whole number from 0 to 64",
 };
 
 export interface Usage {

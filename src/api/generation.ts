@@ -81,6 +81,7 @@ export function resolveGeneration(fields: CompletionFields, defaults: Partial<Ge
     bad_words_ids: fields.bad_words_ids,
     suppress_tokens: fields.suppress_tokens,
     forced_bos_token_id: fields.forced_bos_token_id,
+    prompt_lookup_num_tokens: fields.prompt_lookup_num_tokens,
   }).filter(([, value]) => value != null);
   const params = toParams({
     ...defaults,

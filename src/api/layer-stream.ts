@@ -18,6 +18,7 @@ const askSchema = z.discriminatedUnion("ask", [
     inputs: z.array(z.object({ tokens: z.int().min(1), maxNewTokens: z.int().min(1), copies: z.int().min(1) })),
   }),
   z.object({ ask: z.literal("step"), sequences: numbers, tokens: numbers }),
+  z.object({ ask: z.literal("rewind"), sequence: z.int().nonnegative(), tokens: z.int().nonnegative() }),
   z.object({ ask: z.literal("reorder"), sequences: numbers, parents: numbers }),
   z.object({ ask: z.literal("close"), sequence: z.int().nonnegative() }),
 ]);
@@ -193,6 +194,9 @@ async function perform(
       if (!hidden) throw malformed();
       return encodeFrame({}, [hidden]);
     }
+    case "rewind":
+      for (const sequence of named([ask.sequence])) decoder.rewind(sequence, ask.tokens);
+      return null;
     case "reorder":
       decoder.reorder(named(ask.sequences), ask.parents);
       return null;
@@ -253,6 +257,10 @@ export class RemoteLayers implements LayersBefore {
     this.#ask({ ask: "step", sequences: [...sequences], tokens: Array.from(tokens) });
     const { payload } = await answerOf(this.#reader);
     return payload;
+  }
+
+  rewind(sequence: number, tokens: number): void {
+    this.#ask({ ask: "rewind", sequence, tokens });
   }
 
   reorder(sequences: readonly number[], parents: readonly number[]): void {

@@ -1,6 +1,7 @@
 /**
  * Between the gateway and the private halves. Encoder: ids in as int32, hidden states out as float32. Decoder: hidden
- * states in, one JSON line a token out, each sent before the next step is made. All little-endian, as WASM is.
+ * states of all inputs in, then their ids as int32; one JSON line a token out, each sent before the next step is made. All
+ * little-endian, as WASM is.
  */
 import { z } from "zod";
 import { EdgeT5Error, type ErrorCode } from "../errors.ts";
@@ -47,13 +48,16 @@ export function parseDecodeRequest(
   if (!parsed.success) throw malformed();
   const { inputTokens, maxNewTokens, stream, params, copies, seed, logprobs } = parsed.data;
   const tokens = inputTokens.reduce((sum, n) => sum + n, 0);
-  if (body.byteLength !== tokens * dModel * 4) throw malformed();
+  if (body.byteLength !== tokens * (dModel + 1) * 4) throw malformed();
+  const ids = new Int32Array(body, tokens * dModel * 4, tokens);
   let first = 0;
   const inputs = inputTokens.map((count, i) => {
     const hidden = new Float32Array(body, first * dModel * 4, count * dModel);
+    const prompt = Array.from(ids.subarray(first, first + count));
     first += count;
     return {
       hidden,
+      prompt,
       maxNewTokens,
       params,
       copies,

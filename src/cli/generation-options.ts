@@ -37,6 +37,11 @@ export const generationArgs = {
   },
   "suppress-tokens": { type: "string", valueHint: "ids", description: "Token ids that never come: 630,3449" },
   "forced-bos-token-id": { type: "string", valueHint: "id", description: "Token id that every answer begins with" },
+  draft: {
+    type: "string",
+    valueHint: "n",
+    description: "Most tokens drafted from the prompt, 0 for none [prompt_lookup_num_tokens]",
+  },
   stop: {
     type: "string",
     valueHint: "text",
@@ -80,6 +85,7 @@ export function generationOptionsOf(args: Args, stop: readonly string[]): Genera
     bad_words_ids: args["bad-words-ids"] === undefined ? undefined : wordsOf(args["bad-words-ids"]),
     suppress_tokens: args["suppress-tokens"]?.split(",").map((id) => wholeNumber("--suppress-tokens", id, 0, 1e9)),
     forced_bos_token_id: whole("forced-bos-token-id", 0, 1e9),
+    prompt_lookup_num_tokens: whole("draft", 0, 64),
     stop: stop.length > 0 ? stop : undefined,
   };
 }

@@ -12,6 +12,7 @@ export interface LayersBefore {
   open(inputs: readonly DecoderInput[]): Promise<void>;
   /** @returns hidden states `[sequences, dModel]` after those layers */
   step(sequences: readonly number[], tokens: ArrayLike<number>): Promise<Float32Array>;
+  rewind(sequence: number, tokens: number): void;
   reorder(sequences: readonly number[], parents: readonly number[]): void;
   close(sequence: number): void;
 }
@@ -39,6 +40,9 @@ export class ChainedDecoder implements Decoder {
   }
   get maxNewTokens() {
     return this.#own.maxNewTokens;
+  }
+  get lookahead() {
+    return this.#own.lookahead;
   }
   get openSequences() {
     return this.#own.openSequences;
@@ -72,6 +76,12 @@ export class ChainedDecoder implements Decoder {
   async step(sequences: readonly Sequence[], tokens: ArrayLike<number>): Promise<StepOutput> {
     const before = await this.#before.step(this.#numbersOf(sequences), tokens);
     return this.#own.step(sequences, tokens, before);
+  }
+
+  rewind(sequence: Sequence, tokens: number): void {
+    this.#own.rewind(sequence, tokens);
+    const [number = -1] = this.#numbersOf([sequence]);
+    this.#before.rewind(number, tokens);
   }
 
   reorder(sequences: readonly Sequence[], parents: readonly number[]): void {

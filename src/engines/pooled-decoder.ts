@@ -38,6 +38,25 @@ interface Size {
   copies: number;
 }
 
+/** Rows of one pass over the weights. */
+export interface StepRows {
+  sequences: readonly PooledSequence[];
+  tokens: readonly number[];
+  /** Tokens that each row's sequence was fed before it, earlier rows included. */
+  positions: readonly number[];
+  /** Whether a sequence comes more than once. */
+  hasRepeats: boolean;
+  /** Hidden states `[rows, dModel]` of the layers before, if any. */
+  before: Float32Array | undefined;
+}
+
+export interface SteppedRows {
+  /** Hidden states for the layers that follow, if any; valid until the next step. */
+  hidden: Float32Array | null;
+  /** The most probable token after each row, where a sequence came more than once. */
+  best: readonly number[] | null;
+}
+
 /** A sequence that nobody stepped for this long may be closed when another waits for its room. */
 const LEASE_MS = 60_000;
 
@@ -46,6 +65,7 @@ export abstract class PooledDecoder implements Decoder {
   readonly maxInputTokens: number;
   readonly maxNewTokens: number;
   steps = 0;
+  readonly lookahead: number;
   /** Most rows of one pass over the weights. */
   readonly #rows: number;
   readonly isFirst: boolean;
@@ -58,13 +78,14 @@ export abstract class PooledDecoder implements Decoder {
   /** @param region where the sequences' blocks lie */
   constructor(
     config: T5Config,
-    { isFirst, shape }: { isFirst: boolean; shape: CacheShape },
+    { isFirst, shape, lookahead }: { isFirst: boolean; shape: CacheShape; lookahead: number },
     limits: EngineLimits,
     region: Block,
     rows: number,
   ) {
     this.config = config;
     this.isFirst = isFirst;
+    this.lookahead = lookahead;
     this.rooms = [{ ...shape, bytes: region.bytes }];
     this.#shape = shape;
     this.maxInputTokens = limits.maxInputTokens;
@@ -76,17 +97,8 @@ export abstract class PooledDecoder implements Decoder {
   /** Computes the keys and values of an input's hidden states `[S, dModel]`. */
   protected abstract computeCross(cross: Cross, hidden: Float32Array): void | Promise<void>;
 
-  /**
-   * One step of sequences that are open and not full; their logits stay until their next step.
-   *
-   * @param before hidden states `[sequences, dModel]` of the layers before, if any
-   * @returns hidden states for the layers that follow, if any; valid until the next step
-   */
-  protected abstract stepRows(
-    sequences: readonly PooledSequence[],
-    tokens: readonly number[],
-    before: Float32Array | undefined,
-  ): Float32Array | null | Promise<Float32Array | null>;
+  /** One step of rows whose sequences are open and have room; their logits stay until their next step. */
+  protected abstract stepRows(rows: StepRows): SteppedRows | Promise<SteppedRows>;
 
   protected abstract logitsOf(block: Block): Float32Array;
 
@@ -147,29 +159,46 @@ export abstract class PooledDecoder implements Decoder {
       throw new EdgeT5Error("E_INPUT", `${sequences.length} sequences were given ${tokens.length} tokens.`);
     }
     const batch = sequences as readonly PooledSequence[];
-    for (const sequence of batch) {
+    const fed = new Map<PooledSequence, number>();
+    const positions = batch.map((sequence) => {
       if (sequence.block === null) {
         throw new EdgeT5Error(
           "E_SEQUENCE_CLOSED",
           "The sequence is closed, or was reclaimed after a minute without a step.",
         );
       }
-      if (sequence.position >= sequence.maxNewTokens) {
-        throw new EdgeT5Error("E_INPUT", `The sequence is full: it was opened for ${sequence.maxNewTokens} tokens.`);
+      const earlier = fed.get(sequence) ?? 0;
+      fed.set(sequence, earlier + 1);
+      return sequence.position + earlier;
+    });
+    for (const [{ position, maxNewTokens }, count] of fed) {
+      if (position + count > maxNewTokens) {
+        throw new EdgeT5Error("E_INPUT", `The sequence is full: it was opened for ${maxNewTokens} tokens.`);
+      }
+      if (count > this.lookahead) {
+        throw new EdgeT5Error("E_INPUT", `A sequence comes ${count} times; a step takes it ${this.lookahead} times.`);
       }
     }
+    const hasRepeats = fed.size < batch.length;
     const now = Date.now();
     const { dModel } = this.config;
     let hidden: Float32Array | null = null;
+    const best: number[] = [];
     for (let first = 0; first < batch.length; first += this.#rows) {
       const part = batch.slice(first, first + this.#rows);
       const end = first + part.length;
-      const fed = Array.prototype.slice.call(tokens, first, end);
-      const rows = await this.stepRows(part, fed, before?.subarray(first * dModel, end * dModel));
-      if (rows) {
+      const stepped = await this.stepRows({
+        sequences: part,
+        tokens: Array.prototype.slice.call(tokens, first, end),
+        positions: positions.slice(first, end),
+        hasRepeats,
+        before: before?.subarray(first * dModel, end * dModel),
+      });
+      if (stepped.hidden) {
         hidden ??= new Float32Array(batch.length * dModel);
-        hidden.set(rows, first * dModel);
+        hidden.set(stepped.hidden, first * dModel);
       }
+      if (stepped.best) best.push(...stepped.best);
       for (const sequence of part) {
         sequence.position++;
         sequence.lastUsed = now;
@@ -182,7 +211,19 @@ export abstract class PooledDecoder implements Decoder {
       if (!block) throw new EdgeT5Error("E_SEQUENCE_CLOSED", `Sequence ${i} of this step is closed.`);
       return block;
     };
-    return { logits: (i) => this.logitsOf(blockOf(i)), argmax: (i) => this.argmaxOf(blockOf(i)), hidden };
+    return {
+      logits: (i) => this.logitsOf(blockOf(i)),
+      argmax: (i) => best[i] ?? this.argmaxOf(blockOf(i)),
+      hidden,
+    };
+  }
+
+  rewind(sequence: Sequence, tokens: number): void {
+    const pooled = sequence as PooledSequence;
+    if (!(Number.isInteger(tokens) && tokens >= 0 && tokens <= pooled.position)) {
+      throw new EdgeT5Error("E_INPUT", `${tokens} of ${pooled.position} tokens cannot be taken back.`);
+    }
+    pooled.position -= tokens;
   }
 
   reorder(sequences: readonly Sequence[], parents: readonly number[]): void {

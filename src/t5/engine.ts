@@ -77,11 +77,14 @@ export interface DecoderInput {
   copies?: number | undefined;
 }
 
-/** The outcome of one step for every sequence of its batch, in order. Valid until the next step. */
+/** The outcome of one step for every row of its batch, in order. Valid until the sequence's next step. */
 export interface StepOutput {
-  /** Scores over the vocabulary `[vocabSize]` of sequence `i`; a view into the engine, copy it to keep it. */
+  /**
+   * Scores over the vocabulary `[vocabSize]` after row `i`; a view into the engine, copy it to keep it. Of a sequence that
+   * was fed several tokens, those after the last one.
+   */
   logits(i: number): Float32Array;
-  /** The most probable token of sequence `i`; the lowest id of equals. */
+  /** The most probable token after row `i`; the lowest id of equals. */
   argmax(i: number): number;
   /** Of a decoder whose stack goes on elsewhere, which has no logits: hidden states `[sequences, dModel]`. */
   hidden: Float32Array | null;
@@ -135,12 +138,17 @@ export interface Decoder {
    * @throws EdgeT5Error as {@link open}; `E_CAPACITY` also when so many could never fit together
    */
   openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]>;
+  /** Most tokens of one sequence that a step takes: with more than one, a draft of what comes is checked in one pass. */
+  readonly lookahead: number;
   /**
-   * Feeds `tokens[i]` to `sequences[i]`, all in one pass over the weights.
+   * Feeds `tokens[i]` to `sequences[i]`, all in one pass over the weights. A sequence may come up to {@link lookahead}
+   * times: it is fed those tokens one after the other, and each row gives what it would give alone.
    *
    * @param before hidden states `[sequences, dModel]` of the layers before, for a decoder that holds but a part of them
    */
   step(sequences: readonly Sequence[], tokens: ArrayLike<number>, before?: Float32Array): Promise<StepOutput>;
+  /** Takes back the last `tokens` that a sequence was fed. */
+  rewind(sequence: Sequence, tokens: number): void;
   /**
    * Makes sequence `i` what sequence `parents[i]` is: the tokens that it was fed. For the beams of one input, all at one
    * position.

@@ -4,6 +4,7 @@ import { beamSearch, type Hypothesis } from "./generation/beam-search.ts";
 import { checkTokenIds, type GenerationParams } from "./generation/config.ts";
 import type { GenerateControl } from "./generation/control.ts";
 import { processorsOf, warpersOf } from "./generation/processors.ts";
+import { PromptLookup } from "./generation/prompt-lookup.ts";
 import { randomOf, sample } from "./generation/sampling.ts";
 import { argmax, logSumExp, topIndices } from "./generation/scores.ts";
 
@@ -31,6 +32,8 @@ export interface GenerationInput extends DecoderInput {
   params?: GenerationParams | undefined;
   /** For sampling: the same seed gives the same tokens; copies of an input count on from it. Default: 0. */
   seed?: number | undefined;
+  /** The prompt's token ids: greedy answers that copy from it take fewer passes over the weights. */
+  prompt?: readonly number[] | undefined;
   /** Log-probabilities of the chosen token and of so many of the most probable ones. Not with beams. */
   logprobs?: number | undefined;
 }
@@ -85,7 +88,23 @@ function* eventsOf(
   }
 }
 
-/** One batch: every step is one pass over the weights for all sequences that still run. */
+/** A sequence that still runs. */
+interface Running {
+  sequence: Sequence;
+  index: number;
+  /** The next token to be fed. */
+  token: number;
+  /** Null where the most probable token is taken. */
+  choose: Chooser | null;
+  /** Tokens that may still come. */
+  left: number;
+  lookup: PromptLookup | null;
+}
+
+/**
+ * One batch: every step is one pass over the weights for all sequences that still run. A sequence with a draft is fed that
+ * too, and goes on as far as the draft was right.
+ */
 async function* generateTogether(
   decoder: Decoder,
   inputs: readonly GenerationInput[],
@@ -96,32 +115,52 @@ async function* generateTogether(
   const sequences = await decoder.openAll(inputs, signal);
   try {
     const owners = inputs.flatMap((input) => Array.from({ length: input.copies ?? 1 }, (_, copy) => ({ input, copy })));
-    let running = owners.map(({ input, copy }, index) => ({
-      sequence: sequences[index] as Sequence,
-      index,
-      token: decoderStartTokenId,
-      choose: chooserOf(input, copy, decoder.config),
-      left: input.maxNewTokens,
-    }));
+    let running = owners.map(({ input, copy }, index): Running => {
+      const choose = chooserOf(input, copy, decoder.config);
+      return {
+        sequence: sequences[index] as Sequence,
+        index,
+        token: decoderStartTokenId,
+        choose,
+        left: input.maxNewTokens,
+        lookup: choose ? null : lookupOf(input, decoder.lookahead),
+      };
+    });
     for (let step = 0; running.length > 0; step++) {
       if (step > 0) await turn?.(step);
       signal?.throwIfAborted();
+      const drafts = draftsOf(running, decoder.lookahead);
       const output = await decoder.step(
-        running.map(({ sequence }) => sequence),
-        running.map(({ token }) => token),
+        running.flatMap(({ sequence }, i) => [sequence, ...(drafts[i] ?? []).map(() => sequence)]),
+        running.flatMap(({ token }, i) => [token, ...(drafts[i] ?? [])]),
       );
       // Read before the first event leaves: what the step put out is gone with the next step of anybody.
-      const chosen: Choice[] = running.map(
-        ({ choose, token }, i) => choose?.(token, output.logits(i)) ?? { token: output.argmax(i) },
-      );
-      const going: typeof running = [];
+      let row = 0;
+      const chosen = running.map(({ choose, token }, i): Choice[] => {
+        const first = row;
+        const draft = drafts[i] ?? [];
+        row += 1 + draft.length;
+        if (draft.length === 0) return [choose?.(token, output.logits(first)) ?? { token: output.argmax(first) }];
+        return followDraft(draft, (place) => output.argmax(first + place));
+      });
+      const going: Running[] = [];
       for (const [i, state] of running.entries()) {
-        const { sequence, index, left } = state;
-        const choice = chosen[i] as Choice;
-        const finishReason = choice.token === eosTokenId ? "stop" : left === 1 ? "length" : null;
-        if (finishReason === null) going.push({ ...state, token: choice.token, left: left - 1 });
-        else decoder.close(sequence);
-        yield { index, ...choice, finishReason };
+        const choices = chosen[i] as Choice[];
+        const draft = drafts[i] ?? [];
+        if (draft.length > 0) {
+          decoder.rewind(state.sequence, 1 + draft.length - choices.length);
+          state.lookup?.learn(draft.length, choices.length - 1);
+        }
+        for (const [place, choice] of choices.entries()) {
+          const finishReason = choice.token === eosTokenId ? "stop" : state.left === 1 ? "length" : null;
+          state.left--;
+          state.token = choice.token;
+          state.lookup?.push(choice.token);
+          if (finishReason) decoder.close(state.sequence);
+          else if (place === choices.length - 1) going.push(state);
+          yield { index: state.index, ...choice, finishReason };
+          if (finishReason) break;
+        }
       }
       running = going;
     }
@@ -131,6 +170,30 @@ async function* generateTogether(
 }
 
 type Choice = Pick<TokenEvent, "token" | "logprob" | "top">;
+
+/** Tokens of a draft when nobody says, on engines that take drafts. */
+const DEFAULT_DRAFT = 8;
+
+function lookupOf({ prompt, params }: GenerationInput, lookahead: number): PromptLookup | null {
+  const most = Math.min(params?.prompt_lookup_num_tokens ?? DEFAULT_DRAFT, lookahead - 1);
+  return prompt && most > 0 ? new PromptLookup(prompt, most) : null;
+}
+
+/** What each sequence may go on with. The last token that may come is never drafted: nothing would follow it. */
+function draftsOf(running: readonly Running[], lookahead: number): number[][] {
+  return running.map(({ lookup, left }) => lookup?.draft(Math.min(left - 1, lookahead - 1)) ?? []);
+}
+
+/** The most probable tokens, one after the other, as long as the draft foresaw them; and the one that follows. */
+function followDraft(draft: readonly number[], best: (place: number) => number): Choice[] {
+  const choices: Choice[] = [];
+  for (let place = 0; place <= draft.length; place++) {
+    const token = best(place);
+    choices.push({ token });
+    if (token !== draft[place]) break;
+  }
+  return choices;
+}
 
 /** Chooses the next token of one sequence, given the one just fed and the logits that followed. */
 type Chooser = (fed: number, logits: Float32Array) => Choice;

@@ -197,7 +197,7 @@ export class TextToText {
     const encoded: GenerationInput[] = [];
     for (const [i, ids] of inputs.entries()) {
       const hidden = await this.encoder.encode(ids);
-      encoded.push({ hidden, maxNewTokens, params, copies, seed: seed + (first + i) * copies, logprobs });
+      encoded.push({ hidden, prompt: ids, maxNewTokens, params, copies, seed: seed + (first + i) * copies, logprobs });
     }
     yield* generate(this.decoder, encoded, { signal });
   }

@@ -8,7 +8,7 @@ import type { Part } from "../../t5/manifest.ts";
 import type { Block } from "../arena.ts";
 import { innerDim } from "../cache-size.ts";
 import { checkedHidden, checkedId } from "../input.ts";
-import { type Cross, PooledDecoder, type PooledSequence } from "../pooled-decoder.ts";
+import { type Cross, PooledDecoder, type PooledSequence, type SteppedRows, type StepRows } from "../pooled-decoder.ts";
 import type { Feeds, OnnxRuntime, Session } from "./runtime.ts";
 
 type Floats = TypedTensor<"float32">;
@@ -60,7 +60,13 @@ export class OnnxDecoder extends PooledDecoder {
     limits: EngineLimits,
     caches: { shape: CacheShape; bytes: number },
   ) {
-    super(config, { isFirst: part.isFirst, shape: caches.shape }, limits, { at: 0, bytes: caches.bytes }, MAX_ROWS);
+    super(
+      config,
+      { isFirst: part.isFirst, shape: caches.shape, lookahead: 1 },
+      limits,
+      { at: 0, bytes: caches.bytes },
+      MAX_ROWS,
+    );
     this.#runtime = runtime;
     this.#part = part;
     this.#shards = shards;
@@ -81,17 +87,12 @@ export class OnnxDecoder extends PooledDecoder {
     );
   }
 
-  protected override async stepRows(
-    sequences: readonly PooledSequence[],
-    tokens: readonly number[],
-    before: Float32Array | undefined,
-  ): Promise<Float32Array | null> {
+  protected override async stepRows({ sequences, tokens, positions, before }: StepRows): Promise<SteppedRows> {
     const hidden = checkedHidden(before, sequences.length, this.config, this.isFirst);
     const ids = tokens.map((token) => checkedId(token, this.config.vocabSize));
     const rows = sequences.length;
     const caches = sequences.map((sequence) => this.#cacheOf(sequence));
     const { Tensor } = this.#runtime;
-    const positions = sequences.map(({ position }) => position);
     const positionsTensor = new Tensor("int64", BigInt64Array.from(positions, BigInt), [rows]);
     const cross: Feeds = this.#crossFeeds(sequences);
     const past = Math.max(...positions);
@@ -129,7 +130,7 @@ export class OnnxDecoder extends PooledDecoder {
       }
       states = made.next_hidden_states ?? null;
     }
-    return states && (states as Floats).data;
+    return { hidden: states && (states as Floats).data, best: null };
   }
 
   protected override logitsOf(block: Block): Float32Array {

@@ -5,9 +5,12 @@ import type { Part } from "../../t5/manifest.ts";
 import type { Block } from "../arena.ts";
 import { align, layerBytes, roomFor, usedBytes } from "../cache-size.ts";
 import { checkedHidden } from "../input.ts";
-import { type Cross, PooledDecoder, type PooledSequence } from "../pooled-decoder.ts";
+import { type Cross, PooledDecoder, type PooledSequence, type SteppedRows, type StepRows } from "../pooled-decoder.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
+
+/** A draft of more tokens would seldom be right to its end. */
+const LOOKAHEAD = 16;
 
 interface Layer {
   self: { norm: number; qkv: Linear[]; o: Linear };
@@ -26,7 +29,7 @@ export class SimdDecoder extends PooledDecoder {
   constructor(machine: Machine, { first, end, isFirst, isLast }: Part, tiedHead: boolean, limits: EngineLimits) {
     super(
       machine.config,
-      { isFirst, shape: machine.plan.shape },
+      { isFirst, shape: machine.plan.shape, lookahead: LOOKAHEAD },
       limits,
       machine.plan.arena,
       machine.plan.decoder.rows,
@@ -115,11 +118,8 @@ export class SimdDecoder extends PooledDecoder {
     }
   }
 
-  protected override stepRows(
-    sequences: readonly PooledSequence[],
-    tokens: readonly number[],
-    before: Float32Array | undefined,
-  ): Float32Array | null {
+  protected override stepRows(step: StepRows): SteppedRows {
+    const { sequences, tokens, before, hasRepeats } = step;
     const machine = this.#machine;
     const { plan, kernels } = machine;
     const { x } = plan.decoder;
@@ -131,29 +131,37 @@ export class SimdDecoder extends PooledDecoder {
       machine.embed(this.#embedding, x, rows);
     }
     for (const [index, layer] of this.#layers.entries()) {
-      this.#selfAttention(index, layer.self, sequences);
+      this.#selfAttention(index, layer.self, step);
       this.#crossAttention(index, layer.cross, sequences);
       machine.feedForward(layer.feedForward, x, rows);
     }
     const { dModel, scaleDecoderOutputs } = this.config;
-    if (!this.#output) return machine.floats.subarray(x / 4, x / 4 + rows * dModel);
+    if (!this.#output) return { hidden: machine.floats.subarray(x / 4, x / 4 + rows * dModel), best: null };
     const { norm, head } = this.#output;
     machine.normInput(x, norm, rows, scaleDecoderOutputs ? dModel ** -0.5 : 1);
     // One row goes straight to its sequence; several are computed side by side and handed out.
     const [only] = sequences;
     if (rows === 1 && only?.block) {
       machine.linear(head, this.#logitsAt(only.block));
-      return null;
+      return { hidden: null, best: null };
     }
-    machine.linear(head, plan.decoder.logits);
-    const bytes = this.config.vocabSize * 4;
+    const { logits } = plan.decoder;
+    machine.linear(head, logits);
+    const { vocabSize } = this.config;
+    const bytes = vocabSize * 4;
     for (const [i, { block }] of sequences.entries()) {
-      if (block) kernels.copyBytes(this.#logitsAt(block), plan.decoder.logits + i * bytes, bytes);
+      // Of a sequence that comes again the last row stays.
+      if (block && sequences[i + 1] !== sequences[i]) {
+        kernels.copyBytes(this.#logitsAt(block), logits + i * bytes, bytes);
+      }
     }
-    return null;
+    return {
+      hidden: null,
+      best: hasRepeats ? sequences.map((_, i) => kernels.argmax(logits + i * bytes, vocabSize)) : null,
+    };
   }
 
-  #selfAttention(index: number, { norm, qkv, o }: Layer["self"], sequences: readonly PooledSequence[]): void {
+  #selfAttention(index: number, { norm, qkv, o }: Layer["self"], { sequences, positions }: StepRows): void {
     const machine = this.#machine;
     const { plan, scratch, attention, inner } = machine;
     const { numHeads, dKv } = this.config;
@@ -161,22 +169,24 @@ export class SimdDecoder extends PooledDecoder {
     const width = 3 * inner;
     machine.normInput(plan.decoder.x, norm, rows);
     machine.joined(qkv, scratch.qkv);
+    // Row after row: a sequence that comes again attends to what its earlier rows have just stored.
     for (const [i, sequence] of sequences.entries()) {
+      const position = positions[i] as number;
       const cache = this.#selfAt(sequence, index);
       const room = roomFor(plan.shape, sequence.maxNewTokens);
       const row = scratch.qkv + i * width * 4;
-      attention.storeKeys(row + inner * 4, width, 1, numHeads, dKv, cache, room, sequence.position);
-      attention.storeValues(row + 2 * inner * 4, width, 1, numHeads, dKv, cache, room, sequence.position);
+      attention.storeKeys(row + inner * 4, width, 1, numHeads, dKv, cache, room, position);
+      attention.storeValues(row + 2 * inner * 4, width, 1, numHeads, dKv, cache, room, position);
       attention.attend(
         row,
         width,
         cache,
         room,
-        plan.decoderBias + (this.maxNewTokens - 1 - sequence.position) * 4,
+        plan.decoderBias + (this.maxNewTokens - 1 - position) * 4,
         this.maxNewTokens,
         scratch.attention + i * inner * 4,
         1,
-        sequence.position + 1,
+        position + 1,
         numHeads,
         dKv,
         scratch.scores,

@@ -22,6 +22,11 @@ export const generationParamsSchema = z.object({
   bad_words_ids: z.array(z.array(tokenId).min(1)).nullish(),
   suppress_tokens: z.array(tokenId).nullish(),
   forced_bos_token_id: tokenId.nullish(),
+  /**
+   * Most tokens that are drafted from the prompt's own and checked in one pass, for greedy answers, which stay what they
+   * are; 0 for none. Default: what suits the engine.
+   */
+  prompt_lookup_num_tokens: z.int().nonnegative().nullish(),
 });
 
 export type GenerationParams = z.infer<typeof generationParamsSchema>;
