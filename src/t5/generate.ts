@@ -129,7 +129,7 @@ async function* generateTogether(
     for (let step = 0; running.length > 0; step++) {
       if (step > 0) await turn?.(step);
       signal?.throwIfAborted();
-      const drafts = draftsOf(running, decoder.lookahead);
+      const drafts = draftsOf(running, decoder);
       const output = await decoder.step(
         running.flatMap(({ sequence }, i) => [sequence, ...(drafts[i] ?? []).map(() => sequence)]),
         running.flatMap(({ token }, i) => [token, ...(drafts[i] ?? [])]),
@@ -179,8 +179,15 @@ function lookupOf({ prompt, params }: GenerationInput, lookahead: number): Promp
   return prompt && most > 0 ? new PromptLookup(prompt, most) : null;
 }
 
+/**
+ * With more sequences than this, a pass waits for dot products, not for memory: a drafted row that is wrong then costs as
+ * much as one that is right saves (README, benchmarks).
+ */
+const DRAFTING_SEQUENCES = 2;
+
 /** What each sequence may go on with. The last token that may come is never drafted: nothing would follow it. */
-function draftsOf(running: readonly Running[], lookahead: number): number[][] {
+function draftsOf(running: readonly Running[], { lookahead, openSequences }: Decoder): number[][] {
+  if (openSequences > DRAFTING_SEQUENCES) return running.map(() => []);
   return running.map(({ lookup, left }) => lookup?.draft(Math.min(left - 1, lookahead - 1)) ?? []);
 }
 

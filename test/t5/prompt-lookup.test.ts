@@ -36,6 +36,7 @@ describe("PromptLookup", () => {
     );
     lookup.push(3);
     lookup.push(4);
+    expect(lookup.draft(99)).toEqual([5, 6]);
     lookup.learn(2, 2);
     expect(lookup.draft(99)).toEqual([5, 6, 7, 8]);
     lookup.learn(4, 4);
@@ -46,6 +47,18 @@ describe("PromptLookup", () => {
     lookup.learn(3, 0);
     expect(lookup.draft(99)).toHaveLength(1);
   });
+});
+
+test("a single token is a match once drafts were right, until it was wrong", () => {
+  const lookup = new PromptLookup([5, 6, 7, 8, 30, 31, 40, 41], 8);
+  for (const token of [5, 6]) lookup.push(token);
+  lookup.draft(2);
+  lookup.learn(2, 2);
+  lookup.push(30);
+  expect(lookup.draft(1)).toEqual([31]);
+  lookup.learn(1, 0);
+  lookup.push(40);
+  expect(lookup.draft(1)).toEqual([]);
 });
 
 describe("a step that is fed several tokens of a sequence", () => {

@@ -4,9 +4,10 @@
  * weights, and one that is wrong changes nothing but time.
  */
 
-/** The last tokens that must match, longest first: a single one stands in too many places. */
+/** The last tokens that must match, longest first. */
 const LONGEST_MATCH = 4;
-const SHORTEST_MATCH = 2;
+/** A single token stands in too many places: it is a match only as often as drafts were right before, up to so often. */
+const MOST_TRUST = 2;
 
 export class PromptLookup {
   readonly #prompt: readonly number[];
@@ -14,6 +15,9 @@ export class PromptLookup {
   readonly #most: number;
   /** Tokens of the next draft: twice as many after one that was right, as many as were right after one that was not. */
   #length: number;
+  #trust = 0;
+  /** Tokens that the last draft's match had. */
+  #matched = 0;
 
   /** @param most tokens of a draft */
   constructor(prompt: readonly number[], most: number) {
@@ -31,10 +35,12 @@ export class PromptLookup {
     const length = Math.min(limit, this.#length);
     if (length < 1) return [];
     const answer = this.#answer;
-    for (let size = Math.min(LONGEST_MATCH, answer.length); size >= SHORTEST_MATCH; size--) {
+    for (let size = Math.min(LONGEST_MATCH, answer.length); size >= (this.#trust > 0 ? 1 : 2); size--) {
       const last = answer.slice(-size);
       const found = following(this.#prompt, last, length) ?? following(answer.slice(0, -1), last, length);
-      if (found) return found;
+      if (!found) continue;
+      this.#matched = size;
+      return found;
     }
     return [];
   }
@@ -42,6 +48,8 @@ export class PromptLookup {
   /** Tells how many of a draft's tokens were right. */
   learn(drafted: number, right: number): void {
     if (drafted === 0) return;
+    if (right === drafted) this.#trust = Math.min(MOST_TRUST, this.#trust + 1);
+    else if (right === 0 && this.#matched === 1) this.#trust--;
     this.#length = right === drafted ? Math.min(this.#most, 2 * this.#length) : Math.max(1, right);
   }
 }
