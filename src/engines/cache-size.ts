@@ -6,6 +6,8 @@ import { ALIGNMENT, type Manifest, partIn } from "../t5/manifest.ts";
 const F32 = 4;
 /** Tokens that int8 keys are kept by. */
 const BLOCK_TOKENS = 16;
+/** Numbers of a value that int8 values are kept by. */
+const TILE = 16;
 
 /** @param bits of keys and values; default: what suits the weights */
 export function cacheShape(manifest: Manifest, bits: EngineLimits["cacheBits"]): CacheShape {
@@ -52,7 +54,8 @@ function stretchesOf({ heads, dKv, bits }: Heads): Stretch[] {
   if (bits === 32) return Array.from({ length: 2 * heads }, () => ({ tokenBytes: dKv * F32, tokens: 1 }));
   const tokenBytes = Math.ceil(dKv / 4) * 4;
   const keys = [FLOATS, FLOATS, { tokenBytes, tokens: BLOCK_TOKENS }];
-  const values = [FLOATS, { tokenBytes, tokens: 4 }];
+  const tiles = Array.from({ length: Math.ceil(tokenBytes / TILE) }, (_, i) => Math.min(TILE, tokenBytes - i * TILE));
+  const values = [FLOATS, ...tiles.map((width) => ({ tokenBytes: width, tokens: 4 }))];
   return [keys, values].flatMap((head) => Array.from({ length: heads }, () => head).flat());
 }
 

@@ -7,7 +7,7 @@
 //   keys [room / 16][D / 4][16 tokens][4] int8: four numbers of a key lie together, those of 16 keys side by side
 // then the values, head after head:
 //   scales [room] f32
-//   values [room / 4][D][4 tokens] int8: a number of four tokens' values together
+//   values [D / 16][room / 4][16][4 tokens] int8: a number of four tokens' values together; the last tile may be narrower
 // So a lane of a dot is a key, or a number of the output, and nothing is added across lanes; and a step reads the keys of
 // all heads in one stretch of memory, then the values.
 import { exp4, loadSome, maxLanes, roundLanes, sumLanes } from "./math";
@@ -30,6 +30,12 @@ function padded(dKv: i32): i32 {
 @inline
 function keyBytes(room: i32, dKv: i32): usize {
   return <usize>room * <usize>(padded(dKv) + 8);
+}
+
+/** Bytes of four tokens in the tile of values that begins at number `tile`. */
+@inline
+function tileBytes(tile: i32, dKv: i32): i32 {
+  return min(16, padded(dKv) - tile) << 2;
 }
 
 /** A head's values with their scales. */
@@ -99,7 +105,6 @@ export function storeValuesI8(
   room: i32,
   first: i32,
 ): void {
-  const d = <usize>padded(dKv) << 2;
   for (let row = 0; row < rows; row++, from += <usize>ldf << 2) {
     const token = <usize>(first + row);
     let scales = cache + <usize>heads * keyBytes(room, dKv);
@@ -108,8 +113,11 @@ export function storeValuesI8(
       const largest = largestOf(at, dKv);
       const scale = largest / 127;
       const by = f32x4.splat(scale > 0 ? 127 / largest : 0);
-      let to = scales + (<usize>room << 2) + (token >> 2) * d + (token & 3);
-      for (let i = 0; i < dKv; i += 4, to += 16) {
+      const values = scales + (<usize>room << 2);
+      for (let i = 0; i < dKv; i += 4) {
+        const tile = i & ~15;
+        const place = (token >> 2) * <usize>tileBytes(tile, dKv) + (<usize>(i - tile) << 2) + (token & 3);
+        const to = values + <usize>tile * <usize>room + place;
         const v = roundLanes(f32x4.mul(loadSome(at + (<usize>i << 2), dKv - i), by), 0);
         v128.store8_lane(to, v, 0);
         v128.store8_lane(to, v, 4, 4);
@@ -339,13 +347,13 @@ function mixValues(
   out: usize,
   dKv: i32,
   factor: f32,
+  room: usize,
 ): void {
-  const step = <usize>padded(dKv) << 2;
   const by = f32x4.splat(factor);
   const adds = from > 0;
   let i = 0;
   for (; i + 16 <= padded(dKv); i += 16) {
-    let at = v + from * (step >> 2) + (<usize>i << 2);
+    let at = v + <usize>i * room + (from << 4);
     let a = i32x4.splat(0);
     let b = a;
     let c = a;
@@ -356,7 +364,7 @@ function mixValues(
     let el = a;
     if (ASC_FEATURE_RELAXED_SIMD) {
       const stop = digits + end;
-      for (let p = digits + from; p < stop; p += 4, at += step) {
+      for (let p = digits + from; p < stop; p += 4, at += 64) {
         const high = v128.load32_splat(p);
         const low = v128.load32_splat(p + whole);
         let w = v128.load(at);
@@ -378,7 +386,7 @@ function mixValues(
       e = joinDigits(e, el);
     } else {
       const stop = digits + (end << 1);
-      for (let p = digits + (from << 1); p < stop; p += 8, at += step) {
+      for (let p = digits + (from << 1); p < stop; p += 8, at += 64) {
         const x = v128.load64_splat(p);
         a = dotPlain(at, x, a);
         al = dotPlain(at + 8, x, al);
@@ -400,8 +408,10 @@ function mixValues(
     emitValues(c, to + 32, dKv - i - 8, by, adds);
     emitValues(e, to + 48, dKv - i - 12, by, adds);
   }
+  const tile = i;
+  const step = <usize>tileBytes(tile, dKv);
   for (; i < dKv; i += 4) {
-    let at = v + from * (step >> 2) + (<usize>i << 2);
+    let at = v + <usize>tile * room + (from >> 2) * step + (<usize>(i - tile) << 2);
     let a = i32x4.splat(0);
     let al = a;
     if (ASC_FEATURE_RELAXED_SIMD) {
@@ -422,6 +432,37 @@ function mixValues(
       a = addPairs(a, al);
     }
     emitValues(a, out + (<usize>i << 2), dKv - i, by, adds);
+  }
+}
+
+/** What {@link fetch} read: kept, or it would not be read. */
+let fetched: i32 = 0;
+
+/**
+ * Reads a number of each cache line, and nothing else: as fast as memory gives them. A step finds its cache cold, for all the
+ * weights passed through since the last one, and dots between the reads would let memory wait.
+ */
+function fetch(from: usize, bytes: usize): void {
+  let all = 0;
+  const end = from + bytes;
+  for (; from < end; from += 64) all ^= load<i32>(from);
+  fetched = all;
+}
+
+/** Fewer tokens than this are read as they are needed. */
+const FETCHED_TOKENS: usize = 64;
+
+/** Of all heads the keys of the first `whole` tokens, with their scales and sums. */
+function fetchKeys(keys: usize, heads: i32, room: i32, dKv: i32, whole: usize): void {
+  const bytes = (<usize>room << 3) + whole * <usize>padded(dKv);
+  for (let h = 0; h < heads; h++, keys += keyBytes(room, dKv)) fetch(keys, bytes);
+}
+
+/** Of all heads the values of the first `whole` tokens, with their scales. */
+function fetchValues(values: usize, heads: i32, room: i32, dKv: i32, whole: usize): void {
+  for (let h = 0; h < heads; h++, values += valueBytes(room, dKv)) {
+    fetch(values, whole << 2);
+    for (let tile = 0; tile < dKv; tile += 16) fetch(values + <usize>room * <usize>(tile + 4), whole << 4);
   }
 }
 
@@ -463,6 +504,8 @@ export function attendI8(
   const factorAt = (queryAt + (d << 1) + 3) & ~3;
   const unitBytes = factorAt + 8;
   const units = heads * rows;
+  const fetches = rows == 1 && whole >= FETCHED_TOKENS;
+  if (fetches) fetchKeys(cache, heads, room, dKv, whole);
   for (let first = 0; first < units; first += TOGETHER) {
     const end = min(first + TOGETHER, units);
     let unit = scratch;
@@ -482,13 +525,14 @@ export function attendI8(
       const scales = values + <usize>(u / rows) * valueBytes(room, dKv);
       store<f32>(unit + factorAt, weigh(unit, scales, keys, unit + weightsAt));
     }
+    if (fetches && first == 0) fetchValues(values, heads, room, dKv, whole);
     unit = scratch;
     for (let u = first; u < end; u++, unit += unitBytes) {
       const v = values + <usize>(u / rows) * valueBytes(room, dKv) + roomBytes;
       const to = out + ((<usize>(u % rows) * <usize>(heads * dKv)) << 2) + (<usize>((u / rows) * dKv) << 2);
       const factor = load<f32>(unit + factorAt);
       for (let from: usize = 0; from < whole; from += CHUNK) {
-        mixValues(unit + weightsAt, whole, v, from, min(from + CHUNK, whole), to, dKv, factor);
+        mixValues(unit + weightsAt, whole, v, from, min(from + CHUNK, whole), to, dKv, factor, <usize>room);
       }
     }
   }
