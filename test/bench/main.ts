@@ -73,6 +73,7 @@ const ROWS: readonly [key: keyof All, what: string, digits: number][] = [
   ["step_floor_ms", "token step, memory-read floor, ms", 3],
   ["step_ms", "token step (prompt 128, position 32), ms", 3],
   ["step_over_floor", "token step ÷ floor", 2],
+  ["beams4_over_1", "step of four beams ÷ one's ÷ digits", 2],
   ["dot_gmac_per_s", "int8 dots from registers, 1e9 multiply-adds/s", 1],
   ["encode_floor_ms", "encode(128), dot floor, ms", 1],
   ["encode128_ms", "encode(128), ms", 1],

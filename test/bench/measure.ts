@@ -11,6 +11,8 @@ export interface Figures {
   step_floor_ms: number;
   step_ms: number;
   step_over_floor: number;
+  /** A step of four beams ÷ one's, ÷ the digits of an activation. */
+  beams4_over_1: number;
   /** Peak of the kernel's own dot, multiply-adds a second / 1e9. */
   dot_gmac_per_s: number;
   encode_floor_ms: number;
@@ -21,7 +23,17 @@ export interface Figures {
 /** Milliseconds that `operation` takes, seen from outside. */
 export type Timer = (operation: Operation) => Promise<number>;
 
-const ORDER: Operation[] = ["nothing", "prepare", "read-one", "steps", "read-four", "encode", "dots"];
+const ORDER: Operation[] = [
+  "nothing",
+  "prepare",
+  "read-one",
+  "steps",
+  "read-four",
+  "prepare-beams",
+  "beam-steps",
+  "encode",
+  "dots",
+];
 
 /**
  * @param rounds how often everything is timed, in turn; figures are medians over rounds, ratios medians of each
@@ -42,6 +54,7 @@ export async function measure(
     step_floor_ms: [],
     step_ms: [],
     step_over_floor: [],
+    beams4_over_1: [],
     dot_gmac_per_s: [],
     encode_floor_ms: [],
     encode128_ms: [],
@@ -62,6 +75,7 @@ export async function measure(
     series.step_floor_ms.push(floor);
     series.step_ms.push(step);
     series.step_over_floor.push(step / floor);
+    series.beams4_over_1.push(net("beam-steps") / net("steps") / DIGITS[kernels]);
     series.dot_gmac_per_s.push(macsPerMs / 1e6);
     series.encode_floor_ms.push(encodeFloor);
     series.encode128_ms.push(net("encode"));

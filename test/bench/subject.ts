@@ -14,9 +14,19 @@ export const STEPS = 16;
 /** Turns of the dot loop in one timing: about ten milliseconds. */
 export const DOT_TURNS = 4_000_000;
 
-const LIMITS = { maxInputTokens: 512, maxNewTokens: 128, maxSequences: 1 };
+const BEAMS = 4;
+const LIMITS = { maxInputTokens: 512, maxNewTokens: 128, maxSequences: BEAMS };
 
-export type Operation = "nothing" | "prepare" | "steps" | "encode" | "read-one" | "read-four" | "dots";
+export type Operation =
+  | "nothing"
+  | "prepare"
+  | "steps"
+  | "prepare-beams"
+  | "beam-steps"
+  | "encode"
+  | "read-one"
+  | "read-four"
+  | "dots";
 
 export class Subject {
   readonly manifest: Manifest;
@@ -25,7 +35,7 @@ export class Subject {
   #floors: Floors | null = null;
   readonly #stepBytes: number;
   #hidden: Float32Array | null = null;
-  #sequence: Sequence | null = null;
+  #sequences: Sequence[] = [];
   #readAt = 0;
 
   private constructor(manifest: Manifest, engine: SimdEngine, floors: WebAssembly.Module) {
@@ -59,13 +69,17 @@ export class Subject {
     switch (operation) {
       case "nothing":
         return 0;
-      case "prepare": {
-        this.#hidden ??= await encoder.encode(prompt());
-        if (this.#sequence) decoder.close(this.#sequence);
-        this.#sequence = await decoder.open(this.#hidden, LIMITS.maxNewTokens);
+      case "prepare":
+      case "prepare-beams": {
+        const hidden = this.#hidden ?? (await encoder.encode(prompt()));
+        this.#hidden = hidden;
+        for (const sequence of this.#sequences) decoder.close(sequence);
+        const copies = operation === "prepare" ? 1 : BEAMS;
+        this.#sequences = await decoder.openAll([{ hidden, maxNewTokens: LIMITS.maxNewTokens, copies }]);
         return this.#steps(FIRST_POSITION);
       }
       case "steps":
+      case "beam-steps":
         return this.#steps(STEPS);
       case "encode":
         return (await encoder.encode(prompt()))[0] ?? 0;
@@ -79,10 +93,13 @@ export class Subject {
 
   async #steps(n: number): Promise<number> {
     const { decoder } = this.engine;
-    if (!this.#sequence) throw new Error("prepare comes before steps.");
-    let token = this.manifest.model.decoderStartTokenId;
-    for (let i = 0; i < n; i++) token = (await decoder.step([this.#sequence], [token])).argmax(0);
-    return token;
+    const sequences = this.#sequences;
+    let tokens = sequences.map(() => this.manifest.model.decoderStartTokenId);
+    for (let i = 0; i < n; i++) {
+      const output = await decoder.step(sequences, tokens);
+      tokens = sequences.map((_, row) => output.argmax(row));
+    }
+    return tokens[0] ?? 0;
   }
 
   /** Made when first asked for: its memory is no part of what the engine holds. */
