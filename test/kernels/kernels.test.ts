@@ -85,9 +85,11 @@ function linearI8(
   w: Int8Array,
   scales: Float32Array,
   before?: Float32Array,
+  wideTiles = 1,
 ): Float32Array {
   const n = scales.length;
   const bench = new Bench(module);
+  bench.kernels.useWideTiles(wideTiles);
   const q = bench.reserve(rows * Math.ceil(k / 16) * 32);
   const rowScales = bench.reserve(rows * 4);
   const weights = bench.putBytes(w);
@@ -120,6 +122,22 @@ describe("linearI8", () => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  test("gives the same bits with tiles of three rows and of two, and for rows longer than an int32 holds", () => {
+    for (const [rows, k, n] of [
+      [5, 64, 9],
+      [7, 2064, 6],
+      [1, 3072, 10],
+      [4, 4096, 4],
+    ] as const) {
+      const x = normals(rows * k, k, 3);
+      const w = weightsOf(n * k, k + 1);
+      const scales = normals(n, k + 2, 0.01).map(Math.abs);
+      const wide = linearI8(modules.relaxed, x, rows, k, w, scales);
+      expect(linearI8(modules.relaxed, x, rows, k, w, scales, undefined, 0)).toEqual(wide);
+      expect(linearI8(modules.plain, x, rows, k, w, scales)).toEqual(wide);
+    }
   });
 
   test("is the float product within the rounding of 14-bit activations", () => {
@@ -454,6 +472,99 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
       [...table.subarray(id * d, (id + 1) * d)].map((weight) => Math.fround(weight * (scales[id] ?? 0))),
     );
     expect([...bench.read(out, 3 * d)]).toEqual(expected);
+  });
+});
+
+describe("quantizing what is computed on the way", () => {
+  /** Both modules' bytes and scales of a kernel that writes `rows` quantized rows of `k` numbers. */
+  function quantized(
+    module: WebAssembly.Module,
+    rows: number,
+    k: number,
+    run: (bench: Bench, q: number, scales: number) => void,
+  ) {
+    const bench = new Bench(module);
+    const bytes = rows * Math.ceil(k / 16) * 32;
+    const [q, scales] = [bench.reserve(bytes), bench.reserve(rows * 4)];
+    run(bench, q, scales);
+    return { levels: levelsOf(bench, q, rows, k, module), scales: bench.read(scales, rows) };
+  }
+
+  /** Levels of quantized rows, whatever the module writes them as. */
+  function levelsOf(bench: Bench, q: number, rows: number, k: number, module: WebAssembly.Module): number[] {
+    const bytes = new Uint8Array(bench.bytes.buffer);
+    const words = new Int16Array(bench.bytes.buffer);
+    return Array.from({ length: rows * k }, (_, i) => {
+      const [row, at] = [Math.floor(i / k), i % k];
+      const block = q + row * Math.ceil(k / 16) * 32 + Math.floor(at / 16) * 32;
+      if (module === modules.plain) return words[block / 2 + (at % 16)] ?? 0;
+      return (bytes[block + (at % 16)] ?? 0) * 128 + (bytes[block + 16 + (at % 16)] ?? 0) - 8192;
+    });
+  }
+
+  test("normQuantizeRows is rmsNorm and 14 bits, the same in both modules", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 1, max: 90 }),
+        fc.integer({ min: 1 }),
+        (rows, k, seed) => {
+          const x = normals(rows * k, seed, 5);
+          const weight = normals(k, seed + 1);
+          const factor = 0.25;
+          const run = (module: WebAssembly.Module) =>
+            quantized(module, rows, k, (bench, q, scales) =>
+              bench.kernels.normQuantizeRows(
+                bench.putFloats(x),
+                bench.putFloats(weight),
+                rows,
+                k,
+                1e-6,
+                factor,
+                q,
+                scales,
+              ),
+            );
+          const relaxed = run(modules.relaxed);
+          expect(run(modules.plain)).toEqual(relaxed);
+          for (let row = 0; row < rows; row++) {
+            const own = x.subarray(row * k, (row + 1) * k);
+            const root = Math.sqrt(own.reduce((sum, value) => sum + value * value, 0) / k + 1e-6);
+            for (let i = 0; i < k; i++) {
+              const exact = ((own[i] ?? 0) / root) * (weight[i] ?? 0) * factor;
+              const scale = relaxed.scales[row] ?? 0;
+              expect(Math.abs((relaxed.levels[row * k + i] ?? 0) * scale - exact)).toBeLessThanOrEqual(
+                scale * 0.51 + 1e-9,
+              );
+            }
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  test("reluQuantizeRows is quantizeRows of what is above zero", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 1, max: 90 }),
+        fc.integer({ min: 1 }),
+        (rows, k, seed) => {
+          const x = normals(rows * k, seed, 5);
+          for (const module of Object.values(modules)) {
+            const fused = quantized(module, rows, k, (bench, q, scales) =>
+              bench.kernels.reluQuantizeRows(bench.putFloats(x), rows, k, q, scales),
+            );
+            const apart = quantized(module, rows, k, (bench, q, scales) =>
+              bench.kernels.quantizeRows(bench.putFloats(x.map((value) => Math.max(value, 0))), rows, k, q, scales),
+            );
+            expect(fused).toEqual(apart);
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
   });
 });
 
