@@ -28,6 +28,14 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     examples: ["edge-t5 inspect ./packages/t5-small", "edge-t5 inspect ./packages/t5-small --verify --json"],
     load: load(() => import("./inspect.ts")),
   },
+  export: {
+    summary: "Write a package's model in the layout of another library: transformers.js",
+    examples: [
+      "edge-t5 export ./packages/my-t5 --to transformers.js --out ./models/my-t5",
+      "edge-t5 export ./packages/my-t5 --to transformers.js --out ./models/my-t5 --activations matrix --json",
+    ],
+    load: load(() => import("./export.ts")),
+  },
   generate: {
     summary: "Answer a prompt in the terminal, without a server",
     examples: [

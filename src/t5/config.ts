@@ -114,3 +114,30 @@ export function parseHuggingFaceConfig(json: unknown, source = "config.json"): T
     nPositions: c.n_positions ?? null,
   };
 }
+
+/** The `config.json` that {@link parseHuggingFaceConfig} reads, with the names of transformers' T5Config. */
+export function toHuggingFaceConfig(config: T5Config, tiedHead: boolean): Record<string, unknown> {
+  return {
+    architectures: [config.modelType === "mt5" ? "MT5ForConditionalGeneration" : "T5ForConditionalGeneration"],
+    model_type: config.modelType,
+    is_encoder_decoder: true,
+    vocab_size: config.vocabSize,
+    d_model: config.dModel,
+    d_kv: config.dKv,
+    d_ff: config.dFf,
+    num_heads: config.numHeads,
+    num_layers: config.numLayers,
+    num_decoder_layers: config.numDecoderLayers,
+    feed_forward_proj: config.feedForward,
+    relative_attention_num_buckets: config.relativeAttentionNumBuckets,
+    relative_attention_max_distance: config.relativeAttentionMaxDistance,
+    layer_norm_epsilon: config.layerNormEpsilon,
+    tie_word_embeddings: tiedHead,
+    scale_decoder_outputs: config.scaleDecoderOutputs,
+    pad_token_id: config.padTokenId,
+    eos_token_id: config.eosTokenId,
+    decoder_start_token_id: config.decoderStartTokenId,
+    use_cache: true,
+    ...(config.nPositions === null ? {} : { n_positions: config.nPositions }),
+  };
+}

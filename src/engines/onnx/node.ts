@@ -3,14 +3,20 @@ import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import type { OnnxRuntime } from "./runtime.ts";
 
+export interface NativeOptions {
+  /** Threads of a session. Default: as many as the machine has cores. */
+  threads?: number;
+}
+
 /** onnxruntime-node, on the processor. */
-export async function nativeRuntime(): Promise<OnnxRuntime> {
+export async function nativeRuntime({ threads }: NativeOptions = {}): Promise<OnnxRuntime> {
   const { InferenceSession, Tensor } = await import("onnxruntime-node");
+  const limits = threads === undefined ? {} : { intraOpNumThreads: threads, interOpNumThreads: threads };
   return {
     name: "onnxruntime-node",
     Tensor,
     createSession: (model, externalData) =>
-      InferenceSession.create(model, { executionProviders: ["cpu"], externalData }),
+      InferenceSession.create(model, { executionProviders: ["cpu"], ...limits, externalData }),
   };
 }
 

@@ -26,7 +26,7 @@ export interface Weights {
 }
 
 /** What takes the place of a score that must not count: e to its power is zero. */
-const MASKED = -1e9;
+export const MASKED = -1e9;
 
 /** Shapes: B batch, T or Q queries, K keys, H heads, D the width of a head. */
 export class Forward {
@@ -92,7 +92,8 @@ export class Forward {
   /**
    * One layer of the decoder: x `[B, T, dModel]` → x.
    *
-   * @param self makes of this layer's own keys and values `[B, T, H · D]` those that are attended to
+   * @param self makes of this layer's own keys and values `[B, T, H · D]` those that are attended to: keys
+   *   `[B, H, D, K]` and values `[B, H, K, D]`
    * @param cross keys `[B or 1, H, D, S]` and values `[B or 1, H, S, D]` of the input
    * @param crossBias `[B or 1, 1, 1, S]`
    */
@@ -107,7 +108,7 @@ export class Forward {
     const normed = this.norm(x, layerPrefix.layerNorm("decoder", layer, 0));
     const queries = w.linear(normed, own.q);
     const { keys, values } = self.join(w.linear(normed, own.k), w.linear(normed, own.v));
-    const attended = this.#attend(queries, this.splitKeys(keys), this.splitHeads(values), self.bias);
+    const attended = this.#attend(queries, keys, values, self.bias);
     const afterSelf = this.#add(x, w.linear(attended, own.o));
 
     const other = attentionNames(layerPrefix.encDecAttention(layer));

@@ -2,10 +2,13 @@
 import { Graph, type Value } from "../../onnx/graph.ts";
 import type { Manifest, Shard } from "../manifest.ts";
 import { Forward } from "./forward.ts";
-import { PackagedWeights } from "./packaged-weights.ts";
+import { type Activations, PackagedWeights } from "./packaged-weights.ts";
 
 /** What a graph is built from: a manifest without its graphs. */
-export type GraphSource = Pick<Manifest, "model" | "tensors" | "tiedHead">;
+export interface GraphSource extends Pick<Manifest, "model" | "tensors" | "tiedHead"> {
+  /** Default: `row`. */
+  activations?: Activations;
+}
 
 /** Names of the graphs' inputs and outputs that go by layer. */
 export const port = {
@@ -97,10 +100,9 @@ export function stepGraph(source: GraphSource, layers: Layers): Graph {
       join(keys: Value, values: Value) {
         g.output(keys, port.presentKey(layer), "float32", ["batch", 1, inner]);
         g.output(values, port.presentValue(layer), "float32", ["batch", 1, inner]);
-        return {
-          keys: g.op("Concat", [pastKeys, keys], { axis: 1 }),
-          values: g.op("Concat", [pastValues, values], { axis: 1 }),
-        };
+        const allKeys = g.op("Concat", [pastKeys, keys], { axis: 1 });
+        const allValues = g.op("Concat", [pastValues, values], { axis: 1 });
+        return { keys: forward.splitKeys(allKeys), values: forward.splitHeads(allValues) };
       },
     };
     const cross = {
@@ -137,9 +139,10 @@ function stepBias(g: Graph, forward: Forward, positions: Value, past: Value): Va
   return g.op("Add", [g.op("Unsqueeze", [relative, g.ints([2])]), masked]);
 }
 
-function begin(source: GraphSource, name: string): { g: Graph; forward: Forward } {
+/** An empty graph, and what computes in it. */
+export function begin(source: GraphSource, name: string): { g: Graph; forward: Forward } {
   const g = new Graph(name);
-  const weights = new PackagedWeights(g, source.tensors);
+  const weights = new PackagedWeights(g, source.tensors, source.activations);
   return { g, forward: new Forward(g, source.model, weights, source.tiedHead) };
 }
 
@@ -151,6 +154,6 @@ function crossShapes({ model }: GraphSource, batch: string) {
 }
 
 /** The size of an axis, as a scalar. */
-function lengthOf(g: Graph, x: Value, axis: number): Value {
+export function lengthOf(g: Graph, x: Value, axis: number): Value {
   return g.op("Squeeze", [g.op("Shape", [x], { start: axis, end: axis + 1 }), g.ints([0])]);
 }
