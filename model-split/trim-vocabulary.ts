@@ -1,6 +1,6 @@
 /** Cuts a Unigram vocabulary down to the pieces that a corpus uses, and its tokenizer with it. */
 import { Tokenizer } from "@huggingface/tokenizers";
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../src/errors.ts";
 
 /** The parts of a `tokenizer.json` that hold ids. */

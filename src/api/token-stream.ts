@@ -2,7 +2,7 @@
  * Between the gateway and the private halves. Encoder: ids in as int32, hidden states out as float32. Decoder: hidden
  * states in, one JSON line a token out, each sent before the next step is made. All little-endian, as WASM is.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error, type ErrorCode } from "../errors.ts";
 import type { GenerationInput, TokenEvent } from "../t5/generate.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
