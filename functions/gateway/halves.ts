@@ -4,10 +4,10 @@ import type { TokenEvent } from "../../src/t5/generate.ts";
 import { errorOf } from "../shared/error-of.ts";
 import type { GatewayBindings } from "./bindings.ts";
 
-/** Hidden states of one input, float32 as bytes: the gateway only passes them on. */
+/** Hidden states of one input, float32 as bytes: they flow on to the decoder, and are never held here. */
 export interface Encoded {
   tokens: number;
-  hidden: ArrayBuffer;
+  hidden: ReadableStream<Uint8Array>;
 }
 
 /** @throws EdgeT5Error what the encoder threw */
@@ -16,8 +16,8 @@ export async function encode(env: GatewayBindings, model: string, ids: readonly 
     method: "POST",
     body: Int32Array.from(ids),
   });
-  if (!response.ok) throw await errorOf(response, "encoder");
-  return { tokens: ids.length, hidden: await response.arrayBuffer() };
+  if (!response.ok || !response.body) throw await errorOf(response, "encoder");
+  return { tokens: ids.length, hidden: response.body };
 }
 
 /**
@@ -35,11 +35,25 @@ export async function* decode(
   const response = await env.DECODER.fetch(`http://decoder/models/${model}/decode`, {
     method: "POST",
     headers: { [DECODE_HEADER]: decodeHeader(inputs, options) },
-    body: await new Blob(inputs.map(({ hidden }) => hidden)).arrayBuffer(),
+    body: joined(inputs.map(({ hidden }) => hidden)),
     signal,
   });
   if (!response.ok || !response.body) throw await errorOf(response, "decoder");
   yield* readTokenLines(response.body, inputs.length * Math.max(options.copies, options.params.num_return_sequences));
+}
+
+/** One stream after the other; a single one as it is. */
+function joined(streams: readonly ReadableStream<Uint8Array>[]): ReadableStream<Uint8Array> {
+  const [only] = streams;
+  if (only && streams.length === 1) return only;
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const pipe = async () => {
+    for (const stream of streams) await stream.pipeTo(writable, { preventClose: true });
+    await writable.close();
+  };
+  // A stream that breaks breaks the request that reads it: that is where it is noticed.
+  pipe().catch(() => {});
+  return readable;
 }
 
 export async function health(env: GatewayBindings) {

@@ -48,18 +48,23 @@ interface Stretch {
  */
 function stretchesOf({ dKv, bits }: Heads): Stretch[] {
   if (bits === 32) return [0, 1].map(() => ({ tokenBytes: dKv * F32, tokens: 1 }));
-  const padded = Math.ceil(dKv / 4) * 4;
   return [
-    { tokenBytes: padded, tokens: BLOCK_TOKENS },
-    { tokenBytes: padded, tokens: 4 },
+    { tokenBytes: paddedWidth(dKv), tokens: BLOCK_TOKENS },
+    { tokenBytes: paddedWidth(dKv), tokens: 4 },
     ...[0, 1, 2].map(() => ({ tokenBytes: F32, tokens: 1 })),
   ];
 }
 
-/** Bytes of one layer's keys and values. */
+/** Bytes of one layer's keys and values. Nothing is allocated: it is asked for each layer of each sequence of each step. */
 export function layerBytes(shape: Heads, tokens: number): number {
-  const room = roomFor(shape, tokens);
-  return stretchesOf(shape).reduce((sum, { tokenBytes }) => sum + shape.heads * room * tokenBytes, 0);
+  const { heads, dKv, bits } = shape;
+  const tokenBytes = bits === 32 ? 2 * dKv * F32 : 2 * paddedWidth(dKv) + 3 * F32;
+  return heads * roomFor(shape, tokens) * tokenBytes;
+}
+
+/** Bytes of an int8 key or value. */
+function paddedWidth(dKv: number): number {
+  return Math.ceil(dKv / 4) * 4;
 }
 
 /** What of a layer's cache the first `used` tokens lie in: offsets and bytes. */

@@ -54,7 +54,8 @@ const LEAST_TOKENS = 16;
  */
 export async function planDeployment(manifest: Manifest, options: DeploymentOptions): Promise<PlannedDeployment> {
   const workers = planWorkers(manifest, options.oneWorker);
-  return { workers, limits: fitLimits(workers, options, await deployedLimits(options.root)) };
+  const base = options.oneWorker ? BASES.model : BASES.decoder;
+  return { workers, limits: fitLimits(workers, options, await deployedLimits(options.root, base)) };
 }
 
 /**
@@ -71,12 +72,12 @@ export function memoryOf(
   return part && reportMemory(engine, part, roles, limits, streams);
 }
 
-/** The limits that the Workers' configurations begin with. */
-async function deployedLimits(root: string): Promise<EngineLimits> {
-  const toml = await readFile(join(root, BASES.decoder), "utf8");
+/** The limits that a Worker's configuration begins with. */
+async function deployedLimits(root: string, base: string): Promise<EngineLimits> {
+  const toml = await readFile(join(root, base), "utf8");
   const numberOf = (name: string) => {
     const value = new RegExp(`^${name} *= *([0-9_]+)`, "m").exec(toml)?.[1];
-    if (value === undefined) throw new EdgeT5Error("E_CONFIG", `${BASES.decoder} has no number ${name}. Add it.`);
+    if (value === undefined) throw new EdgeT5Error("E_CONFIG", `${base} has no number ${name}. Add it.`);
     return Number(value.replaceAll("_", ""));
   };
   return {

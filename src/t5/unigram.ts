@@ -14,6 +14,8 @@ interface UnigramJson {
 const UNKNOWN_PENALTY = 10;
 /** Of {@link UnigramModel.#longest}; a power of two. */
 const STARTS = 1 << 16;
+/** Longest word, in code units, that is segmented without allocating. */
+const USUAL_WORD = 127;
 
 /**
  * A tokenizer from its `tokenizer.json`.
@@ -42,10 +44,13 @@ class UnigramModel extends Model {
   readonly #unknownScore: number;
   /** Length of the longest piece that begins with two characters of this hash, in code units. */
   readonly #longest = new Uint16Array(STARTS);
+  // Of the word at hand, by end: the best score of a way there, and where its last piece begins.
+  readonly #best = new Float64Array(USUAL_WORD + 1);
+  readonly #from = new Int32Array(USUAL_WORD + 1);
 
   constructor({ added_tokens, model }: UnigramJson) {
-    super(model as unknown as ConstructorParameters<typeof Model>[0]);
-    const { vocab } = model;
+    const { vocab, ...settings } = model;
+    super(settings as unknown as ConstructorParameters<typeof Model>[0]);
     this.vocab = new Array<string>(vocab.length);
     this.#scores = new Float64Array(vocab.length);
     let least = Number.POSITIVE_INFINITY;
@@ -76,9 +81,9 @@ class UnigramModel extends Model {
   /** The most probable pieces of a word (Viterbi); a character that is no piece by itself may be unknown. */
   #segment(word: string): string[] {
     const { length } = word;
-    // By end: the best score of a way there, and where its last piece begins.
-    const best = new Float64Array(length + 1).fill(Number.NEGATIVE_INFINITY);
-    const from = new Int32Array(length + 1);
+    const best = length > USUAL_WORD ? new Float64Array(length + 1) : this.#best;
+    const from = length > USUAL_WORD ? new Int32Array(length + 1) : this.#from;
+    best.fill(Number.NEGATIVE_INFINITY, 1, length + 1);
     best[0] = 0;
     for (let begin = 0; begin < length; ) {
       const character = begin + ((word.codePointAt(begin) as number) > 0xffff ? 2 : 1);

@@ -24,17 +24,8 @@ const F32 = 4;
 /** Attention reads biases by the block: up to 15 beyond a table's end. */
 const BIAS_MARGIN = 64;
 
-/** What memory is used for. `stepLogits`: rows of a step, before each goes to its sequence; `sequences`: the arena. */
-export type MemoryUse =
-  | "kernels"
-  | "weights"
-  | "rowSums"
-  | "scratch"
-  | "biasTables"
-  | "encoderBuffers"
-  | "decoderBuffers"
-  | "stepLogits"
-  | "sequences";
+/** What memory is used for. `buffers`: of an encode or a step, hidden states and a step's logits; `sequences`: the arena. */
+export type MemoryUse = "kernels" | "weights" | "rowSums" | "scratch" | "biasTables" | "buffers" | "sequences";
 
 /** A stretch of the memory. */
 export interface Region {
@@ -55,8 +46,9 @@ export interface Plan {
   decoderBias: number;
   /** Where row sums of int8 weights go, 4 bytes a row: filled as weights are bound. */
   sums: { at: number; bytes: number };
-  /** `x`, `q`: a row a token; `cache`: keys and values of one layer. */
+  /** `x`, `q`: a row a token; `cache`: keys and values of one layer. Over the decoder's. */
   encoder: { x: number; q: number; cache: number };
+  /** `x`: a row a token or sequence; `logits`: a row a sequence of a step, of which it takes up to `rows`. */
   decoder: { x: number; logits: number; rows: number };
   /** Of the decoder's caches and the encoder's. */
   shape: CacheShape;
@@ -135,20 +127,20 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
 
   const encoderRows = encodes ? limits.maxInputTokens : 0;
   const encoderBias = reserve("biasTables", numHeads * Math.max(0, 2 * encoderRows - 1) * F32 + BIAS_MARGIN);
-  const encoder = {
-    x: reserve("encoderBuffers", encoderRows * dModel * F32),
-    q: reserve("encoderBuffers", encoderRows * inner * F32),
-    cache: reserve("encoderBuffers", layerBytes(shape, encoderRows)),
-  };
-
   const decoderRows = decodes ? BLOCK_ROWS : 0;
   const stepRows = decodes ? stepRowsOf(shape.logits) : 0;
   const decoderBias = reserve("biasTables", decodes ? numHeads * limits.maxNewTokens * F32 + BIAS_MARGIN : 0);
-  const decoder = {
-    x: reserve("decoderBuffers", decoderRows * dModel * F32),
-    logits: reserve("stepLogits", stepRows * shape.logits * F32),
-    rows: stepRows,
+
+  // An encode and a step take turns, each from its start to its end: what they work in is the same memory.
+  const ofEncode = [encoderRows * dModel * F32, encoderRows * inner * F32, layerBytes(shape, encoderRows)] as const;
+  const ofStep = [decoderRows * dModel * F32, stepRows * shape.logits * F32] as const;
+  const buffers = reserve("buffers", Math.max(alignedSum(ofEncode), alignedSum(ofStep)));
+  const encoder = {
+    x: buffers,
+    q: buffers + align(ofEncode[0]),
+    cache: buffers + align(ofEncode[0]) + align(ofEncode[1]),
   };
+  const decoder = { x: buffers, logits: buffers + align(ofStep[0]), rows: stepRows };
 
   let arenaBytes = 0;
   if (decodes) {
@@ -181,6 +173,11 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     shape,
     arena,
   };
+}
+
+/** Bytes of several stretches that each begin at a multiple of {@link ALIGNMENT}. */
+function alignedSum(bytes: readonly number[]): number {
+  return bytes.reduce((sum, each) => sum + align(each), 0);
 }
 
 /** Most rows of one step. @param logits of a row; 0 where the stack goes on elsewhere */
