@@ -1,7 +1,7 @@
 /** A Hugging Face checkpoint directory: its configuration, its tensors in one file or in parts, its tokenizer. */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error, type ErrorCode } from "../src/errors.ts";
 import { EMBEDDING, IGNORED_TENSORS, LM_HEAD, type TensorSpec, tensorsOf } from "../src/t5/architecture.ts";
 import { parseHuggingFaceConfig, type T5Config } from "../src/t5/config.ts";

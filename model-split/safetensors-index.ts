@@ -1,6 +1,6 @@
 /** `model.safetensors.index.json`: which part of a checkpoint in several files holds which tensor. */
 import { basename } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../src/errors.ts";
 
 export const WEIGHTS = "model.safetensors";

@@ -3,7 +3,7 @@
  * header length, a JSON header and the tensors' bytes (https://github.com/huggingface/safetensors).
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../src/errors.ts";
 import { FLOAT_BYTES, isFloatDtype, toFloat32 } from "./floats.ts";
 

@@ -1,7 +1,7 @@
 /** Cuts a Unigram vocabulary down to the pieces that a corpus uses, and its tokenizer with it. */
-import { Tokenizer } from "@huggingface/tokenizers";
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../src/errors.ts";
+import { createTokenizer } from "../src/t5/unigram.ts";
 
 /** The parts of a `tokenizer.json` that hold ids. */
 const tokenizerSchema = z.looseObject({
@@ -65,7 +65,7 @@ export async function trimVocabulary(
 }
 
 async function idsOf(json: TokenizerJson, texts: AsyncIterable<string>): Promise<Set<number>> {
-  const tokenizer = new Tokenizer(json, {});
+  const tokenizer = createTokenizer(json, {});
   const ids = new Set<number>();
   let isEmpty = true;
   for await (const text of texts) {

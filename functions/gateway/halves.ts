@@ -4,19 +4,19 @@ import type { TokenEvent } from "../../src/t5/generate.ts";
 import { errorOf } from "../shared/error-of.ts";
 import type { GatewayBindings } from "./bindings.ts";
 
-/** Hidden states of one input, float32 as bytes: the gateway only passes them on. */
+/** Hidden states of one input, float32 as bytes: they flow on to the decoder, and are never held here. */
 export interface Encoded {
   tokens: number;
   ids: Int32Array<ArrayBuffer>;
-  hidden: ArrayBuffer;
+  hidden: ReadableStream<Uint8Array>;
 }
 
 /** @throws EdgeT5Error what the encoder threw */
 export async function encode(env: GatewayBindings, model: string, ids: readonly number[]): Promise<Encoded> {
   const body = Int32Array.from(ids);
   const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode`, { method: "POST", body });
-  if (!response.ok) throw await errorOf(response, "encoder");
-  return { tokens: ids.length, ids: body, hidden: await response.arrayBuffer() };
+  if (!response.ok || !response.body) throw await errorOf(response, "encoder");
+  return { tokens: ids.length, ids: body, hidden: response.body };
 }
 
 /**
@@ -34,11 +34,26 @@ export async function* decode(
   const response = await env.DECODER.fetch(`http://decoder/models/${model}/decode`, {
     method: "POST",
     headers: { [DECODE_HEADER]: decodeHeader(inputs, options) },
-    body: await new Blob([...inputs.map(({ hidden }) => hidden), ...inputs.map(({ ids }) => ids)]).arrayBuffer(),
+    body: joined(inputs),
     signal,
   });
   if (!response.ok || !response.body) throw await errorOf(response, "decoder");
   yield* readTokenLines(response.body, inputs.length * Math.max(options.copies, options.params.num_return_sequences));
+}
+
+/** The ids of all inputs, then their hidden states, one stream after the other. */
+function joined(inputs: readonly Encoded[]): ReadableStream<Uint8Array> {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const pipe = async () => {
+    const writer = writable.getWriter();
+    for (const { ids } of inputs) await writer.write(new Uint8Array(ids.buffer));
+    writer.releaseLock();
+    for (const { hidden } of inputs) await hidden.pipeTo(writable, { preventClose: true });
+    await writable.close();
+  };
+  // A stream that breaks breaks the request that reads it: that is where it is noticed.
+  pipe().catch(() => {});
+  return readable;
 }
 
 export async function health(env: GatewayBindings) {

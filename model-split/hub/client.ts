@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { listFiles, modelInfo, REGEX_COMMIT_HASH } from "@huggingface/hub";
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { PassingError, refused, unreachable } from "./failures.ts";
 import type { HubRepository } from "./repository.ts";

@@ -1,5 +1,5 @@
 /** `POST /v1/completions` in OpenAI's shape: one schema for what is taken, and the shapes of what is given. */
-import { z } from "zod";
+import * as z from "zod";
 import type { FinishReason } from "../t5/generate.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
 import { ApiError } from "./errors.ts";

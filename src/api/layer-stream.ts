@@ -3,7 +3,7 @@
  * comes before answers with hidden states. A frame is two uint32 (bytes of its JSON head, bytes of its payload), the
  * head, and float32 numbers; all little-endian, as WASM is.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { LayersBefore } from "../engines/chained-decoder.ts";
 import { EdgeT5Error } from "../errors.ts";
 import type { Decoder, DecoderInput, Room, Sequence } from "../t5/engine.ts";

@@ -1,9 +1,9 @@
 /**
- * Between the gateway and the private halves. Encoder: ids in as int32, hidden states out as float32. Decoder: hidden
- * states of all inputs in, then their ids as int32; one JSON line a token out, each sent before the next step is made. All
+ * Between the gateway and the private halves. Encoder: ids in as int32, hidden states out as float32. Decoder: ids of
+ * all inputs in as int32, then their hidden states; one JSON line a token out, each sent before the next step is made. All
  * little-endian, as WASM is.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error, type ErrorCode } from "../errors.ts";
 import type { GenerationInput, TokenEvent } from "../t5/generate.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
@@ -49,10 +49,10 @@ export function parseDecodeRequest(
   const { inputTokens, maxNewTokens, stream, params, copies, seed, logprobs } = parsed.data;
   const tokens = inputTokens.reduce((sum, n) => sum + n, 0);
   if (body.byteLength !== tokens * (dModel + 1) * 4) throw malformed();
-  const ids = new Int32Array(body, tokens * dModel * 4, tokens);
+  const ids = new Int32Array(body, 0, tokens);
   let first = 0;
   const inputs = inputTokens.map((count, i) => {
-    const hidden = new Float32Array(body, first * dModel * 4, count * dModel);
+    const hidden = new Float32Array(body, (tokens + first * dModel) * 4, count * dModel);
     const prompt = Array.from(ids.subarray(first, first + count));
     first += count;
     return {

@@ -24,8 +24,12 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     load: load(() => import("./split.ts")),
   },
   inspect: {
-    summary: "Show a package's shards, blobs and tensors, and check that they are whole",
-    examples: ["edge-t5 inspect ./packages/t5-small", "edge-t5 inspect ./packages/t5-small --verify --json"],
+    summary: "Show a package's shards, blobs and tensors, or the memory that it will take",
+    examples: [
+      "edge-t5 inspect ./packages/t5-small",
+      "edge-t5 inspect ./packages/t5-small --verify --json",
+      "edge-t5 inspect ./packages/t5-small --memory --streams 16 --prompt-tokens 128 --new-tokens 64 --one-worker",
+    ],
     load: load(() => import("./inspect.ts")),
   },
   export: {

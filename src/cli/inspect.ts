@@ -1,21 +1,65 @@
 /** `edge-t5 inspect DIR` */
-import { defineCommand } from "citty";
+import { type ArgsDef, defineCommand } from "citty";
 import { type Inspection, inspectPackage } from "../../model-split/index.ts";
 import { EdgeT5Error } from "../errors.ts";
 import { FolderStore } from "../store/folder.ts";
+import { readManifest } from "../t5/manifest.ts";
+import { wholeNumber } from "./arguments.ts";
+import { deploymentMemory, printMemory } from "./inspect-memory.ts";
 import { formatBytes, formatCount, formatTable, printJson } from "./output.ts";
 
 /** Enough of a hash to tell blobs apart on a screen. */
 const SHORT_HASH = 12;
 
+/** How `--memory` looks at it. */
+const memoryArgs = {
+  streams: { type: "string", valueHint: "n", description: "--memory: with so many streams; default 1" },
+  "prompt-tokens": {
+    type: "string",
+    valueHint: "n",
+    description: "--memory: of prompts this long; default: the longest",
+  },
+  "new-tokens": {
+    type: "string",
+    valueHint: "n",
+    description: "--memory: and answers this long; default: the longest",
+  },
+  "one-worker": { type: "boolean", description: "--memory: encoder and decoder in one Worker" },
+  engine: { type: "enum", options: ["simd", "onnx"], description: "--memory: engine of the Workers; default simd" },
+} as const satisfies ArgsDef;
+
 export default defineCommand({
-  meta: { name: "inspect", description: "Show a package's shards, blobs and tensors, and check that they are whole" },
+  meta: { name: "inspect", description: "Show a package's shards, blobs and tensors, or the memory that it will take" },
   args: {
     dir: { type: "positional", required: true, description: "Folder that holds a package's manifest.json" },
     verify: { type: "boolean", description: "Read every blob and compare its SHA-256 with its name" },
+    memory: {
+      type: "boolean",
+      description: "Show instead what each Worker will hold in memory, and how many streams fit",
+    },
+    ...memoryArgs,
     json: { type: "boolean", description: "Print one JSON object instead of text" },
   },
   async run({ args }) {
+    if (args.memory) {
+      if (args.verify) throw new EdgeT5Error("E_USAGE", "--memory reads the manifest only. Drop --verify.");
+      const optional = (option: string, value: string | undefined) =>
+        value === undefined ? undefined : wholeNumber(option, value, 1, 1e6);
+      const memory = await deploymentMemory(
+        await readManifest(new FolderStore(args.dir)),
+        { engine: args.engine === "onnx" ? "onnx" : "simd", oneWorker: args["one-worker"] === true },
+        {
+          count: wholeNumber("--streams", args.streams ?? "1", 1, 1e6),
+          promptTokens: optional("--prompt-tokens", args["prompt-tokens"]),
+          newTokens: optional("--new-tokens", args["new-tokens"]),
+        },
+      );
+      return args.json ? printJson(memory) : printMemory(memory);
+    }
+    for (const name of Object.keys(memoryArgs) as (keyof typeof memoryArgs)[]) {
+      if (args[name] !== undefined)
+        throw new EdgeT5Error("E_USAGE", `--${name} belongs to --memory. Add it, or drop both.`);
+    }
     const inspection = await inspectPackage(new FolderStore(args.dir), { verify: args.verify === true });
     if (args.json) printJson(inspection);
     else printInspection(inspection);

@@ -52,17 +52,23 @@ const FLOATS: Stretch = { tokenBytes: F32, tokens: 1 };
  */
 function stretchesOf({ heads, dKv, bits }: Heads): Stretch[] {
   if (bits === 32) return Array.from({ length: 2 * heads }, () => ({ tokenBytes: dKv * F32, tokens: 1 }));
-  const tokenBytes = Math.ceil(dKv / 4) * 4;
+  const tokenBytes = paddedWidth(dKv);
   const keys = [FLOATS, FLOATS, { tokenBytes, tokens: BLOCK_TOKENS }];
   const tiles = Array.from({ length: Math.ceil(tokenBytes / TILE) }, (_, i) => Math.min(TILE, tokenBytes - i * TILE));
   const values = [FLOATS, ...tiles.map((width) => ({ tokenBytes: width, tokens: 4 }))];
   return [keys, values].flatMap((head) => Array.from({ length: heads }, () => head).flat());
 }
 
-/** Bytes of one layer's keys and values. */
+/** Bytes of one layer's keys and values. Nothing is allocated: it is asked for each layer of each sequence of each step. */
 export function layerBytes(shape: Heads, tokens: number): number {
-  const room = roomFor(shape, tokens);
-  return stretchesOf(shape).reduce((sum, { tokenBytes }) => sum + room * tokenBytes, 0);
+  const { heads, dKv, bits } = shape;
+  const tokenBytes = bits === 32 ? 2 * dKv * F32 : 2 * paddedWidth(dKv) + 3 * F32;
+  return heads * roomFor(shape, tokens) * tokenBytes;
+}
+
+/** Bytes of an int8 key or value. */
+function paddedWidth(dKv: number): number {
+  return Math.ceil(dKv / 4) * 4;
 }
 
 /** What of a layer's cache the first `used` tokens lie in: offsets and bytes. */

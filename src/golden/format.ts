@@ -1,7 +1,7 @@
 /** Reference outputs of another implementation on one model: `expected.json` and `expected.safetensors` beside it. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../errors.ts";
 
 const ids = z.array(z.number().int().nonnegative());

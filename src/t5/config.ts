@@ -1,5 +1,5 @@
 /** T5's configuration: read from a Hugging Face `config.json`, normalized once, and carried by every package. */
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../errors.ts";
 
 const positive = z.number().int().positive();

@@ -11,7 +11,7 @@ export interface EngineLimits {
   maxInputTokens: number;
   /** Longest output of one sequence, in tokens. */
   maxNewTokens: number;
-  /** How many sequences of that size decode at once; smaller ones fit in greater number. */
+  /** Room for so many sequences of that size at once, as far as memory goes; smaller ones fit in greater number. */
   maxSequences: number;
   /** Bytes of memory that the engine may take; the room for sequences is cut to fit. */
   memoryBytes?: number | undefined;

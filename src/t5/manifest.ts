@@ -2,7 +2,7 @@
  * The package: `manifest.json` (written last, the only mutable name) and blobs named by their SHA-256. What model-split
  * writes and every engine reads.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../errors.ts";
 import { readText, type Store } from "../store/store.ts";
 import { layersIn } from "./architecture.ts";

@@ -199,7 +199,11 @@ export class TextToText {
       const hidden = await this.encoder.encode(ids);
       encoded.push({ hidden, prompt: ids, maxNewTokens, params, copies, seed: seed + (first + i) * copies, logprobs });
     }
-    yield* generate(this.decoder, encoded, { signal });
+    const answersEach = Math.max(copies, params.num_return_sequences);
+    for await (const event of generate(this.decoder, encoded, { signal })) {
+      release(encoded[Math.floor(event.index / answersEach)]?.hidden);
+      yield event;
+    }
   }
 
   #prepare({ seed, stop = [], logprobs, signal, ...given }: GenerateOptions): Prepared {
@@ -224,6 +228,12 @@ export class TextToText {
       signal,
     };
   }
+}
+
+/** Frees hidden states that a decoder has read: at once, not when the garbage collector comes by. */
+function release(hidden: Float32Array | undefined): void {
+  const buffer = hidden?.buffer;
+  if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
 }
 
 /** A sequence's answer while it is made. */

@@ -1,9 +1,10 @@
 /** Text to token ids and back, with the checkpoint's own `tokenizer.json`. */
-import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import type { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import { EdgeT5Error } from "../errors.ts";
 import { readText, type Store } from "../store/store.ts";
 import { byteTokenizer } from "./byte-tokenizer.ts";
 import { blobKey, type Manifest } from "./manifest.ts";
+import { createTokenizer } from "./unigram.ts";
 
 export interface Tokenizer {
   /** Token ids of a text, the end of sequence included. */
@@ -36,7 +37,7 @@ export async function loadTokenizer(manifest: Manifest, store: Store): Promise<T
   const [definition, settings] = await Promise.all([readBlob(store, json), config ? readBlob(store, config) : "{}"]);
   let tokenizer: HuggingFaceTokenizer;
   try {
-    tokenizer = new HuggingFaceTokenizer(JSON.parse(definition), JSON.parse(settings));
+    tokenizer = createTokenizer(JSON.parse(definition), JSON.parse(settings));
   } catch (cause) {
     throw new EdgeT5Error(
       "E_TOKENIZER",

@@ -125,6 +125,38 @@ describe("edge-t5 inspect", () => {
     expect((await edgeT5(["inspect", out])).stdout).toContain("No manifest names 1 blob (9 B)");
   });
 
+  it("--memory shows what each Worker will hold, and how many streams fit", async () => {
+    const out = await splitGolden();
+    const size = ["--streams", "3", "--prompt-tokens", "100", "--new-tokens", "20"];
+    const { code, stdout, stderr } = await edgeT5(["inspect", out, "--memory", ...size]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^relu-tied on the simd engine, with 3 streams of 100 \+ 20 tokens; MB/);
+    expect(stdout).toMatch(/edge-t5-encoder +edge-t5-decoder/);
+    expect(stdout).toMatch(/weights +0\.\d\d +0\.\d\d/);
+    expect(stdout).toMatch(/MAX_WASM_BYTES +94\.00 +94\.00/);
+    const json = JSON.parse((await edgeT5(["inspect", out, "--memory", "--one-worker", "--json"])).stdout);
+    expect(json).toMatchObject({ engine: "simd", streams: { count: 1, promptTokens: 512, newTokens: 256 } });
+    const [worker] = json.workers;
+    expect(json.workers).toHaveLength(1);
+    expect(worker.uses.reduce((sum: number, { bytes }: { bytes: number }) => sum + bytes, 0)).toBe(worker.bytes);
+    expect(json.fit).toBe(json.limits.maxSequences);
+    expect((await edgeT5(["inspect", out, "--memory", "--streams", "99"])).stdout).toContain("the others wait");
+  });
+
+  it.each([
+    [
+      ["--memory", "--prompt-tokens", "513"],
+      /E_USAGE: A stream of 513 \+ 256 tokens is longer than these Workers take/,
+    ],
+    [["--memory", "--streams", "0"], /E_USAGE: --streams/],
+    [["--streams", "2"], /E_USAGE: --streams belongs to --memory/],
+    [["--memory", "--verify"], /E_USAGE: --memory reads the manifest only/],
+  ])("refuses %j", async (args, message) => {
+    const { code, stderr } = await edgeT5(["inspect", await splitGolden(), ...args]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(message);
+  });
+
   it("without a package exits with 1", async () => {
     const { code, stderr } = await edgeT5(["inspect", await temporaryFolder()]);
     expect(code).toBe(1);

@@ -154,6 +154,8 @@ describe("streaming", () => {
       model: ENDLESS,
       prompt: ENDLESS_PROMPT,
       max_tokens: MAX_TOKENS,
+      // What repeats itself is drafted: here every token is a step.
+      ...{ prompt_lookup_num_tokens: 0 },
       stream: true,
     });
     let stepsAtFirst: number | undefined;

@@ -44,6 +44,20 @@ describe("the memory plan", () => {
   });
 });
 
+test("a step of more sequences than it has rows gives each the logits that it has alone", async () => {
+  const { encoder, decoder } = await tinyEngine(8, { maxSequences: 80 });
+  const hidden = await encoder.encode(someIds(9, 1));
+  const sequences = await decoder.openAll([{ hidden, maxNewTokens: 4, copies: 70 }]);
+  const tokens = sequences.map((_, i) => i % 60);
+  const { logits } = await decoder.step(sequences, tokens);
+  const together = sequences.map((_, i) => logits(i).slice());
+  for (const i of [0, 63, 64, 69]) {
+    const alone = await decoder.open(hidden, 4);
+    expect((await decoder.step([alone], [tokens[i]!])).logits(0)).toEqual(together[i]);
+    decoder.close(alone);
+  }
+});
+
 describe("loading", () => {
   test.each([
     ["missing", null, "E_BLOB_MISSING"],

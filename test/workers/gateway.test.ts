@@ -342,7 +342,7 @@ test("models take turns in memory that does not hold them all; none is lost, and
   const names = ["turn-a", "turn-b", "turn-c"];
   for (const name of names) await putModel(name);
   // Two decoders of this size, not three.
-  const limits = { MAX_SEQUENCES: 1, MAX_WASM_BYTES: 16_000_000 };
+  const limits = { MAX_SEQUENCES: 1, MAX_WASM_BYTES: 20_000_000 };
   const ask = async (name: string) => {
     const response = await complete({ model: name, prompt: PROMPT }, { limits });
     expect(response.status).toBe(200);

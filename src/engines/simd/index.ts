@@ -6,7 +6,7 @@ import { loadBlobs } from "../load.ts";
 import { SimdDecoder } from "./decoder.ts";
 import { SimdEncoder } from "./encoder.ts";
 import { Machine } from "./machine.ts";
-import { planMemory } from "./plan.ts";
+import { PAGE, planMemory } from "./plan.ts";
 
 export interface SimdLoadRequest<R extends Role = Role> extends LoadRequest<R> {
   kernels: KernelModule;
@@ -27,8 +27,6 @@ export interface SimdEngine<R extends Role = Role> extends Engine<R> {
 export function simdEngine(kernels: KernelModule): EngineLoader {
   return (request) => loadSimdEngine({ ...request, kernels });
 }
-
-const PAGE = 65536;
 
 /**
  * Bytes of WASM memory that {@link loadSimdEngine} takes.

@@ -12,14 +12,32 @@ import { blobsOf } from "../load.ts";
 
 /** Rows of activations that scratch holds: an encoder layer works through its input in blocks of this many. */
 export const BLOCK_ROWS = 64;
+/**
+ * A step takes as many rows as their logits side by side fit in here: 16 of T5's vocabulary, where dot products have long
+ * become what a step waits for and more rows gain nothing; of a larger one as many as {@link LEAST_STEP_ROWS}.
+ */
+const STEP_LOGITS_BYTES = 2 ** 21;
+const LEAST_STEP_ROWS = 4;
 
-const PAGE = 65536;
+export const PAGE = 65536;
 const F32 = 4;
 /** Attention reads biases by the block: up to 15 beyond a table's end. */
 const BIAS_MARGIN = 64;
 
+/** What memory is used for. `buffers`: of an encode or a step, hidden states and a step's logits; `sequences`: the arena. */
+export type MemoryUse = "kernels" | "weights" | "rowSums" | "scratch" | "biasTables" | "buffers" | "sequences";
+
+/** A stretch of the memory. */
+export interface Region {
+  use: MemoryUse;
+  at: number;
+  bytes: number;
+}
+
 export interface Plan {
   pages: number;
+  /** All of the memory but the end of its last page, one after the other. */
+  regions: readonly Region[];
   /** Address of each blob that the roles need. */
   blobs: Map<string, number>;
   scratch: Scratch;
@@ -28,8 +46,9 @@ export interface Plan {
   decoderBias: number;
   /** Where row sums of int8 weights go, 4 bytes a row: filled as weights are bound. */
   sums: { at: number; bytes: number };
-  /** `x`, `q`: a row a token; `cache`: keys and values of one layer. */
+  /** `x`, `q`: a row a token; `cache`: keys and values of one layer. Over the decoder's. */
   encoder: { x: number; q: number; cache: number };
+  /** `x`: a row a token or sequence; `logits`: a row a sequence of a step, of which it takes up to `rows`. */
   decoder: { x: number; logits: number; rows: number };
   /** Of the decoder's caches and the encoder's. */
   shape: CacheShape;
@@ -70,55 +89,58 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
   const encodes = roles.includes("encoder");
   const decodes = roles.includes("decoder");
 
-  let next = KERNEL_RESERVED_BYTES;
-  const reserve = (bytes: number) => {
-    const at = next;
-    next += align(bytes);
-    return at;
+  let next = 0;
+  const regions: Region[] = [];
+  const reserve = (use: MemoryUse, bytes: number) => {
+    const region = { use, at: next, bytes: align(bytes) };
+    regions.push(region);
+    next += region.bytes;
+    return region.at;
   };
+  reserve("kernels", KERNEL_RESERVED_BYTES);
 
   const blobs = new Map<string, number>();
-  for (const hash of blobsOf(manifest, roles)) blobs.set(hash, reserve(manifest.blobs[hash]?.bytes ?? 0));
+  for (const hash of blobsOf(manifest, roles)) blobs.set(hash, reserve("weights", manifest.blobs[hash]?.bytes ?? 0));
 
   let sumRows = 0;
   for (const tensor of Object.values(manifest.tensors)) {
     if (tensor.dtype === "int8" && blobs.has(tensor.blob)) sumRows += align((tensor.shape[0] ?? 0) * F32);
   }
-  const sums = { at: reserve(sumRows), bytes: sumRows };
+  const sums = { at: reserve("rowSums", sumRows), bytes: sumRows };
 
   const { bits } = manifest.quantization;
   const gated = config.feedForward !== "relu";
   const widest = Math.ceil(Math.max(dModel, inner, dFf) / 16) * 16;
   const longest = Math.max(encodes || decodes ? limits.maxInputTokens : 0, decodes ? limits.maxNewTokens : 0);
   const scratch: Scratch = {
-    ids: reserve(Math.max(BLOCK_ROWS, limits.maxInputTokens) * 4),
-    norm: reserve(BLOCK_ROWS * dModel * F32),
-    quantized: reserve(bits < 32 ? BLOCK_ROWS * widest * 2 : 0),
-    prepared: reserve(bits === 4 ? BLOCK_ROWS * groupsOf(widest) * 68 : 0),
-    rowScales: reserve(BLOCK_ROWS * F32),
-    qkv: reserve(BLOCK_ROWS * 3 * inner * F32),
-    attention: reserve(BLOCK_ROWS * inner * F32),
-    feedForward: reserve(BLOCK_ROWS * dFf * F32),
-    gate: reserve(gated ? BLOCK_ROWS * dFf * F32 : 0),
-    scores: reserve(8 * ((longest + 16) * 6 + 2 * (config.dKv + 3) + 16)),
+    ids: reserve("scratch", Math.max(BLOCK_ROWS, limits.maxInputTokens) * 4),
+    norm: reserve("scratch", BLOCK_ROWS * dModel * F32),
+    quantized: reserve("scratch", bits < 32 ? BLOCK_ROWS * widest * 2 : 0),
+    prepared: reserve("scratch", bits === 4 ? BLOCK_ROWS * groupsOf(widest) * 68 : 0),
+    rowScales: reserve("scratch", BLOCK_ROWS * F32),
+    qkv: reserve("scratch", BLOCK_ROWS * 3 * inner * F32),
+    attention: reserve("scratch", BLOCK_ROWS * inner * F32),
+    feedForward: reserve("scratch", BLOCK_ROWS * dFf * F32),
+    gate: reserve("scratch", gated ? BLOCK_ROWS * dFf * F32 : 0),
+    scores: reserve("scratch", 8 * ((longest + 16) * 6 + 2 * (config.dKv + 3) + 16)),
   };
 
   const encoderRows = encodes ? limits.maxInputTokens : 0;
-  const encoderBias = reserve(numHeads * Math.max(0, 2 * encoderRows - 1) * F32 + BIAS_MARGIN);
-  const encoder = {
-    x: reserve(encoderRows * dModel * F32),
-    q: reserve(encoderRows * inner * F32),
-    cache: reserve(layerBytes(shape, encoderRows)),
-  };
-
+  const encoderBias = reserve("biasTables", numHeads * Math.max(0, 2 * encoderRows - 1) * F32 + BIAS_MARGIN);
   const decoderRows = decodes ? BLOCK_ROWS : 0;
-  const stepRows = decodes ? Math.min(BLOCK_ROWS, limits.maxSequences) : 0;
-  const decoderBias = reserve(decodes ? numHeads * limits.maxNewTokens * F32 + BIAS_MARGIN : 0);
-  const decoder = {
-    x: reserve(decoderRows * dModel * F32),
-    logits: reserve(stepRows > 1 ? stepRows * shape.logits * F32 : 0),
-    rows: stepRows,
+  const stepRows = decodes ? stepRowsOf(shape.logits) : 0;
+  const decoderBias = reserve("biasTables", decodes ? numHeads * limits.maxNewTokens * F32 + BIAS_MARGIN : 0);
+
+  // An encode and a step take turns, each from its start to its end: what they work in is the same memory.
+  const ofEncode = [encoderRows * dModel * F32, encoderRows * inner * F32, layerBytes(shape, encoderRows)] as const;
+  const ofStep = [decoderRows * dModel * F32, stepRows * shape.logits * F32] as const;
+  const buffers = reserve("buffers", Math.max(alignedSum(ofEncode), alignedSum(ofStep)));
+  const encoder = {
+    x: buffers,
+    q: buffers + align(ofEncode[0]),
+    cache: buffers + align(ofEncode[0]) + align(ofEncode[1]),
   };
+  const decoder = { x: buffers, logits: buffers + align(ofStep[0]), rows: stepRows };
 
   let arenaBytes = 0;
   if (decodes) {
@@ -136,10 +158,11 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
       );
     }
   }
-  const arena = { at: reserve(arenaBytes), bytes: arenaBytes };
+  const arena = { at: reserve("sequences", arenaBytes), bytes: arenaBytes };
 
   return {
     pages: Math.ceil(next / PAGE),
+    regions,
     blobs,
     scratch,
     encoderBias,
@@ -150,4 +173,15 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     shape,
     arena,
   };
+}
+
+/** Bytes of several stretches that each begin at a multiple of {@link ALIGNMENT}. */
+function alignedSum(bytes: readonly number[]): number {
+  return bytes.reduce((sum, each) => sum + align(each), 0);
+}
+
+/** Most rows of one step. @param logits of a row; 0 where the stack goes on elsewhere */
+function stepRowsOf(logits: number): number {
+  const rows = Math.floor(STEP_LOGITS_BYTES / (logits * F32));
+  return Math.min(BLOCK_ROWS, Math.max(LEAST_STEP_ROWS, rows));
 }

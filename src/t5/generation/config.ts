@@ -1,5 +1,5 @@
 /** How to generate, in the names, defaults and meaning of Hugging Face's GenerationConfig (transformers 4.57). */
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../../errors.ts";
 
 const tokenId = z.int().nonnegative();

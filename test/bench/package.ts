@@ -1,0 +1,29 @@
+/** The benches' package: T5-small's shape with seeded random weights, and T5's tokenizer. */
+import { copyFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { splitCheckpoint } from "../../model-split/index.ts";
+import { writeRandomCheckpoint } from "./checkpoint.ts";
+
+export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+/** The model's name in the bucket. */
+export const BENCH = "bench";
+
+const SPIECE = fileURLToPath(new URL("../fixtures/t5-tokenizer/spiece.model", import.meta.url));
+
+/** @returns the package's folder, below `work` */
+export async function makeBenchPackage(work: string): Promise<string> {
+  const checkpoint = join(work, "checkpoint");
+  const dir = join(work, "package");
+  await writeRandomCheckpoint(checkpoint);
+  await copyFile(SPIECE, join(checkpoint, "spiece.model"));
+  await splitCheckpoint(checkpoint, dir, { name: BENCH });
+  await rm(checkpoint, { recursive: true });
+  return dir;
+}
+
+/** A text of exactly so many tokens, the end of sequence included. */
+export function promptOf(tokens: number): string {
+  // "summarize:" is two pieces, each " word" one.
+  return `summarize:${" word".repeat(tokens - 3)}`;
+}
