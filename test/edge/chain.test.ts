@@ -84,6 +84,7 @@ describe("a package of five shards, a Worker each", () => {
     };
     expect(health.decoder.upstream.upstream.models.long).toMatchObject({ state: "loaded", open_sequences: 0 });
     expect(health.encoder.upstream.models.long.state).toBe("loaded");
+    expect(kit.output).not.toContain("ERROR");
   });
 
   test("a client that goes away leaves no sequence open in any of them", { timeout: START_MS }, async () => {
@@ -104,6 +105,7 @@ describe("a package of five shards, a Worker each", () => {
       return [decoder, decoder.upstream, decoder.upstream?.upstream].map((half) => half?.models.long?.open_sequences);
     };
     await expect.poll(open, { timeout: 20_000 }).toEqual([0, 0, 0]);
+    expect(kit.output).not.toContain("ERROR");
   });
 });
 
