@@ -1,7 +1,7 @@
 /** Models larger than an isolate, and smaller than one: chains of Workers, and one Worker for both halves. */
 import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { splitCheckpoint } from "../../model-split/index.ts";
 import { DEFAULT_PACKAGE, T5 } from "../../src/index.ts";
@@ -107,6 +107,23 @@ describe("a package of five shards, a Worker each", () => {
     await expect.poll(open, { timeout: 20_000 }).toEqual([0, 0, 0]);
     expect(kit.output).not.toContain("ERROR");
   });
+});
+
+test("a second server, of another model on the same state, leaves the first one's Workers as they are", {
+  timeout: START_MS,
+}, async () => {
+  const state = relative(tmpdir(), await mkdtemp(join(dir, "state-")));
+  const first = await Kit.start(state);
+  onTestFinished(async () => void (await first.stop()));
+  const second = await Kit.start(state, ["--model", model]);
+  onTestFinished(async () => void (await second.stop()));
+  const { port } = new URL(first.url);
+  const third = await edgeT5(["start", "--model", model, "--state", join(tmpdir(), state), "--port", port]);
+  expect(third).toMatchObject({ code: 1, stderr: expect.stringMatching(/^E_IO: Port \d+ on 127.0.0.1 is in use/) });
+  expect(JSON.stringify(await second.health())).toContain("upstream");
+  expect(JSON.stringify(await first.health())).not.toContain("upstream");
+  const { choices } = await complete(first, { model: "default", prompt: PROMPTS[0] });
+  expect(choices[0]?.text).toBe("Das Haus ist alt.");
 });
 
 test("edge-t5 start --one-worker holds both halves in one isolate", { timeout: START_MS }, async () => {
