@@ -5,6 +5,7 @@ import { z } from "zod";
 import { EdgeT5Error, type ErrorCode } from "../src/errors.ts";
 import { EMBEDDING, IGNORED_TENSORS, LM_HEAD, type TensorSpec, tensorsOf } from "../src/t5/architecture.ts";
 import { parseHuggingFaceConfig, type T5Config } from "../src/t5/config.ts";
+import { parseTokenizer } from "../src/t5/tokenizer.ts";
 import { isFloatDtype } from "./floats.ts";
 import { SafetensorsFile, type TensorEntry } from "./safetensors.ts";
 import { parseIndex, WEIGHTS, WEIGHTS_INDEX } from "./safetensors-index.ts";
@@ -327,10 +328,16 @@ async function readTokenizer(dir: string, { vocabSize }: T5Config): Promise<Chec
   const read = async (name: string) => {
     const path = join(dir, name);
     const text = await readIfThere(path);
-    return text === null ? null : { json: parseJson(text, path, "E_TOKENIZER"), bytes: new TextEncoder().encode(text) };
+    if (text === null) return null;
+    return { text, json: parseJson(text, path, "E_TOKENIZER"), bytes: new TextEncoder().encode(text) };
   };
   const [definition, settings] = await Promise.all([read("tokenizer.json"), read("tokenizer_config.json")]);
-  if (definition) return { json: definition.bytes, config: settings?.bytes ?? null };
+  if (definition) {
+    const path = join(dir, "tokenizer.json");
+    const message = `${path} is no tokenizer that can be read. Download it again, or export it with transformers.`;
+    parseTokenizer(definition.text, settings?.text ?? "{}", message);
+    return { json: definition.bytes, config: settings?.bytes ?? null };
+  }
   const known = tokenizerSettings.safeParse(settings?.json).data;
   const spiece = join(dir, "spiece.model");
   const pieces = await readFile(spiece).catch(() => null);

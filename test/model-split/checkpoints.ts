@@ -22,6 +22,23 @@ export const TINY_CONFIG = {
   relative_attention_num_buckets: 8,
 };
 
+/** The least that is a tokenizer; with an é, so that its bytes are more than its characters. */
+export const TINY_TOKENIZER = JSON.stringify({
+  model: {
+    type: "Unigram",
+    unk_id: 0,
+    vocab: [
+      ["<unk>", 0],
+      ["é", -1],
+    ],
+  },
+  added_tokens: [],
+  normalizer: null,
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: null,
+});
+
 const lasting: string[] = [];
 afterAll(() => Promise.all(lasting.map((dir) => rm(dir, { recursive: true, force: true }))));
 
