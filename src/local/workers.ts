@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { experimental_readRawConfig } from "wrangler";
-import { planBytes } from "../engines/onnx/index.ts";
+import { planBytes, RUNTIME_BYTES } from "../engines/onnx/index.ts";
 import { memoryBytesOf } from "../engines/simd/index.ts";
 import { EdgeT5Error } from "../errors.ts";
 import type { EngineLimits, Role } from "../t5/engine.ts";
@@ -22,7 +22,7 @@ export interface DeployedWorker {
   path: string;
   /** What it holds of a stack, as people say it. */
   holds: string;
-  /** Bytes of memory that its engine plans; 0 for the gateway. */
+  /** Bytes of memory that its engine plans, onnxruntime's own included; 0 for the gateway. */
   bytes: number;
 }
 
@@ -131,7 +131,7 @@ function planChain(manifest: Manifest, role: Role): PlannedWorker[] {
   return shards.map(({ layers }, i) => ({
     name: nameOf(i),
     base: `functions/${role}/wrangler.toml`,
-    holds: `${role}, layers ${layers[0]} to ${layers[1] - 1}`,
+    holds: `${role}, ${layersText(layers)}`,
     roles: [role],
     part: partOf(manifest, role, i, i + 1),
     services: i === 0 ? [] : [{ binding: "UPSTREAM", service: nameOf(i - 1) }],
@@ -139,11 +139,15 @@ function planChain(manifest: Manifest, role: Role): PlannedWorker[] {
   }));
 }
 
+function layersText([first, end]: readonly [number, number]): string {
+  return end - first === 1 ? `layer ${first}` : `layers ${first} to ${end - 1}`;
+}
+
 function bytesOf({ part, roles }: PlannedWorker, engine: "simd" | "onnx", limits: EngineLimits): number {
   if (!part) return 0;
   if (engine === "simd") return memoryBytesOf(part, roles, limits);
   const { weights, caches } = planBytes(part, roles, limits);
-  return weights + caches;
+  return RUNTIME_BYTES + weights + caches;
 }
 
 /** The longest prompts and answers that every Worker has room for beside its weights: the longer one is halved until they fit. */

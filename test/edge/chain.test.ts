@@ -139,7 +139,9 @@ describe("edge-t5 workers", () => {
   test("writes a configuration a Worker, in the order of deployment, bound to each other", async () => {
     const out = join(dir, "deploy");
     const { stdout } = await edgeT5(["workers", model, "--out", out, "--json"]);
-    const { workers } = JSON.parse(stdout) as { workers: { name: string; path: string; bytes: number }[] };
+    const { workers } = JSON.parse(stdout) as {
+      workers: { name: string; path: string; holds: string; bytes: number }[];
+    };
     expect(workers.map(({ name }) => name)).toEqual([
       "edge-t5-encoder-0",
       "edge-t5-encoder",
@@ -163,6 +165,7 @@ describe("edge-t5 workers", () => {
       ],
     ]);
     for (const { bytes } of workers.slice(0, -1)) expect(bytes).toBeGreaterThan(500_000);
+    expect(workers.map(({ holds }) => holds).slice(0, 2)).toEqual(["encoder, layer 0", "encoder, layers 1 to 2"]);
   });
 
   test("prints what to deploy; refuses a folder without a package", async () => {

@@ -22,7 +22,7 @@ export function onnxEngine(runtime: OnnxRuntime): EngineLoader {
 }
 
 /** What onnxruntime's heap holds before any weight. */
-const RUNTIME_BYTES = 20e6;
+export const RUNTIME_BYTES = 20e6;
 
 /**
  * Bytes that a load holds: weights as they are stored (a tied embedding once more, turned over for the head), and keys,
