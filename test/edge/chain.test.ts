@@ -1,5 +1,5 @@
 /** Models larger than an isolate, and smaller than one: chains of Workers, and one Worker for both halves. */
-import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, cp, mkdtemp, readFile, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -133,6 +133,18 @@ test("edge-t5 start --one-worker holds both halves in one isolate", { timeout: S
   const { encoder, decoder } = (await (await fetch(`${kit.url}/healthz`)).json()) as Record<string, object>;
   expect(encoder).toEqual(decoder);
   expect(decoder).toMatchObject({ models: { default: { loads: 1, steps: 6 } } });
+});
+
+test("edge-t5 start names a damaged blob", { timeout: START_MS }, async () => {
+  const damaged = join(dir, "damaged");
+  await cp(model, damaged, { recursive: true });
+  const { tokenizer } = await readManifest(new FolderStore(damaged));
+  const hash = tokenizer && "json" in tokenizer ? tokenizer.json : "";
+  await truncate(join(damaged, blobKey(hash)), 1000);
+  const state = await mkdtemp(join(dir, "state-"));
+  const { code, stderr } = await edgeT5(["start", "--model", damaged, "--state", state, "--port", "49151"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(new RegExp(`^E_BLOB_CORRUPT: .*${hash}`, "m"));
 });
 
 describe("edge-t5 workers", () => {
