@@ -176,6 +176,7 @@ describe("usage", () => {
     expect(code).toBe(0);
     expect(stdout).toContain(`edge-t5 ${name}`);
     expect(stdout).toContain("--json");
+    expect(stdout).not.toMatch(/ $/m);
     for (const example of COMMANDS[name]!.examples) expect(stdout).toContain(`  ${example}`);
   });
 });
