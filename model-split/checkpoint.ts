@@ -1,20 +1,14 @@
-/** A Hugging Face checkpoint directory: its configuration, its tensors in one file or in parts, its tokenizer. */
-import { readFile, stat } from "node:fs/promises";
+/** A Hugging Face checkpoint directory: its small files, and its tensors in one file or in parts. */
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import * as z from "zod";
-import { EdgeT5Error, type ErrorCode } from "../src/errors.ts";
+import { EdgeT5Error } from "../src/errors.ts";
 import { EMBEDDING, IGNORED_TENSORS, LM_HEAD, type TensorSpec, tensorsOf } from "../src/t5/architecture.ts";
-import { parseHuggingFaceConfig, type T5Config } from "../src/t5/config.ts";
+import type { T5Config } from "../src/t5/config.ts";
+import { type CheckpointTokenizer, notFound, type Parts, readIfThere, readParts } from "./checkpoint-parts.ts";
 import { isFloatDtype } from "./floats.ts";
 import { SafetensorsFile, type TensorEntry } from "./safetensors.ts";
 import { parseIndex, WEIGHTS, WEIGHTS_INDEX } from "./safetensors-index.ts";
-import { tokenizerFromSentencePiece } from "./sentencepiece.ts";
 import { renumberGeneration, renumberSettings, trimVocabulary } from "./trim-vocabulary.ts";
-
-/** 3 special tokens, 256 bytes, 125 sentinels. */
-const BYT5_VOCABULARY = 384;
-
-const objectSchema = z.record(z.string(), z.unknown());
 
 /** Names under which a file may hold the embedding, best first: tied copies are saved once, under any of them. */
 const EMBEDDING_NAMES = [EMBEDDING, "encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
@@ -22,15 +16,6 @@ const EMBEDDING_NAMES = [EMBEDDING, "encoder.embed_tokens.weight", "decoder.embe
 interface Located {
   file: SafetensorsFile;
   entry: TensorEntry;
-}
-
-type CheckpointTokenizer = { json: Uint8Array; config: Uint8Array | null } | { sentinels: number };
-
-/** What a checkpoint's small files say. */
-interface Parts {
-  config: T5Config;
-  generation: Record<string, unknown> | null;
-  tokenizer: CheckpointTokenizer | null;
 }
 
 /** Tensors with a row a piece of the vocabulary. */
@@ -84,20 +69,11 @@ export class Checkpoint {
         `${dir} is not a directory. Give the directory that holds config.json and ${WEIGHTS}, or a repository of the hub as OWNER/NAME.`,
       );
     }
-    const configText = await readIfThere(join(dir, "config.json"));
-    if (configText === null) {
-      throw notFound(`No config.json in ${dir}. Download the whole checkpoint: config.json belongs to the weights.`);
-    }
-    const config = parseHuggingFaceConfig(
-      parseJson(configText, join(dir, "config.json"), "E_CONFIG"),
-      join(dir, "config.json"),
-    );
-    const generation = await readGeneration(join(dir, "generation_config.json"));
-    const tokenizer = await readTokenizer(dir, config);
+    const parts = await readParts(dir);
     const files: SafetensorsFile[] = [];
     try {
       const tensors = await openTensors(dir, files);
-      return new Checkpoint(dir, { config, generation, tokenizer }, files, tensors);
+      return new Checkpoint(dir, parts, files, tensors);
     } catch (error) {
       await closeAll(files);
       throw error;
@@ -310,60 +286,6 @@ async function openParts(
   return tensors;
 }
 
-async function readGeneration(path: string): Promise<Record<string, unknown> | null> {
-  const text = await readIfThere(path);
-  if (text === null) return null;
-  const parsed = objectSchema.safeParse(parseJson(text, path, "E_CONFIG"));
-  if (parsed.success) return parsed.data;
-  throw new EdgeT5Error("E_CONFIG", `${path} is not a JSON object. Download it again, or remove it.`);
-}
-
-const tokenizerSettings = z.looseObject({
-  tokenizer_class: z.string().optional(),
-  extra_ids: z.int().nonnegative().optional(),
-});
-
-async function readTokenizer(dir: string, { vocabSize }: T5Config): Promise<CheckpointTokenizer | null> {
-  const read = async (name: string) => {
-    const path = join(dir, name);
-    const text = await readIfThere(path);
-    return text === null ? null : { json: parseJson(text, path, "E_TOKENIZER"), bytes: new TextEncoder().encode(text) };
-  };
-  const [definition, settings] = await Promise.all([read("tokenizer.json"), read("tokenizer_config.json")]);
-  if (definition) return { json: definition.bytes, config: settings?.bytes ?? null };
-  const known = tokenizerSettings.safeParse(settings?.json).data;
-  const spiece = join(dir, "spiece.model");
-  const pieces = await readFile(spiece).catch(() => null);
-  if (pieces) {
-    const json = tokenizerFromSentencePiece(pieces, known?.extra_ids ?? 100, spiece);
-    return { json: new TextEncoder().encode(JSON.stringify(json)), config: settings?.bytes ?? null };
-  }
-  // ByT5 needs no file: its vocabulary is 3 special tokens, 256 bytes and the sentinels.
-  if (known?.tokenizer_class === "ByT5Tokenizer") return { sentinels: known.extra_ids ?? 125 };
-  return vocabSize === BYT5_VOCABULARY ? { sentinels: 125 } : null;
-}
-
-function parseJson(text: string, path: string, code: ErrorCode): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new EdgeT5Error(code, `${path} is not JSON. Download it again, or export the checkpoint again.`, { cause });
-  }
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
-}
-
 async function closeAll(files: SafetensorsFile[]): Promise<void> {
   await Promise.all(files.map((file) => file.close()));
-}
-
-function notFound(message: string): EdgeT5Error {
-  return new EdgeT5Error("E_CHECKPOINT_NOT_FOUND", message);
 }

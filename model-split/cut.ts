@@ -37,21 +37,31 @@ export function planShards(
   budget?: number,
 ): PlannedShard[] {
   const embedding: PlannedBlob = { role: "embedding", specs: specs.filter(({ role }) => role === "embedding") };
-  return (["encoder", "decoder"] as const).flatMap((role) => planStack(role, specs, embedding, model, budget));
+  const stacks = (["encoder", "decoder"] as const).map((role) => planStack(role, specs, embedding, model, budget));
+  const least = Math.max(...stacks.map((stack) => stack.least));
+  return stacks.flatMap(({ shards }) => {
+    if (shards) return shards;
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `A shard of ${(budget ?? DEFAULT_SHARD_BYTES) / 1e6} MB does not hold the largest layer with its embedding, ${megabytesFor(least)} MB. ` +
+        "Raise --shard-mb, use fewer --bits, or --trim-vocab.",
+    );
+  });
 }
 
+/** @returns null where not even one layer fits; and what the largest layer takes */
 function planStack(
   role: Role,
   specs: readonly TensorSpec[],
   embedding: PlannedBlob,
   { config, tiedHead, bits }: Parameters<typeof planShards>[1],
   budget: number | undefined,
-): PlannedShard[] {
+): { shards: PlannedShard[] | null; least: number } {
   const own = specs.filter((spec) => spec.role === role);
   const count = layersIn(config, role);
   const whole: PlannedShard = { role, layers: [0, count], blobs: [embedding, { role, specs: own }] };
   const bytesOf = ({ blobs }: PlannedShard) => blobs.reduce((sum, blob) => sum + layoutBytes(blob.specs, bits), 0);
-  if (bytesOf(whole) <= (budget ?? DEFAULT_SHARD_BYTES)) return [whole];
+  if (bytesOf(whole) <= (budget ?? DEFAULT_SHARD_BYTES)) return { shards: [whole], least: 0 };
 
   const bias: PlannedBlob = { role, specs: own.filter(({ kind }) => kind === "bias") };
   const shardOf = (first: number, end: number): PlannedShard => {
@@ -76,20 +86,16 @@ function planStack(
   };
   const least = Math.max(...Array.from({ length: count }, (_, layer) => bytesOf(shardOf(layer, layer + 1))));
   let best = fill(budget ?? Math.max(DEFAULT_SHARD_BYTES, least));
-  if (!best) {
-    throw new EdgeT5Error(
-      "E_USAGE",
-      `A shard of ${megabytes(budget)} does not hold the largest layer of the ${role} with its embedding, ${megabytes(least)}. ` +
-        "Raise --shard-mb, use fewer --bits, or --trim-vocab.",
-    );
-  }
-  for (;;) {
+  while (best) {
     const evener = fill(Math.max(...best.map(bytesOf)) - 1);
-    if (evener?.length !== best.length) return best;
+    if (evener?.length !== best.length) break;
     best = evener;
   }
+  return { shards: best, least };
 }
 
-function megabytes(bytes = DEFAULT_SHARD_BYTES): string {
-  return `${Number((bytes / 1e6).toPrecision(3))} MB`;
+/** Three digits, rounded up: who gives --shard-mb what the message says has given enough. */
+function megabytesFor(bytes: number): number {
+  const unit = 10 ** (Math.floor(Math.log10(bytes)) - 2);
+  return Number(((Math.ceil(bytes / unit) * unit) / 1e6).toPrecision(3));
 }

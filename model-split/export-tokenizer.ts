@@ -1,5 +1,5 @@
 /** The tokenizer files that transformers.js loads, from a package's tokenizer. */
-import { z } from "zod";
+import * as z from "zod";
 import { EdgeT5Error } from "../src/errors.ts";
 import { readText, type Store } from "../src/store/store.ts";
 import { blobKey, type Manifest } from "../src/t5/manifest.ts";

@@ -4,6 +4,7 @@ import { EdgeT5Error } from "../src/errors.ts";
 import type { Graph } from "../src/onnx/graph.ts";
 import { encodeModel } from "../src/onnx/model-proto.ts";
 import { FolderStore } from "../src/store/folder.ts";
+import { MODEL_NAME } from "../src/store/r2.ts";
 import type { StagedFile } from "../src/store/staged-file.ts";
 import { crossGraph, encoderGraph, type GraphSource, stepGraph } from "../src/t5/graph/shards.ts";
 import { blobKey, MANIFEST_FORMAT, MANIFEST_KEY, type Manifest, type PackagedTensor } from "../src/t5/manifest.ts";
@@ -70,7 +71,7 @@ interface StagedBlob {
  * Streams: memory stays at some tens of megabytes. Deterministic: same input, same bytes. Until all blobs lie on disk
  * there is no new manifest, so that a killed run never leaves one that names a missing blob.
  *
- * @throws EdgeT5Error `E_CHECKPOINT_NOT_FOUND`, `E_CONFIG`, `E_ARCHITECTURE`, `E_TOKENIZER`, `E_SAFETENSORS`,
+ * @throws EdgeT5Error `E_USAGE` for a name that cannot be a key, `E_CHECKPOINT_NOT_FOUND`, `E_CONFIG`, `E_ARCHITECTURE`, `E_TOKENIZER`, `E_SAFETENSORS`,
  * `E_TENSOR_MISSING`, `E_TENSOR_SHAPE`, `E_TENSOR_DTYPE`, `E_TENSOR_VALUE`; the signal's reason when it aborts
  */
 export async function splitCheckpoint(
@@ -79,7 +80,12 @@ export async function splitCheckpoint(
   options: SplitOptions = {},
 ): Promise<SplitResult> {
   const name = options.name ?? basename(resolve(checkpointDir));
-  if (name === "") throw new EdgeT5Error("E_USAGE", `The model needs a name: pass --name NAME.`);
+  if (!MODEL_NAME.test(name)) {
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `The model cannot be called ${JSON.stringify(name)}: the name is a part of its keys in storage. Pass --name NAME, up to 64 letters, digits, ".", "_", "-".`,
+    );
+  }
   const checkpoint = await Checkpoint.open(checkpointDir);
   const staged: StagedBlob[] = [];
   try {

@@ -49,13 +49,18 @@ function encodeFrame(head: object, payload: readonly Float32Array[] = []): Uint8
   return frame;
 }
 
-/** Frames out of a stream that cuts them anywhere. */
+type Chunk = { done: boolean; value?: Uint8Array | undefined };
+
+/** Frames out of a stream that cuts them anywhere. A stream that breaks has ended: who wrote it is gone. */
 class FrameReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+  /** Asked for at once: wrangler's development server takes a body that nobody has touched for one to be drained. */
+  #first: Promise<Chunk> | null;
   #rest = new Uint8Array(0);
 
   constructor(stream: ReadableStream<Uint8Array>) {
     this.#reader = stream.getReader();
+    this.#first = this.#read();
   }
 
   /** @returns null at the stream's end */
@@ -83,14 +88,19 @@ class FrameReader {
     this.#reader.releaseLock();
   }
 
+  #read(): Promise<Chunk> {
+    return this.#reader.read().catch(() => ({ done: true }));
+  }
+
   /** Reads until so many bytes are there. @returns whether they came */
   async #fill(bytes: number): Promise<boolean> {
     if (this.#rest.length >= bytes) return true;
     const parts = [this.#rest];
     let length = this.#rest.length;
     while (length < bytes) {
-      const { done, value } = await this.#reader.read();
-      if (done) return false;
+      const { done, value } = await (this.#first ?? this.#read());
+      this.#first = null;
+      if (done || !value) return false;
       parts.push(value as Uint8Array<ArrayBuffer>);
       length += value.length;
     }
@@ -149,8 +159,10 @@ export function serveLayers(
           isGreeted = true;
           if (reply) return controller.enqueue(reply);
         } catch (error) {
+          if (isOver) return;
           controller.enqueue(encodeFrame(errorBody(toError(error))));
         }
+        if (isOver) return;
         await end();
         controller.close();
       },

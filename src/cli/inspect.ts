@@ -76,7 +76,7 @@ function printInspection(it: Inspection): void {
   );
   const shards = it.shards.map(({ role, layers, bytes, blobs }) => [
     role,
-    `${layers[0]} to ${layers[1] - 1}`,
+    layers[1] - layers[0] === 1 ? String(layers[0]) : `${layers[0]} to ${layers[1] - 1}`,
     bytes,
     blobs.map(short).join(" "),
   ]);

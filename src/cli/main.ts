@@ -48,7 +48,8 @@ function overview(): string {
 async function printHelp({ examples }: CommandEntry, command: CommandDef): Promise<void> {
   const usage = await renderUsage(command, { meta: { name: NAME } });
   const help = [usage.trimEnd(), "", "EXAMPLES", "", ...examples.map((example) => `  ${example}`)].join("\n");
-  console.log(process.stdout.isTTY ? help : stripVTControlCharacters(help));
+  // citty pads every cell.
+  console.log(process.stdout.isTTY ? help : stripVTControlCharacters(help).replace(/ +$/gm, ""));
 }
 
 // A reader that has seen enough (`edge-t5 inspect DIR | head`) is no error.

@@ -46,7 +46,7 @@ function lineProgress(stream: NodeJS.WriteStream, format: Format): Progress {
       const reached = Math.floor((done / total) * 4);
       if (reached === quarters) return;
       quarters = reached;
-      stream.write(`${reached * 25} % (${format(done)} of ${format(total)})\n`);
+      stream.write(`${Math.floor((done / total) * 100)} % (${format(done)} of ${format(total)})\n`);
     },
     stop() {},
   };

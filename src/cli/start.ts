@@ -1,5 +1,6 @@
 /** `edge-t5 start` */
 import { once } from "node:events";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
@@ -42,10 +43,15 @@ export default defineCommand({
       1,
       65535,
     );
-    const { seedR2, serve, writeWorkers } = await loadLocal();
-    const state = args.state ?? `${ROOT}.wrangler/state`;
+    const { checkPort, seedR2, serve, writeWorkers } = await loadLocal();
+    // Wrangler runs in the kit's folder, not in this one.
+    const state = resolve(args.state ?? `${ROOT}.wrangler/state`);
     const model = args.model ?? DEFAULT_PACKAGE;
-    const { workers } = await writeWorkers(await readManifest(new FolderStore(model)), `${state}/workers`, {
+    const manifest = await readManifest(new FolderStore(model));
+    await checkPort(port, args.host);
+    // A folder a server: one that runs watches its files.
+    const folder = join(state, "workers", String(port));
+    const { workers } = await writeWorkers(manifest, folder, {
       root: ROOT,
       engine: args.engine as "simd" | "onnx",
       oneWorker: args["one-worker"] === true,
@@ -61,7 +67,9 @@ export default defineCommand({
     try {
       // The gateway first: the one that is reached from outside.
       const configs = workers.map(({ path }) => path).reverse();
-      const child = await serve({ root: ROOT, configs, port, host: args.host, state, signal: interruption.signal });
+      const { host } = args;
+      const registry = join(folder, "registry");
+      const child = await serve({ root: ROOT, configs, port, host, state, registry, signal: interruption.signal });
       console.log(welcome(name, port));
       const [code] = await once(child, "exit");
       if (!interruption.signal.aborted) {

@@ -126,12 +126,16 @@ function planChain(manifest: Manifest, role: Role): PlannedWorker[] {
   return shards.map(({ layers }, i) => ({
     name: nameOf(i),
     base: BASES[role],
-    holds: `${role}, layers ${layers[0]} to ${layers[1] - 1}`,
+    holds: `${role}, ${layersText(layers)}`,
     roles: [role],
     part: partOf(manifest, role, i, i + 1),
     services: i === 0 ? [] : [{ binding: "UPSTREAM", service: nameOf(i - 1) }],
     vars: { WORKERS_AFTER: shards.length - 1 - i },
   }));
+}
+
+function layersText([first, end]: readonly [number, number]): string {
+  return end - first === 1 ? `layer ${first}` : `layers ${first} to ${end - 1}`;
 }
 
 /** The longest prompts and answers that every Worker has room for beside its weights: the longer one is halved until they fit. */

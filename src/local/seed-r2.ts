@@ -1,4 +1,5 @@
 /** Puts a package into wrangler's local R2, blobs first, manifest last. */
+import { createHash } from "node:crypto";
 import { getPlatformProxy } from "wrangler";
 import { EdgeT5Error } from "../errors.ts";
 import { FolderStore } from "../store/folder.ts";
@@ -15,7 +16,7 @@ interface Bucket {
  * @param gatewayConfig path of the wrangler.toml that binds the bucket as `SHARDS`
  * @param state wrangler's folder for local state (`--persist-to`)
  * @returns the model's name
- * @throws EdgeT5Error `E_PACKAGE_NOT_FOUND`, `E_MANIFEST`, `E_BLOB_MISSING`, `E_INPUT` for a name that cannot be a key
+ * @throws EdgeT5Error `E_PACKAGE_NOT_FOUND`, `E_MANIFEST`, `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_INPUT` for a name that cannot be a key
  */
 export async function seedR2(
   dir: string,
@@ -46,7 +47,7 @@ export async function seedR2(
       const present = await bucket.head(key);
       // R2 checks a hash given with the bytes, and keeps it: what is there under it is whole.
       if (present?.checksums.toJSON().sha256 !== sha256)
-        await bucket.put(key, await read(store, blobKey(sha256)), { sha256 });
+        await bucket.put(key, await readBlob(store, sha256), { sha256 });
       done += bytes;
       onProgress?.(done, total, key);
     }
@@ -55,6 +56,15 @@ export async function seedR2(
     await platform.dispose();
   }
   return name;
+}
+
+async function readBlob(store: FolderStore, sha256: string): Promise<Uint8Array> {
+  const bytes = await read(store, blobKey(sha256));
+  if (createHash("sha256").update(bytes).digest("hex") === sha256) return bytes;
+  throw new EdgeT5Error(
+    "E_BLOB_CORRUPT",
+    `${store.description}: blob ${sha256} is damaged. Re-run edge-t5 split into this folder, or copy it again.`,
+  );
 }
 
 async function read(store: FolderStore, key: string): Promise<Uint8Array> {

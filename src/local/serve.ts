@@ -16,6 +16,8 @@ export interface ServeOptions {
   configs: readonly string[];
   /** Wrangler's folder for local state. */
   state: string;
+  /** A folder for wrangler's register of Workers: the one that all its servers share binds Workers of other servers. */
+  registry: string;
   signal: AbortSignal;
 }
 
@@ -27,11 +29,10 @@ const POLL_MS = 100;
  * Starts the Workers and waits until they answer.
  *
  * @returns the running process
- * @throws EdgeT5Error `E_IO` when the port is taken or the Workers do not come up
+ * @throws EdgeT5Error `E_IO` when the Workers do not come up
  */
 export async function serve(options: ServeOptions): Promise<ChildProcess> {
-  const { root, configs, port, host, state, signal } = options;
-  await checkPort(port, host);
+  const { root, configs, port, host, state, registry, signal } = options;
   const wrangler = join(dirname(createRequire(import.meta.url).resolve("wrangler/package.json")), "bin/wrangler.js");
   const args = [
     wrangler,
@@ -44,7 +45,12 @@ export async function serve(options: ServeOptions): Promise<ChildProcess> {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
     // Neither question needs an answer on this machine, and without a network each costs a warning.
-    env: { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" },
+    env: {
+      ...process.env,
+      WRANGLER_SEND_METRICS: "false",
+      CLOUDFLARE_CF_FETCH_ENABLED: "false",
+      WRANGLER_REGISTRY_PATH: registry,
+    },
   });
   const stop = () => void child.kill("SIGTERM");
   signal.addEventListener("abort", stop, { once: true });
@@ -63,8 +69,12 @@ export async function serve(options: ServeOptions): Promise<ChildProcess> {
   throw new EdgeT5Error("E_IO", "The Workers did not start; wrangler's messages above say why.");
 }
 
-/** A clear word before wrangler takes another port, or fails in its own words. */
-async function checkPort(port: number, host: string): Promise<void> {
+/**
+ * A clear word before anything is written, and before wrangler takes another port or fails in its own words.
+ *
+ * @throws EdgeT5Error `E_IO` when the port cannot be listened on
+ */
+export async function checkPort(port: number, host: string): Promise<void> {
   const probe = createServer();
   probe.listen(port, host);
   try {

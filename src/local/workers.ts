@@ -12,7 +12,7 @@ export interface DeployedWorker {
   path: string;
   /** What it holds of a stack, as people say it. */
   holds: string;
-  /** Bytes of memory that its engine plans; 0 for the gateway. */
+  /** Bytes of memory that its engine plans, onnxruntime's own included; 0 for the gateway. */
   bytes: number;
 }
 

@@ -3,6 +3,8 @@ import * as z from "zod";
 import { EdgeT5Error } from "../errors.ts";
 
 const positive = z.number().int().positive();
+/** Of a stack; far above any T5 (24), far below what would exhaust memory by its names alone. */
+const layers = positive.max(1024);
 const tokenId = z.number().int().nonnegative();
 
 const feedForward = z.enum(["relu", "gated-gelu", "gated-silu"]);
@@ -17,8 +19,8 @@ export const t5ConfigSchema = z.object({
   dKv: positive,
   numHeads: positive,
   dFf: positive,
-  numLayers: positive,
-  numDecoderLayers: positive,
+  numLayers: layers,
+  numDecoderLayers: layers,
   /** T5 v1.0 uses `relu`; v1.1, FLAN, mT5 and ByT5 `gated-gelu` (gelu by tanh); some of their kin `gated-silu`. */
   feedForward,
   relativeAttentionNumBuckets: positive,
@@ -42,8 +44,8 @@ const huggingFaceSchema = z.looseObject({
   d_kv: positive,
   num_heads: positive,
   d_ff: positive,
-  num_layers: positive,
-  num_decoder_layers: positive.nullish(),
+  num_layers: layers,
+  num_decoder_layers: layers.nullish(),
   feed_forward_proj: z.string().default("relu"),
   relative_attention_num_buckets: positive.default(32),
   relative_attention_max_distance: positive.default(128),

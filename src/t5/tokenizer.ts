@@ -7,7 +7,11 @@ import { blobKey, type Manifest } from "./manifest.ts";
 import { createTokenizer } from "./unigram.ts";
 
 export interface Tokenizer {
-  /** Token ids of a text, the end of sequence included. */
+  /**
+   * Token ids of a text, the end of sequence included.
+   *
+   * @throws EdgeT5Error `E_CONTEXT_LENGTH` for a single word of hundreds of thousands of tokens
+   */
   encode(text: string): number[];
   /** The text of token ids, special tokens left out. */
   decode(ids: readonly number[]): string;
@@ -35,21 +39,40 @@ export async function loadTokenizer(manifest: Manifest, store: Store): Promise<T
   if ("sentinels" in manifest.tokenizer) return byteTokenizer(manifest.tokenizer.sentinels);
   const { json, config } = manifest.tokenizer;
   const [definition, settings] = await Promise.all([readBlob(store, json), config ? readBlob(store, config) : "{}"]);
-  let tokenizer: HuggingFaceTokenizer;
-  try {
-    tokenizer = createTokenizer(JSON.parse(definition), JSON.parse(settings));
-  } catch (cause) {
-    throw new EdgeT5Error(
-      "E_TOKENIZER",
-      `The tokenizer of package ${manifest.name} cannot be read. Re-run edge-t5 split with a Hugging Face tokenizer.json.`,
-      { cause },
-    );
-  }
+  const tokenizer = parseTokenizer(
+    definition,
+    settings,
+    `The tokenizer of package ${manifest.name} cannot be read. Re-run edge-t5 split with a Hugging Face tokenizer.json.`,
+  );
   return {
-    encode: (text) => tokenizer.encode(text).ids,
+    encode: (text) => encode(tokenizer, text),
     decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], DECODING)),
     nameOf: (id) => (tokenizer.id_to_token(id) ?? "").replaceAll("\u2581", " "),
   };
+}
+
+/**
+ * @param definition text of `tokenizer.json`
+ * @param settings text of `tokenizer_config.json`
+ * @throws EdgeT5Error `E_TOKENIZER` with `message` when they are not what Hugging Face's libraries write
+ */
+export function parseTokenizer(definition: string, settings: string, message: string): HuggingFaceTokenizer {
+  try {
+    return createTokenizer(JSON.parse(definition), JSON.parse(settings));
+  } catch (cause) {
+    throw new EdgeT5Error("E_TOKENIZER", message, { cause });
+  }
+}
+
+function encode(tokenizer: HuggingFaceTokenizer, text: string): number[] {
+  try {
+    return tokenizer.encode(text).ids;
+  } catch (cause) {
+    // The library passes a word's tokens as arguments: some hundred thousand overflow the stack.
+    if (!(cause instanceof RangeError)) throw cause;
+    const message = "The text has a word of more tokens than any model takes. Shorten it, or split it.";
+    throw new EdgeT5Error("E_CONTEXT_LENGTH", message, { cause });
+  }
 }
 
 async function readBlob(store: Store, hash: string): Promise<string> {

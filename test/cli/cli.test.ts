@@ -21,7 +21,8 @@ describe("edge-t5 split", () => {
     const out = join(await temporaryFolder(), "new", "package");
     const { code, stdout, stderr } = await edgeT5(["split", GOLDEN, "--out", out]);
     expect(code).toBe(0);
-    expect(stderr).toContain("50 % (");
+    // Tensors are not cut: what a line says is what is done, not the quarter that it passed.
+    expect(stderr).toContain("51 % (379 kB of 741 kB)");
     expect(stderr).toContain("100 % (741 kB of 741 kB)");
     expect(stdout).toMatch(/relu-tied: 185,344 parameters at 8 bits, 741 kB of weights became 251 kB in /);
     expect(existsSync(join(out, "manifest.json"))).toBe(true);
@@ -207,6 +208,7 @@ describe("usage", () => {
     expect(code).toBe(0);
     expect(stdout).toContain(`edge-t5 ${name}`);
     expect(stdout).toContain("--json");
+    expect(stdout).not.toMatch(/ $/m);
     for (const example of COMMANDS[name]!.examples) expect(stdout).toContain(`  ${example}`);
   });
 });

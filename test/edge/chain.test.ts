@@ -1,7 +1,7 @@
 /** Models larger than an isolate, and smaller than one: chains of Workers, and one Worker for both halves. */
-import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
+import { copyFile, cp, mkdtemp, readFile, rm, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { splitCheckpoint } from "../../model-split/index.ts";
 import { DEFAULT_PACKAGE, T5 } from "../../src/index.ts";
@@ -84,6 +84,7 @@ describe("a package of five shards, a Worker each", () => {
     };
     expect(health.decoder.upstream.upstream.models.long).toMatchObject({ state: "loaded", open_sequences: 0 });
     expect(health.encoder.upstream.models.long.state).toBe("loaded");
+    expect(kit.output).not.toContain("ERROR");
   });
 
   test("a client that goes away leaves no sequence open in any of them", { timeout: START_MS }, async () => {
@@ -104,7 +105,25 @@ describe("a package of five shards, a Worker each", () => {
       return [decoder, decoder.upstream, decoder.upstream?.upstream].map((half) => half?.models.long?.open_sequences);
     };
     await expect.poll(open, { timeout: 20_000 }).toEqual([0, 0, 0]);
+    expect(kit.output).not.toContain("ERROR");
   });
+});
+
+test("a second server, of another model on the same state, leaves the first one's Workers as they are", {
+  timeout: START_MS,
+}, async () => {
+  const state = relative(tmpdir(), await mkdtemp(join(dir, "state-")));
+  const first = await Kit.start(state);
+  onTestFinished(async () => void (await first.stop()));
+  const second = await Kit.start(state, ["--model", model]);
+  onTestFinished(async () => void (await second.stop()));
+  const { port } = new URL(first.url);
+  const third = await edgeT5(["start", "--model", model, "--state", join(tmpdir(), state), "--port", port]);
+  expect(third).toMatchObject({ code: 1, stderr: expect.stringMatching(/^E_IO: Port \d+ on 127.0.0.1 is in use/) });
+  expect(JSON.stringify(await second.health())).toContain("upstream");
+  expect(JSON.stringify(await first.health())).not.toContain("upstream");
+  const { choices } = await complete(first, { model: "default", prompt: PROMPTS[0] });
+  expect(choices[0]?.text).toBe("Das Haus ist alt.");
 });
 
 test("edge-t5 start --one-worker holds both halves in one isolate", { timeout: START_MS }, async () => {
@@ -116,11 +135,25 @@ test("edge-t5 start --one-worker holds both halves in one isolate", { timeout: S
   expect(decoder).toMatchObject({ models: { default: { loads: 1, steps: 6 } } });
 });
 
+test("edge-t5 start names a damaged blob", { timeout: START_MS }, async () => {
+  const damaged = join(dir, "damaged");
+  await cp(model, damaged, { recursive: true });
+  const { tokenizer } = await readManifest(new FolderStore(damaged));
+  const hash = tokenizer && "json" in tokenizer ? tokenizer.json : "";
+  await truncate(join(damaged, blobKey(hash)), 1000);
+  const state = await mkdtemp(join(dir, "state-"));
+  const { code, stderr } = await edgeT5(["start", "--model", damaged, "--state", state, "--port", "49151"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(new RegExp(`^E_BLOB_CORRUPT: .*${hash}`, "m"));
+});
+
 describe("edge-t5 workers", () => {
   test("writes a configuration a Worker, in the order of deployment, bound to each other", async () => {
     const out = join(dir, "deploy");
     const { stdout } = await edgeT5(["workers", model, "--out", out, "--json"]);
-    const { workers } = JSON.parse(stdout) as { workers: { name: string; path: string; bytes: number }[] };
+    const { workers } = JSON.parse(stdout) as {
+      workers: { name: string; path: string; holds: string; bytes: number }[];
+    };
     expect(workers.map(({ name }) => name)).toEqual([
       "edge-t5-encoder-0",
       "edge-t5-encoder",
@@ -144,6 +177,7 @@ describe("edge-t5 workers", () => {
       ],
     ]);
     for (const { bytes } of workers.slice(0, -1)) expect(bytes).toBeGreaterThan(500_000);
+    expect(workers.map(({ holds }) => holds).slice(0, 2)).toEqual(["encoder, layer 0", "encoder, layers 1 to 2"]);
   });
 
   test("prints what to deploy; refuses a folder without a package", async () => {

@@ -44,7 +44,8 @@ export class Kit {
     const child = spawn(
       process.execPath,
       [join(ROOT, "src/cli/main.ts"), "start", "--port", String(port), "--state", state, ...args],
-      { stdio: ["ignore", "pipe", "pipe"] },
+      // Where a user may stand: paths are theirs.
+      { cwd: tmpdir(), stdio: ["ignore", "pipe", "pipe"] },
     );
     const welcome = new Promise<void>((resolve, reject) => {
       for (const stream of [child.stdout, child.stderr]) {

@@ -51,15 +51,18 @@ async function encodeThrough(encoders: readonly Encoder[], ids: readonly number[
   return hidden as Float32Array;
 }
 
-/** The decoders as Workers chain them. `calls` counts requests. */
-async function chain(decoders: readonly Decoder[], calls: string[] = []) {
+/** The decoders as Workers chain them. `calls` counts requests, `errors` has what the parts before took for one. */
+async function chain(decoders: readonly Decoder[], calls: string[] = [], errors: unknown[] = []) {
   const ends: (() => Promise<void>)[] = [];
   const wholeOf = async (i: number): Promise<Decoder> => {
     const own = decoders[i] as Decoder;
     if (own.isFirst) return own;
     const before = await RemoteLayers.connect(own.config.dModel, async (asks) => {
       calls.push(`layers of ${i - 1}`);
-      return serveLayers(await wholeOf(i - 1), asks, (error) => error as EdgeT5Error);
+      return serveLayers(await wholeOf(i - 1), asks, (error) => {
+        errors.push(error);
+        return error as EdgeT5Error;
+      });
     });
     ends.push(() => before.end());
     return new ChainedDecoder(own, before);
@@ -149,6 +152,28 @@ describe("a chain", () => {
     expect(decoders.map(({ openSequences }) => openSequences)).toEqual([1, 1, 1]);
     await end();
     expect(decoders.slice(0, 2).map(({ openSequences }) => openSequences)).toEqual([0, 0]);
+  });
+
+  test("takes the end of a request for no error, whether it is closed, cancelled or broken off", async () => {
+    const { decoders } = await loadParts(await ENGINES.simd());
+    const errors: unknown[] = [];
+    const { decoder, end } = await chain(decoders, [], errors);
+    await answers(decoder, [{ hidden: new Float32Array(4 * decoder.config.dModel), maxNewTokens: 3 }]);
+    await end();
+    const serve = (asks: ReadableStream<Uint8Array>) =>
+      serveLayers(decoders[0]!, asks, (error) => {
+        errors.push(error);
+        return error as EdgeT5Error;
+      }).getReader();
+    const broken = serve(new ReadableStream({ pull: (controller) => controller.error(new Error("gone")) }));
+    await broken.read();
+    expect(await broken.read()).toEqual({ done: true, value: undefined });
+    const cancelled = serve(new ReadableStream());
+    await cancelled.read();
+    const waiting = cancelled.read();
+    await cancelled.cancel();
+    expect(await waiting).toEqual({ done: true, value: undefined });
+    expect(errors).toEqual([]);
   });
 
   test("passes on what is refused before it, and knows what fits in all of its rooms", async () => {

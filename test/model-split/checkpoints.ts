@@ -1,9 +1,8 @@
 /** Small checkpoints for tests, made on the spot: random weights in any float format, whole or in parts. */
-import { rmSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { onTestFinished } from "vitest";
+import { afterAll, onTestFinished } from "vitest";
 import { type TensorSpec, tensorsOf } from "../../src/t5/architecture.ts";
 import { parseHuggingFaceConfig } from "../../src/t5/config.ts";
 import { float32, type Header, type RawTensor, type RawTensors, safetensors } from "./raw-tensors.ts";
@@ -23,14 +22,34 @@ export const TINY_CONFIG = {
   relative_attention_num_buckets: 8,
 };
 
-/** A folder that is removed when the test ends. */
+/** The least that is a tokenizer; with an é, so that its bytes are more than its characters. */
+export const TINY_TOKENIZER = JSON.stringify({
+  model: {
+    type: "Unigram",
+    unk_id: 0,
+    vocab: [
+      ["<unk>", 0],
+      ["é", -1],
+    ],
+  },
+  added_tokens: [],
+  normalizer: null,
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: null,
+});
+
+const lasting: string[] = [];
+afterAll(() => Promise.all(lasting.map((dir) => rm(dir, { recursive: true, force: true }))));
+
 /** A folder that lasts until the file's tests have ended, for a `beforeAll`. */
 export async function lastingFolder(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "edge-t5-test-"));
-  process.once("exit", () => rmSync(dir, { recursive: true, force: true }));
+  lasting.push(dir);
   return dir;
 }
 
+/** A folder that is removed when the test ends. */
 export async function temporaryFolder(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), "edge-t5-test-"));
   onTestFinished(() => rm(dir, { recursive: true, force: true }));

@@ -76,6 +76,21 @@ describe("what a budget makes of a model", () => {
       expect.objectContaining({ code: "E_USAGE", message: expect.stringContaining("--shard-mb") }),
     );
   });
+
+  it.each([
+    ["T5-base", T5_BASE],
+    ["mT5-base", MT5_BASE],
+    ["a tiny one", TINY_CONFIG],
+  ])("of %s, what a refusal asks for is enough for both stacks", (_, config) => {
+    let message = "";
+    try {
+      plan(config, 8, 1000);
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    const megabytes = Number(/embedding, ([\d.]+) MB/.exec(message)?.[1]);
+    expect(plan(config, 8, megabytes * 1e6).length).toBeGreaterThanOrEqual(2);
+  });
 });
 
 it("a package of several shards names each blob once, and its manifest is checked for layers that are missing", async () => {

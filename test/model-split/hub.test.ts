@@ -10,7 +10,7 @@ import {
   parseHubRepository,
 } from "../../model-split/hub/index.ts";
 import { splitCheckpoint } from "../../model-split/index.ts";
-import { randomTensors, temporaryFolder, writeParts } from "./checkpoints.ts";
+import { randomTensors, TINY_TOKENIZER, temporaryFolder, writeParts } from "./checkpoints.ts";
 import { closedEndpoint, type Files, filesOf, HubServer, hashOf, REPOSITORY } from "./hub-server.ts";
 
 const GOLDEN = fileURLToPath(new URL("../golden/relu-tied", import.meta.url));
@@ -26,7 +26,7 @@ const ELSE: Files = Object.fromEntries(
 );
 
 const TOKENIZER: Files = {
-  "tokenizer.json": Buffer.from('{"version":"1.0"}'),
+  "tokenizer.json": Buffer.from(TINY_TOKENIZER),
   "tokenizer_config.json": Buffer.from('{"extra_ids":100}'),
   "spiece.model": Buffer.from("what tokenizer.json was made from"),
 };

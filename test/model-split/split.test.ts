@@ -14,6 +14,7 @@ import {
   randomTensors,
   readFloat32,
   TINY_CONFIG,
+  TINY_TOKENIZER,
   temporaryFolder,
   writeCheckpoint,
   writeParts,
@@ -220,11 +221,11 @@ describe("the head", () => {
 describe("what else a directory may hold", () => {
   it("carries the tokenizer's files as blobs", async () => {
     const dir = await writeCheckpoint();
-    await writeFile(join(dir, "tokenizer.json"), '{"model":{"type":"Unigram"},"é":1}');
+    await writeFile(join(dir, "tokenizer.json"), TINY_TOKENIZER);
     await writeFile(join(dir, "tokenizer_config.json"), "{}");
     const { out, manifest, result } = await split(dir);
     const { json, config } = manifest.tokenizer as { json: string; config: string | null };
-    expect(await readFile(join(out, blobKey(json)), "utf8")).toBe('{"model":{"type":"Unigram"},"é":1}');
+    expect(await readFile(join(out, blobKey(json)), "utf8")).toBe(TINY_TOKENIZER);
     expect(await readFile(join(out, blobKey(config!)), "utf8")).toBe("{}");
     expect(manifest.blobs[json]!.role).toBe("tokenizer");
     expect(manifest.generation).toBeNull();
@@ -306,6 +307,13 @@ describe("a bad checkpoint names what is wrong and leaves no manifest", () => {
     ["not a T5", () => written("config.json", '{"model_type":"bert"}'), "E_ARCHITECTURE", /"bert"/],
     ["generation_config.json a list", () => written("generation_config.json", "[]"), "E_CONFIG", /generation_config/],
     ["tokenizer.json cut", () => written("tokenizer.json", '{"model"'), "E_TOKENIZER", /tokenizer\.json/],
+    ["tokenizer.json of something else", () => written("tokenizer.json", '{"a":1}'), "E_TOKENIZER", /is no tokenizer/],
+    [
+      "more layers than can be",
+      () => writeCheckpoint(randomTensors(), { ...TINY_CONFIG, num_layers: 1e9 }),
+      "E_CONFIG",
+      /num_layers/,
+    ],
     ["a tensor missing", () => without(q), "E_TENSOR_MISSING", new RegExp(q)],
     ["no embedding", () => without(EMBEDDING), "E_TENSOR_MISSING", /shared\.weight/],
     [
@@ -388,6 +396,16 @@ describe("a bad checkpoint names what is wrong and leaves no manifest", () => {
     expect((await inspectPackage(store, { verify: true })).blobs.every((blob) => blob.state === "ok")).toBe(true);
   });
 });
+
+it.each(["", " ", "../up", "a/b", "ä", "a".repeat(65)])(
+  "a model that is called %j is refused before any work",
+  async (name) => {
+    await expect(splitCheckpoint(GOLDEN, "/no/such/out", { name })).rejects.toMatchObject({
+      code: "E_USAGE",
+      message: expect.stringContaining("--name"),
+    });
+  },
+);
 
 describe("splitting again into the same folder", () => {
   it("mends blobs that were damaged, cut or lost", async () => {

@@ -120,6 +120,7 @@ describe("sampling", () => {
   test("with only the most probable token left it is greedy decoding", async () => {
     expect(await idsOf({ do_sample: true, top_k: 1 }, 5)).toEqual(await idsOf({}));
     expect(await idsOf({ do_sample: true, top_p: 1e-9 }, 5)).toEqual(await idsOf({}));
+    expect(await idsOf({ do_sample: true, temperature: 1e-300 }, 5)).toEqual(await idsOf({}));
   });
 
   test("draws each token as often as it is probable", () => {

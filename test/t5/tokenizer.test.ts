@@ -61,3 +61,10 @@ describe("the incremental detokenizer", () => {
     expect(detokenizer.finish()).toBe("\uFFFD");
   });
 });
+
+test("a single word of any length is an answer or a clear refusal", () => {
+  expect(tokenizer.encode("a".repeat(20_000)).length).toBeGreaterThan(1000);
+  expect(() => tokenizer.encode("\u0301".repeat(500_000))).toThrow(
+    expect.objectContaining({ code: "E_CONTEXT_LENGTH" }),
+  );
+});

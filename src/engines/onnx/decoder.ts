@@ -25,6 +25,15 @@ interface Cache {
   logits: Float32Array;
 }
 
+/** The rows of one step. */
+interface Batch {
+  /** A row's tokens so far; the most of all rows. */
+  positions: readonly number[];
+  past: number;
+  caches: readonly Cache[];
+  cross: Feeds;
+}
+
 /** Cross-attention of a batch, kept as long as the same inputs are stepped together. */
 interface CrossBatch {
   blocks: readonly Block[];
@@ -76,8 +85,9 @@ export class OnnxDecoder extends PooledDecoder {
   protected override async computeCross({ block, inputTokens }: Cross, hidden: Float32Array): Promise<void> {
     const tensor = this.#floats(hidden, [1, inputTokens, this.config.dModel]);
     const made: Record<string, Feeds[string]> = {};
-    for (const { cross } of this.#shards)
+    for (const { cross } of this.#shards) {
       Object.assign(made, await this.#run(cross, { encoder_hidden_states: tensor }));
+    }
     this.#inputs.set(
       block,
       this.#perLayer((layer) => ({
@@ -91,46 +101,62 @@ export class OnnxDecoder extends PooledDecoder {
     const hidden = checkedHidden(before, sequences.length, this.config, this.isFirst);
     const ids = tokens.map((token) => checkedId(token, this.config.vocabSize));
     const rows = sequences.length;
-    const caches = sequences.map((sequence) => this.#cacheOf(sequence));
     const { Tensor } = this.#runtime;
+    const batch: Batch = {
+      positions,
+      past: Math.max(...positions),
+      caches: sequences.map((sequence) => this.#cacheOf(sequence)),
+      cross: this.#crossFeeds(sequences),
+    };
     const positionsTensor = new Tensor("int64", BigInt64Array.from(positions, BigInt), [rows]);
-    const cross: Feeds = this.#crossFeeds(sequences);
-    const past = Math.max(...positions);
     let states: Feeds[string] | null = hidden && this.#floats(hidden, [rows, 1, this.config.dModel]);
     for (const { layers, step } of this.#shards) {
-      const feeds: Record<string, Feeds[string]> = {
+      const made = await this.#run(step, {
         ...(states
           ? { hidden_states: states }
           : { input_ids: new Tensor("int64", BigInt64Array.from(ids, BigInt), [rows, 1]) }),
         positions: positionsTensor,
-        encoder_attention_mask: cross.encoder_attention_mask as Feeds[string],
-      };
-      for (let layer = layers[0]; layer < layers[1]; layer++) {
-        for (const name of [port.crossKey(layer), port.crossValue(layer)]) {
-          feeds[name] = cross[name] as Feeds[string];
-        }
-        for (const part of ["keys", "values"] as const) {
-          const arrays = caches.map(({ layers }) => layers[layer - this.#part.first]?.[part] as Float32Array);
-          const name = part === "keys" ? port.pastKey(layer) : port.pastValue(layer);
-          feeds[name] = this.#floats(this.#joinPast(arrays, positions, past), [rows, past, this.#inner]);
-        }
-      }
-      const made = await this.#run(step, feeds);
-      for (const [row, cache] of caches.entries()) {
-        const own = row * this.#inner;
-        const at = (positions[row] as number) * this.#inner;
-        for (let layer = layers[0]; layer < layers[1]; layer++) {
-          const { keys, values } = cache.layers[layer - this.#part.first] as Layer<Float32Array>;
-          keys.set((made[port.presentKey(layer)] as Floats).data.subarray(own, own + this.#inner), at);
-          values.set((made[port.presentValue(layer)] as Floats).data.subarray(own, own + this.#inner), at);
-        }
-        const { vocabSize } = this.config;
-        const logits = made.logits as Floats | undefined;
-        if (logits) cache.logits.set(logits.data.subarray(row * vocabSize, (row + 1) * vocabSize));
-      }
+        ...this.#keysAndValues(batch, layers),
+      });
+      this.#keep(made, batch, layers);
       states = made.next_hidden_states ?? null;
     }
     return { hidden: states && (states as Floats).data, best: null };
+  }
+
+  /** What a step of the layers `[first, end)` looks at: the inputs' keys and values, and those of the tokens before. */
+  #keysAndValues({ positions, past, caches, cross }: Batch, [first, end]: readonly [number, number]): Feeds {
+    const feeds: Record<string, Feeds[string]> = {};
+    const take = (name: string) => {
+      feeds[name] = cross[name] as Feeds[string];
+    };
+    take("encoder_attention_mask");
+    for (let layer = first; layer < end; layer++) {
+      take(port.crossKey(layer));
+      take(port.crossValue(layer));
+      const pastOf = (part: keyof Layer<Floats>) => {
+        const arrays = caches.map(({ layers }) => layers[layer - this.#part.first]?.[part] as Float32Array);
+        return this.#floats(this.#joinPast(arrays, positions, past), [caches.length, past, this.#inner]);
+      };
+      feeds[port.pastKey(layer)] = pastOf("keys");
+      feeds[port.pastValue(layer)] = pastOf("values");
+    }
+    return feeds;
+  }
+
+  /** Puts a step's keys, values and logits where the next step, and who asks for them, find them. */
+  #keep(made: Feeds, { positions, caches }: Batch, [first, end]: readonly [number, number]): void {
+    for (const [row, cache] of caches.entries()) {
+      const rowOf = (name: string, width: number) =>
+        (made[name] as Floats).data.subarray(row * width, (row + 1) * width);
+      const at = (positions[row] as number) * this.#inner;
+      for (let layer = first; layer < end; layer++) {
+        const { keys, values } = cache.layers[layer - this.#part.first] as Layer<Float32Array>;
+        keys.set(rowOf(port.presentKey(layer), this.#inner), at);
+        values.set(rowOf(port.presentValue(layer), this.#inner), at);
+      }
+      if (made.logits) cache.logits.set(rowOf("logits", this.config.vocabSize));
+    }
   }
 
   protected override logitsOf(block: Block): Float32Array {

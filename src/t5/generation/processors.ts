@@ -89,9 +89,13 @@ function suppress(tokens: readonly number[]): Processor {
   };
 }
 
+/** Colder, scores overflow float32, and nothing tells the best from the rest. */
+const LEAST_TEMPERATURE = 1e-30;
+
 function byTemperature(temperature: number): Processor {
+  const divisor = Math.max(temperature, LEAST_TEMPERATURE);
   return (scores) => {
-    for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! / temperature;
+    for (let i = 0; i < scores.length; i++) scores[i] = scores[i]! / divisor;
   };
 }
 
