@@ -27,6 +27,8 @@ export interface ExportProgress {
 export interface ExportOptions {
   /** Of an int8 package. Default: `row`, the arithmetic of the kit's own engines. */
   activations?: Activations;
+  /** Most bytes of a data file, where no blob has more. Default: what a browser's ArrayBuffer holds. */
+  fileBytes?: number;
   onProgress?: (progress: ExportProgress) => void;
   /** Ends the export early: temporary files are removed, no `config.json` is written. */
   signal?: AbortSignal;
@@ -98,7 +100,7 @@ export async function exportForTransformersJs(
       `Package ${manifest.name} has ${bits === 32 ? "float32" : "int4"} weights, whose activations stay float32. Leave --activations out.`,
     );
   }
-  const models = planModels(manifest, options.activations ?? "row");
+  const models = planModels(manifest, options);
   const tokenizer = await tokenizerFiles(manifest, store);
   const out = new FolderStore(outDir);
   await out.removeStale([FOLDER]);
@@ -131,11 +133,11 @@ export async function exportForTransformersJs(
 }
 
 /** A package in several shards is one model again: its graphs read all of the shards' blobs. */
-function planModels(manifest: Manifest, activations: Activations): PlannedModel[] {
+function planModels(manifest: Manifest, { activations = "row", fileBytes }: ExportOptions): PlannedModel[] {
   const { suffix } = WEIGHTS[manifest.quantization.bits];
   const plan = (role: Role, name: string, graphOf: (source: GraphSource) => Graph): PlannedModel => {
     const file = `${name}${suffix}.onnx`;
-    const data = planData(manifest, role, file);
+    const data = planData(manifest, role, file, fileBytes);
     const places = new Map(
       data.flatMap(({ file, blobs }) => blobs.map(({ hash, offset }) => [hash, { file, offset }])),
     );
@@ -160,12 +162,12 @@ function planModels(manifest: Manifest, activations: Activations): PlannedModel[
 }
 
 /** One file, or as many as browsers need; named as transformers.js counts them (its utils/model-loader.js). */
-function planData(manifest: Manifest, role: Role, model: string): PlannedData[] {
+function planData(manifest: Manifest, role: Role, model: string, most = BROWSER_FILE_BYTES): PlannedData[] {
   const files: PlannedData[] = [];
   for (const hash of new Set(shardsOf(manifest, role).flatMap(({ blobs }) => blobs))) {
     const bytes = manifest.blobs[hash]?.bytes ?? 0;
     let file = files.at(-1);
-    if (!file || align(file.bytes) + bytes > BROWSER_FILE_BYTES) {
+    if (!file || align(file.bytes) + bytes > most) {
       file = { file: `${model}_data${files.length === 0 ? "" : `_${files.length}`}`, blobs: [], bytes: 0 };
       files.push(file);
     }

@@ -40,44 +40,34 @@ export async function comparePeers(
   onRound: (round: number) => void = () => {},
 ): Promise<PeerFigures> {
   const peers = Object.entries(timers) as [PeerName, PeerTimer][];
-  const series = new Map<string, number[]>();
-  const seriesOf = (peer: PeerName, operation: PeerOperation) => {
-    const key = `${peer} ${operation}`;
-    const known = series.get(key) ?? [];
-    series.set(key, known);
-    return known;
-  };
+  const series = Object.fromEntries(
+    peers.map(([peer]) => [peer, Object.fromEntries(PEER_OPERATIONS.map((operation) => [operation, []]))]),
+  ) as unknown as Record<PeerName, Record<PeerOperation, number[]>>;
   // Two rounds to warm up: compilers and caches.
   for (let round = -2; round < rounds; round++) {
     onRound(round);
-    const times = new Map<PeerName, Record<PeerOperation, number>>(
-      peers.map(([peer]) => [peer, {} as Record<PeerOperation, number>]),
-    );
     for (const operation of PEER_OPERATIONS) {
       for (let turn = 0; turn < peers.length; turn++) {
         const [peer, time] = peers[(round + 2 + turn) % peers.length] as [PeerName, PeerTimer];
-        (times.get(peer) as Record<PeerOperation, number>)[operation] = await time(operation);
-      }
-    }
-    if (round < 0) continue;
-    for (const [peer, ms] of times) {
-      for (const operation of PEER_OPERATIONS) {
-        const net = Math.max(ms[operation] - ms.nothing, 1e-6);
-        seriesOf(peer, operation).push(operation === "steps" ? net / PEER_STEPS : net);
+        const ms = await time(operation);
+        if (round >= 0) series[peer][operation].push(ms);
       }
     }
   }
+  // What asking takes is never more than its fastest: a figure may be too large by it, not too small.
+  const net = (peer: PeerName, operation: PeerOperation) =>
+    series[peer][operation].map((ms) => ms - Math.min(...series[peer].nothing));
+  const step = (peer: PeerName) => Math.min(...net(peer, "steps")) / PEER_STEPS;
   const figures: PeerFigures = {};
   for (const [peer] of peers) {
-    figures[`${peer}_step_ms`] = Math.min(...seriesOf(peer, "steps"));
-    for (const encoding of ENCODINGS) figures[`${peer}_${encoding}_ms`] = median(seriesOf(peer, encoding));
+    figures[`${peer}_step_ms`] = step(peer);
+    for (const encoding of ENCODINGS) figures[`${peer}_${encoding}_ms`] = median(net(peer, encoding));
     if (peer === "simd") continue;
-    figures[`step_over_${peer}`] = Math.min(...seriesOf("simd", "steps")) / Math.min(...seriesOf(peer, "steps"));
+    figures[`step_over_${peer}`] = step("simd") / step(peer);
     for (const encoding of ENCODINGS) {
-      const others = seriesOf(peer, encoding);
-      figures[`${encoding}_over_${peer}`] = median(
-        seriesOf("simd", encoding).map((ms, round) => ms / (others[round] ?? 0)),
-      );
+      const others = net(peer, encoding);
+      const ratios = net("simd", encoding).map((ms, round) => ms / (others[round] as number));
+      figures[`${encoding}_over_${peer}`] = median(ratios);
     }
   }
   return figures;
