@@ -16,7 +16,7 @@ import { SequenceText } from "../../src/t5/sequence-text.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../../src/t5/text-to-text.ts";
 import type { Tokenizer } from "../../src/t5/tokenizer.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
-import { decode, encode } from "./halves.ts";
+import { decode, encode, loadHalves } from "./halves.ts";
 import { findModel, type GatewayModel } from "./models.ts";
 
 /** A piece of one sequence. */
@@ -35,7 +35,12 @@ interface Counter {
 
 export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const request = parseCompletionRequest(await readJson(c.req.raw));
-  const model = await findModel(c.env.SHARDS, request.model, (work) => c.executionCtx.waitUntil(work));
+  const model = await findModel(
+    c.env.SHARDS,
+    request.model,
+    (work) => c.executionCtx.waitUntil(work),
+    () => loadHalves(c.env, request.model),
+  );
   const prompts = request.prompts.map((text) => model.tokenizer.encode(text));
   checkLengths(c.env, model, prompts, request.maxTokens);
   const generation = resolveGeneration(request.fields, model.defaults);

@@ -11,6 +11,19 @@ export interface Encoded {
   hidden: ReadableStream<Uint8Array>;
 }
 
+/**
+ * Has both halves load a model, side by side, all Workers of their chains included.
+ *
+ * @throws EdgeT5Error what one of them threw
+ */
+export async function loadHalves({ ENCODER, DECODER }: GatewayBindings, model: string): Promise<void> {
+  const load = async (half: Fetcher, name: "encoder" | "decoder") => {
+    const response = await half.fetch(`http://${name}/models/${model}/load`, { method: "POST" });
+    if (!response.ok) throw await errorOf(response, name);
+  };
+  await Promise.all([load(ENCODER, "encoder"), load(DECODER, "decoder")]);
+}
+
 /** @throws EdgeT5Error what the encoder threw */
 export async function encode(env: GatewayBindings, model: string, ids: readonly number[]): Promise<Encoded> {
   const body = Int32Array.from(ids);

@@ -19,6 +19,8 @@ const residents = new Map<string, Resident<GatewayModel>>();
 
 /**
  * @param keepAlive as {@link Resident.get}
+ * @param loadHalves called when the model is first asked for: the halves load while the tokenizer is built. The request
+ * that called it waits for it; others find the halves loading.
  * @throws ApiError 404 `model_not_found`
  * @throws EdgeT5Error when the package is there but cannot be read
  */
@@ -26,20 +28,24 @@ export async function findModel(
   bucket: R2Bucket,
   name: string,
   keepAlive: (work: Promise<unknown>) => void,
+  loadHalves: () => Promise<void> = async () => {},
 ): Promise<GatewayModel> {
   if (!MODEL_NAME.test(name)) throw notFound(name);
   const resident = residents.get(name) ?? new Resident<GatewayModel>();
   residents.set(name, resident);
   try {
-    return await resident.get(async () => {
+    let loading: Promise<void> | undefined;
+    const model = await resident.get(async () => {
       const store = modelStore(bucket, name);
       const manifest = await readManifest(store);
-      return {
-        manifest,
-        tokenizer: await loadTokenizer(manifest, store),
-        defaults: generationDefaults(manifest.generation),
-      };
+      // Only of a model that is there: names that clients make up go no further.
+      loading = loadHalves();
+      loading.catch(() => {});
+      const tokenizer = await loadTokenizer(manifest, store);
+      return { manifest, tokenizer, defaults: generationDefaults(manifest.generation) };
     }, keepAlive);
+    await loading;
+    return model;
   } catch (error) {
     if (!(error instanceof EdgeT5Error && error.code === "E_PACKAGE_NOT_FOUND")) throw error;
     // Not kept: names that clients make up must not fill the isolate.

@@ -12,6 +12,7 @@ import { EdgeT5Error } from "../../src/errors.ts";
 import { modelStore } from "../../src/store/r2.ts";
 import type { Engine, EngineLimits, Role } from "../../src/t5/engine.ts";
 import { type Manifest, partOf, readManifest, shardsOf } from "../../src/t5/manifest.ts";
+import { callUpstream } from "./upstream.ts";
 
 export interface HalfBindings {
   SHARDS: R2Bucket;
@@ -132,7 +133,7 @@ export function toEdgeT5Error(error: unknown): EdgeT5Error {
   return new EdgeT5Error("E_INTERNAL", "A defect of edge-t5.", { cause: error });
 }
 
-/** An app with what every private Worker has: errors as the gateway reads them, and `/healthz`, its chain's included. */
+/** An app with what every private Worker has: errors as the gateway reads them, loading, and `/healthz`; its chain's included. */
 export function halfApp<R extends Role>(half: Half<R>, describe: (engine: Engine<R>) => object): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
   app.onError(onError);
@@ -140,6 +141,12 @@ export function halfApp<R extends Role>(half: Half<R>, describe: (engine: Engine
     const { UPSTREAM } = c.env;
     const upstream = UPSTREAM && (await (await UPSTREAM.fetch("http://upstream/healthz")).json<object>());
     return c.json({ ...half.health(describe), ...(upstream && { upstream }) });
+  });
+  /** Loads a model that will be asked for. */
+  app.post("/models/:model/load", async (c) => {
+    const upstream = c.env.UPSTREAM && callUpstream(c.env, c.req.path, {});
+    await Promise.all([half.engine(c, c.req.param("model")), upstream]);
+    return c.body(null, 204);
   });
   return app;
 }

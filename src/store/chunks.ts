@@ -14,10 +14,11 @@ export async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenera
   try {
     let buffer = new ArrayBuffer(CHUNK_BYTES);
     for (;;) {
-      const { done, value } = await reader.read(new Uint8Array(buffer));
+      // Full ones, where the runtime can: storage that gives little at a time costs a turn of the event loop each.
+      const { done, value } = await reader.read(new Uint8Array(buffer), { min: CHUNK_BYTES });
       ended = done;
-      if (done) return;
-      yield value;
+      if (value && value.length > 0) yield value;
+      if (done || !value) return;
       buffer = value.buffer;
     }
   } finally {
@@ -26,10 +27,21 @@ export async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenera
   }
 }
 
+/** A reader as the Streams standard has it by now; type libraries lag behind. */
+interface ByteReader {
+  /** @param options with at least so many bytes before the end */
+  read(
+    view: Uint8Array<ArrayBuffer>,
+    options: { min: number },
+  ): Promise<{ done: boolean; value: Uint8Array<ArrayBuffer> | undefined }>;
+  cancel(): Promise<void>;
+  releaseLock(): void;
+}
+
 /** Null for a stream that is not one of bytes. */
-function byteReader(stream: ReadableStream<Uint8Array>): ReadableStreamBYOBReader | null {
+function byteReader(stream: ReadableStream<Uint8Array>): ByteReader | null {
   try {
-    return stream.getReader({ mode: "byob" });
+    return stream.getReader({ mode: "byob" }) as unknown as ByteReader;
   } catch {
     return null;
   }

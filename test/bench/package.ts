@@ -8,6 +8,8 @@ import { writeRandomCheckpoint } from "./checkpoint.ts";
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** The model's name in the bucket. */
 export const BENCH = "bench";
+/** Of the cold start's prompt. */
+export const COLD_PROMPT_TOKENS = 32;
 
 const SPIECE = fileURLToPath(new URL("../fixtures/t5-tokenizer/spiece.model", import.meta.url));
 

@@ -152,7 +152,7 @@ async function stop(server: ChildProcess): Promise<void> {
   clearTimeout(killed);
 }
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer().once("error", reject);
     probe.listen(0, "127.0.0.1", () => {

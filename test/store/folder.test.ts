@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { FolderStore } from "../../src/store/folder.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
-import { createSha256 } from "../../src/store/sha256.ts";
+import { createSha256, sha256Of } from "../../src/store/sha256.ts";
 import { readText, type WritableStore } from "../../src/store/store.ts";
 import { temporaryFolder } from "../model-split/checkpoints.ts";
 
@@ -131,5 +131,11 @@ describe("createSha256", () => {
     hash.update(new TextEncoder().encode("bc"));
     expect(hash.digest()).toBe("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     expect(createSha256().digest()).toBe("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  });
+
+  it("is what all bytes at once hash to, in a part of WASM memory too", async () => {
+    const bytes = new Uint8Array(new WebAssembly.Memory({ initial: 1 }).buffer, 100, 3);
+    bytes.set(new TextEncoder().encode("abc"));
+    expect(await sha256Of(bytes)).toBe("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   });
 });
