@@ -43,7 +43,6 @@ export interface Kernels {
   ): void;
   rowSums(w: number, n: number, k: number, sums: number): void;
   probeDot(scratch: number): number;
-  useWideTiles(wide: number): void;
   linearF32(
     x: number,
     rows: number,
@@ -99,25 +98,16 @@ export type KernelName = "relaxed" | "plain";
 export interface KernelModule {
   name: KernelName;
   module: WebAssembly.Module;
-  /** Whether the runtime checks every address by comparing, not by guard pages: workerd does. */
-  checksBounds?: boolean;
 }
 
 /** The kernels' own constants lie below this address; an engine's plan begins here. */
 export const KERNEL_RESERVED_BYTES = 1024;
 
-/** @param checksBounds as of {@link KernelModule}: other tiles suit it; the results are the same */
-export function instantiateKernels(
-  module: WebAssembly.Module,
-  memory: WebAssembly.Memory,
-  checksBounds = false,
-): Kernels {
+export function instantiateKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): Kernels {
   const abort = () => {
     throw new EdgeT5Error("E_KERNELS", "A kernel aborted. Rebuild the kernels: npm run build.");
   };
-  const kernels = new WebAssembly.Instance(module, { env: { memory, abort } }).exports as unknown as Kernels;
-  kernels.useWideTiles(checksBounds ? 0 : 1);
-  return kernels;
+  return new WebAssembly.Instance(module, { env: { memory, abort } }).exports as unknown as Kernels;
 }
 
 /** `probeDot` of a machine that computes the relaxed dot by multiplying in pairs with saturation: SSSE3, AVX2. */

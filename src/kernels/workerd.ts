@@ -3,4 +3,4 @@ import plain from "./build/plain.wasm";
 import relaxed from "./build/relaxed.wasm";
 import { chooseKernels } from "./index.ts";
 
-export const kernels = { ...chooseKernels({ relaxed, plain }), checksBounds: true };
+export const kernels = chooseKernels({ relaxed, plain });

@@ -94,7 +94,10 @@ export async function measureColdInWorkerd(dir: string, work: string, rounds = R
   for (let round = 0; round < rounds; round++) {
     const port = await freePort();
     const stopping = new AbortController();
-    const child = await serve({ root: ROOT, port, host: "127.0.0.1", configs, state, signal: stopping.signal });
+    const child = await serve({
+      ...{ root: ROOT, port, host: "127.0.0.1", configs, state },
+      ...{ registry: join(work, "registry"), signal: stopping.signal },
+    });
     const ended = once(child, "exit");
     try {
       firsts.push(await completion(port));

@@ -85,11 +85,9 @@ function linearI8(
   w: Int8Array,
   scales: Float32Array,
   before?: Float32Array,
-  wideTiles = 1,
 ): Float32Array {
   const n = scales.length;
   const bench = new Bench(module);
-  bench.kernels.useWideTiles(wideTiles);
   const q = bench.reserve(rows * Math.ceil(k / 16) * 32);
   const rowScales = bench.reserve(rows * 4);
   const weights = bench.putBytes(w);
@@ -124,7 +122,7 @@ describe("linearI8", () => {
     );
   });
 
-  test("gives the same bits with tiles of three rows and of two, and for rows longer than an int32 holds", () => {
+  test("gives the same bits for rows longer than an int32 holds", () => {
     for (const [rows, k, n] of [
       [5, 64, 9],
       [7, 2064, 6],
@@ -134,9 +132,7 @@ describe("linearI8", () => {
       const x = normals(rows * k, k, 3);
       const w = weightsOf(n * k, k + 1);
       const scales = normals(n, k + 2, 0.01).map(Math.abs);
-      const wide = linearI8(modules.relaxed, x, rows, k, w, scales);
-      expect(linearI8(modules.relaxed, x, rows, k, w, scales, undefined, 0)).toEqual(wide);
-      expect(linearI8(modules.plain, x, rows, k, w, scales)).toEqual(wide);
+      expect(linearI8(modules.relaxed, x, rows, k, w, scales)).toEqual(linearI8(modules.plain, x, rows, k, w, scales));
     }
   });
 

@@ -62,9 +62,7 @@ describe("the incremental detokenizer", () => {
   });
 });
 
-test("a single word of any length is an answer or a clear refusal", () => {
+test("a single word of any length has an answer", () => {
   expect(tokenizer.encode("a".repeat(20_000)).length).toBeGreaterThan(1000);
-  expect(() => tokenizer.encode("\u0301".repeat(500_000))).toThrow(
-    expect.objectContaining({ code: "E_CONTEXT_LENGTH" }),
-  );
+  expect(tokenizer.encode("\u0301".repeat(500_000)).length).toBeGreaterThan(1);
 });

@@ -64,7 +64,7 @@ export async function loadSimdEngine<R extends Role>(options: SimdLoadRequest<R>
   };
   await loadBlobs(store, blobs, onBytes, options.signal);
 
-  const instance = instantiateKernels(kernels.module, memory, kernels.checksBounds);
+  const instance = instantiateKernels(kernels.module, memory);
   const machine = new Machine(manifest, plan, options.wrapKernels?.(instance) ?? instance, memory);
   const wanted = new Set<Role>(roles);
   return {

@@ -2,7 +2,7 @@
 // without; both give the same bits. Pointers are byte addresses in the one imported memory; sizes count elements.
 
 export { normQuantizeRows, quantizeRows, reluQuantizeRows } from "./quantize";
-export { linearI8, rowSums, probeDot, useWideTiles } from "./linear-i8";
+export { linearI8, rowSums, probeDot } from "./linear-i8";
 export { linearI4 } from "./linear-i4";
 export { linearF32 } from "./linear-f32";
 export { embedI8, embedI4, embedF32 } from "./embed";

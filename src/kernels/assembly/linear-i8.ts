@@ -256,15 +256,6 @@ function putTwo(totals: v128, scales: v128, rowScale: usize, to: usize, far: usi
   v128.store32_lane(next + far, values, 3);
 }
 
-/** Puts out [a, b] of one activation row. */
-@inline
-function putOne(totals: v128, scales: v128, rowScale: usize, to: usize, far: usize): void {
-  let values = f32x4.mul(totals, f32x4.mul(scales, v128.load32_splat(rowScale)));
-  if (adds) values = f32x4.add(values, v128.load32_lane(to + far, v128.load32_zero(to), 1));
-  v128.store32_lane(to, values, 0);
-  v128.store32_lane(to + far, values, 1);
-}
-
 /**
  * Two weight rows times two activation rows (relaxed module). `k` is a multiple of 16.
  *
@@ -315,103 +306,24 @@ function tile2x2(
   putTwo(joinRows(ah0, bh0, ah1, bh1, al0, bl0, al1, bl1, sums, isLong), scales, rowScale, to, far);
 }
 
-/** Two weight rows times three activation rows, as {@link tile2x2}: twelve sums, as many as registers hold. */
-function tile2x3(
-  wa: usize,
-  wb: usize,
-  p0: usize,
-  stride: usize,
-  k: i32,
-  scales: v128,
-  sums: v128,
-  rowScale: usize,
-  to: usize,
-  far: usize,
-): void {
-  let ah0 = i32x4.splat(0);
-  let al0 = ah0;
-  let bh0 = ah0;
-  let bl0 = ah0;
-  let ah1 = ah0;
-  let al1 = ah0;
-  let bh1 = ah0;
-  let bl1 = ah0;
-  let ah2 = ah0;
-  let al2 = ah0;
-  let bh2 = ah0;
-  let bl2 = ah0;
-  const end = wa + <usize>k;
-  let p1 = p0 + stride;
-  let p2 = p1 + stride;
-  for (let a = wa; a < end; a += 16) {
-    const va = v128.load(a);
-    const vb = v128.load(wb);
-    let digits = v128.load(p0);
-    ah0 = dotRelaxed(va, digits, ah0);
-    bh0 = dotRelaxed(vb, digits, bh0);
-    digits = v128.load(p0, 16);
-    al0 = dotRelaxed(va, digits, al0);
-    bl0 = dotRelaxed(vb, digits, bl0);
-    digits = v128.load(p1);
-    ah1 = dotRelaxed(va, digits, ah1);
-    bh1 = dotRelaxed(vb, digits, bh1);
-    digits = v128.load(p1, 16);
-    al1 = dotRelaxed(va, digits, al1);
-    bl1 = dotRelaxed(vb, digits, bl1);
-    digits = v128.load(p2);
-    ah2 = dotRelaxed(va, digits, ah2);
-    bh2 = dotRelaxed(vb, digits, bh2);
-    digits = v128.load(p2, 16);
-    al2 = dotRelaxed(va, digits, al2);
-    bl2 = dotRelaxed(vb, digits, bl2);
-    wb += 16;
-    p0 += 32;
-    p1 += 32;
-    p2 += 32;
-  }
-  const isLong = k > INT32_ROW;
-  putTwo(joinRows(ah0, bh0, ah1, bh1, al0, bl0, al1, bl1, sums, isLong), scales, rowScale, to, far);
-  const last = joinRows(ah2, bh2, ah2, bh2, al2, bl2, al2, bl2, sums, isLong);
-  putOne(last, scales, rowScale + 8, to + (<usize>outRow << 3), far);
-}
-
-/** Whether tiles of three activation rows are used: see {@link useWideTiles}. */
-let wideTiles: bool = true;
-
 /**
- * Where a runtime compares each address with the memory's size, as workerd does, tiles of three rows need more registers than
- * there are and take twice as long; tiles of two do not mind. Elsewhere tiles of three are an eighth faster.
- *
- * @param wide 1 for tiles of three
+ * Two weight rows times all activation rows, two at a time (relaxed module): eight sums. Twelve, for three rows, are an eighth
+ * faster where V8 keeps them in registers (13.6), and take twice as long where it does not (15.0).
  */
-export function useWideTiles(wide: i32): void {
-  wideTiles = wide != 0;
-}
-
-/** Two weight rows times all activation rows, three or two at a time (relaxed module); at least two rows. */
 function tiles(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, rows: i32, k: i32, sums: usize): void {
   const scales = loadTwice(scaleAt, na, nb);
   const both = loadTwice(sums, na, nb);
   const far = <usize>(nb - na) << 2;
   let to = outAt + (<usize>na << 2);
   let rowScale = rowScaleAt;
-  let left = rows;
-  while (left > 0) {
-    // An odd number of rows ends with three.
-    if (left == 3 || (wideTiles && left > 4)) {
-      tile2x3(wa, wb, x, stride, k, scales, both, rowScale, to, far);
-      x += stride * 3;
-      to += <usize>outRow * 12;
-      rowScale += 12;
-      left -= 3;
-    } else {
-      tile2x2(wa, wb, x, stride, k, scales, both, rowScale, to, far);
-      x += stride << 1;
-      to += <usize>outRow << 3;
-      rowScale += 8;
-      left -= 2;
-    }
+  let row = 0;
+  for (; row + 2 <= rows; row += 2) {
+    tile2x2(wa, wb, x, stride, k, scales, both, rowScale, to, far);
+    x += stride << 1;
+    to += <usize>outRow << 3;
+    rowScale += 8;
   }
+  if (row < rows) tile2x1(wa, wb, na, nb, x, row, k, sums);
 }
 
 /** One activation row times the first 4 x floor(n / 4) weight rows: the token step. `k` is a multiple of 16. */

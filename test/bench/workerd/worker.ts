@@ -17,7 +17,7 @@ export default {
     const url = new URL(request.url);
     if (url.pathname === "/load") {
       const name = url.searchParams.get("kernels") === "relaxed" ? "relaxed" : "plain";
-      const kernels = { name, module: name === "relaxed" ? relaxed : plain, checksBounds: true } as const;
+      const kernels = { name, module: name === "relaxed" ? relaxed : plain } as const;
       const floors = name === "relaxed" ? floorsRelaxed : floorsPlain;
       subject = await Subject.load(modelStore(env.SHARDS, "bench"), kernels, floors);
       return Response.json({ wasmBytes: subject.engine.memoryBytes });
