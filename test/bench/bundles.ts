@@ -56,11 +56,13 @@ export async function measureBundles(): Promise<BundleFigures> {
   return figures as BundleFigures;
 }
 
+export function bundleTable(figures: BundleFigures): string {
+  const rows = Object.entries(figures).map(([key, kb]) => [key.replace("_gzip_kb", ""), kb.toFixed(1).padStart(8)]);
+  return formatTable(["BUNDLE", "GZIP, KB"], rows);
+}
+
 if (import.meta.main) {
   const figures = await measureBundles();
   if (process.argv.includes("--json")) console.log(JSON.stringify({ figures }));
-  else {
-    const rows = Object.entries(figures).map(([key, kb]) => [key.replace("_gzip_kb", ""), kb.toFixed(1).padStart(8)]);
-    console.log(formatTable(["BUNDLE", "GZIP, KB"], rows));
-  }
+  else console.log(bundleTable(figures));
 }

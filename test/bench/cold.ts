@@ -122,6 +122,24 @@ async function completion(port: number): Promise<number> {
   return time;
 }
 
+export function coldTable(node: ColdInNode, workerd: ColdInWorkerd | null): string {
+  const row = (what: string, ms: number) => [what, ms.toFixed(1).padStart(6)];
+  return formatTable(
+    ["", "MS"],
+    [
+      row("Node: weights in memory → first token", node.first_token_ms),
+      row("Node: weights in memory → loaded", node.load_ms),
+      ...Object.entries(node.stages).map(([name, ms]) => row(`  ${name.replace("_ms", "")}, by itself`, ms)),
+      ...(workerd
+        ? [
+            row("workerd: first completion of one token", workerd.first_token_ms),
+            row("workerd: the second", workerd.second_request_ms),
+          ]
+        : []),
+    ],
+  );
+}
+
 if (import.meta.main) {
   const { values: options } = parseArgs({
     options: {
@@ -143,23 +161,7 @@ if (import.meta.main) {
       };
       console.log(JSON.stringify({ figures, node, workerd, rounds }));
     } else {
-      const row = (what: string, ms: number) => [what, ms.toFixed(1).padStart(6)];
-      console.log(
-        formatTable(
-          ["", "MS"],
-          [
-            row("Node: weights in memory → first token", node.first_token_ms),
-            row("Node: weights in memory → loaded", node.load_ms),
-            ...Object.entries(node.stages).map(([name, ms]) => row(`  ${name.replace("_ms", "")}, by itself`, ms)),
-            ...(workerd
-              ? [
-                  row("workerd: first completion of one token", workerd.first_token_ms),
-                  row("workerd: the second", workerd.second_request_ms),
-                ]
-              : []),
-          ],
-        ),
-      );
+      console.log(coldTable(node, workerd));
     }
   } finally {
     await rm(work, { recursive: true, force: true });

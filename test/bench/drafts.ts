@@ -2,6 +2,7 @@
  * Drafts from the prompt: tokens a pass over the weights, and time with drafts ÷ time without, on the packaged model's
  * summaries (the rows of test/fixtures/reference), greedy. In Node; alone: `node test/bench/drafts.ts [--json]`.
  */
+import { formatTable } from "../../src/cli/output.ts";
 import { T5 } from "../../src/index.ts";
 import { readReference } from "../quality/reference.ts";
 import { median } from "./measure.ts";
@@ -53,8 +54,18 @@ async function compare(t5: T5, task: "summarize" | "translate-de") {
   return { perPass, ratio: median(ratios) };
 }
 
+export function draftTable(figures: DraftFigures): string {
+  return formatTable(
+    ["DRAFTS FROM THE PROMPT", "SUMMARIES", "TRANSLATIONS"],
+    [
+      ["tokens a pass", figures.tokens_per_pass.toFixed(2), figures.tokens_per_pass_translation.toFixed(2)],
+      ["time ÷ without drafts", figures.drafts_over_none.toFixed(2), figures.drafts_over_none_translation.toFixed(2)],
+    ],
+  );
+}
+
 if (import.meta.main) {
   const figures = await measureDrafts();
   if (process.argv.includes("--json")) console.log(JSON.stringify({ figures }));
-  else console.log(figures);
+  else console.log(draftTable(figures));
 }

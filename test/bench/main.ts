@@ -1,12 +1,13 @@
 /**
- * `npm run bench [-- --json] [--rounds N] [--kernels relaxed|plain] [--skip-workerd]`: token step, encode, load and
- * memory of T5-small's shape at int8, one thread, in Node and in workerd, each beside its floor.
+ * `npm run bench [-- --json] [--only a,b] [--rounds N] [--kernels relaxed|plain] [--skip-workerd]`: T5-small's shape at int8, one
+ * thread, in Node and in workerd, each figure beside its floor, its peers or its target.
  *
  * Every engine and its floors run in one process and in turn; figures are medians over the rounds, ratios medians of
  * each round's ratio. With `--json` the last line of stdout is one object: figures by key, machine and versions.
  */
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
@@ -17,15 +18,30 @@ import { formatTable } from "../../src/cli/output.ts";
 import type { KernelName } from "../../src/kernels/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
 import type { Manifest } from "../../src/t5/manifest.ts";
+import { bundleTable, measureBundles } from "./bundles.ts";
 import { writeRandomCheckpoint } from "./checkpoint.ts";
+import { coldTable, measureColdInNode, measureColdInWorkerd } from "./cold.ts";
+import { draftTable, measureDrafts } from "./drafts.ts";
 import { buildFloors } from "./floors-build.ts";
 import type { Figures } from "./measure.ts";
+import { measureMemoryInNode, measureMemoryInWorkerd, memoryTable, peakMb } from "./memory.ts";
+import { makeBenchPackage } from "./package.ts";
+import { measurePeersInNode, measurePeersInWorkerd, peerTable } from "./peers.ts";
 import { profile } from "./profile.ts";
 import { PROMPT_TOKENS, STEPS, stepBytes } from "./subject.ts";
+import { targetTable } from "./targets.ts";
+import {
+  CHROMIUM,
+  generationTable,
+  measureGenerationInChromium,
+  measureGenerationInNode,
+  prepareGeneration,
+} from "./transformers-js.ts";
 import { type MemoryFigures, measureInWorkerd } from "./workerd-run.ts";
 
 const HELP = `Usage: npm run bench -- [options]
 
+  --only a,b         of engine, peers, streams, memory, cold, bundles, drafts, transformers-js; default: all
   --json             last line of stdout: one JSON object with all figures
   --rounds N         rounds of measuring; default 15
   --kernels NAME     relaxed or plain; default: what the kit chooses on this machine
@@ -34,12 +50,14 @@ const HELP = `Usage: npm run bench -- [options]
 
 Examples:
   npm run bench
-  npm run bench -- --json --rounds 31 | tail -n 1
+  npm run bench -- --only engine --rounds 31
+  npm run bench -- --json --only engine,peers | tail -n 1
 `;
 
 const { values: options } = parseArgs({
   options: {
     json: { type: "boolean", default: false },
+    only: { type: "string" },
     rounds: { type: "string", default: "15" },
     kernels: { type: "string" },
     "skip-workerd": { type: "boolean", default: false },
@@ -56,6 +74,20 @@ if (!Number.isInteger(rounds) || rounds < 1) fail(`--rounds is ${options.rounds}
 if (options.kernels !== undefined && options.kernels !== "relaxed" && options.kernels !== "plain") {
   fail(`--kernels is ${options.kernels}; give relaxed or plain.`);
 }
+
+const SECTIONS: Readonly<Record<string, (subjects: Subjects) => Promise<Section>>> = {
+  engine: engineSection,
+  peers: peersSection,
+  memory: memorySection,
+  cold: coldSection,
+  bundles: bundlesSection,
+  drafts: draftsSection,
+  "transformers-js": transformersJsSection,
+};
+const wanted = options.only?.split(",").map((name) => name.trim()) ?? Object.keys(SECTIONS);
+const unknown = wanted.find((name) => !(name in SECTIONS));
+if (unknown !== undefined) fail(`--only has ${unknown}; it can be ${Object.keys(SECTIONS).join(", ")}.`);
+const inWorkers = !options["skip-workerd"];
 
 type All = MemoryFigures & Figures;
 
@@ -86,6 +118,8 @@ const ROWS: readonly [key: keyof All, what: string, digits: number][] = [
 
 const say = (text: string) => process.stderr.write(`${text}\n`);
 const work = await mkdtemp(join(tmpdir(), "edge-t5-bench-"));
+const packageDir = join(work, "package");
+let packageWithTokenizer = "";
 try {
   const kernels: KernelName = options.kernels ?? (await loadKernels()).name;
   say("building the floors");
@@ -103,44 +137,104 @@ try {
   const splitMs = performance.now() - started;
   await rm(join(work, "checkpoint"), { recursive: true });
   if (options.profile) {
-    console.log(await profile(join(work, "package"), kernels));
+    console.log(await profile(packageDir, kernels));
   } else {
+    if (wanted.includes("memory") || wanted.includes("cold")) {
+      await mkdir(join(work, "text"));
+      packageWithTokenizer = await makeBenchPackage(join(work, "text"));
+    }
     await report({ kernels, manifest, parameters, packageBytes, splitMs });
   }
 } finally {
   await rm(work, { recursive: true, force: true });
 }
 
-/** Measures in Node and in workerd, and prints the table. */
-async function report({ kernels, manifest, parameters, packageBytes, splitMs }: Subjects): Promise<void> {
-  say(`measuring in Node: ${rounds} rounds`);
-  const node = await measureInNode(join(work, "package"), kernels);
-  let workerd: All | null = null;
-  if (!options["skip-workerd"]) {
-    say(`measuring in workerd: ${rounds} rounds`);
-    workerd = await measureInWorkerd(join(work, "package"), join(work, "state"), kernels, rounds);
+/** Measures what was asked for, section by section, and prints a table each. */
+async function report(subjects: Subjects): Promise<void> {
+  const figures: Record<string, number> = {
+    split_ms: round(subjects.splitMs),
+    package_mb: round(subjects.packageBytes / 1e6),
+  };
+  for (const [name, measureSection] of Object.entries(SECTIONS)) {
+    if (!wanted.includes(name)) continue;
+    say(`measuring: ${name}`);
+    const section = await measureSection(subjects);
+    for (const [key, value] of Object.entries(section.figures)) figures[key] = round(value);
+    console.log(`${section.table}\n`);
   }
-
-  const columns = [node, ...(workerd ? [workerd] : [])];
-  console.log(
-    formatTable(
-      ["", "NODE", ...(workerd ? ["WORKERD"] : [])],
-      ROWS.map(([key, what, digits]) => [what, ...columns.map((figures) => figures[key].toFixed(digits).padStart(8))]),
-    ),
-  );
+  console.log(targetTable(figures));
+  const { parameters, manifest, kernels } = subjects;
   console.log(
     `\nT5-small's shape, ${(parameters / 1e6).toFixed(1)}M parameters, int8, one thread, ${kernels} kernels; a step reads ` +
-      `${(stepBytes(manifest) / 1e6).toFixed(1)} MB of weights; medians of ${rounds} rounds, ${STEPS} steps each.`,
+      `${(stepBytes(manifest) / 1e6).toFixed(1)} MB of weights; medians of ${rounds} rounds, ${STEPS} steps each. ${machine().cpu}.`,
   );
   if (options.json) {
-    const figures: Record<string, number> = { split_ms: round(splitMs), package_mb: round(packageBytes / 1e6) };
-    for (const [key] of ROWS) {
-      figures[`${key}_node`] = round(node[key]);
-      if (workerd) figures[`${key}_workerd`] = round(workerd[key]);
-    }
     const shape = { model: "t5-small, random weights", bits: 8, prompt_tokens: PROMPT_TOKENS, position: 32 };
     console.log(JSON.stringify({ figures, kernels, rounds, ...shape, machine: machine(), versions: await versions() }));
   }
+}
+
+interface Section {
+  figures: Record<string, number>;
+  table: string;
+}
+
+async function engineSection({ kernels }: Subjects): Promise<Section> {
+  const node = await measureInNode(packageDir, kernels);
+  const workerd = inWorkers ? await measureInWorkerd(packageDir, join(work, "state"), kernels, rounds) : null;
+  const columns = [node, ...(workerd ? [workerd] : [])];
+  const figures: Record<string, number> = {};
+  for (const [key] of ROWS) {
+    figures[`${key}_node`] = node[key];
+    if (workerd) figures[`${key}_workerd`] = workerd[key];
+  }
+  const table = formatTable(
+    ["", "NODE", ...(workerd ? ["WORKERD"] : [])],
+    ROWS.map(([key, what, digits]) => [what, ...columns.map((each) => each[key].toFixed(digits).padStart(8))]),
+  );
+  return { figures, table };
+}
+
+async function peersSection(): Promise<Section> {
+  const figures = await measurePeersInNode(packageDir, rounds);
+  if (inWorkers) Object.assign(figures, await measurePeersInWorkerd(packageDir, join(work, "peers"), rounds));
+  return { figures, table: peerTable(figures) };
+}
+
+async function memorySection(): Promise<Section> {
+  const node = await measureMemoryInNode(packageWithTokenizer);
+  const workerd = inWorkers ? await measureMemoryInWorkerd(packageWithTokenizer, work) : [];
+  const figures = { peak_mb_node: peakMb(node), ...(inWorkers && { peak_mb_workerd: peakMb(workerd) }) };
+  return { figures, table: memoryTable(node, workerd) };
+}
+
+async function coldSection(): Promise<Section> {
+  const node = await measureColdInNode(packageWithTokenizer);
+  const workerd = inWorkers ? await measureColdInWorkerd(packageWithTokenizer, work) : null;
+  const figures = {
+    first_token_ms_node: node.first_token_ms,
+    ...(workerd && { first_token_ms_workerd: workerd.first_token_ms }),
+  };
+  return { figures, table: coldTable(node, workerd) };
+}
+
+async function bundlesSection(): Promise<Section> {
+  const figures = await measureBundles();
+  return { figures: { ...figures }, table: bundleTable(figures) };
+}
+
+async function draftsSection(): Promise<Section> {
+  const figures = await measureDrafts();
+  return { figures: { ...figures }, table: draftTable(figures) };
+}
+
+async function transformersJsSection(): Promise<Section> {
+  const folder = join(work, "transformers-js");
+  await mkdir(folder);
+  const places = await prepareGeneration(folder);
+  const figures = await measureGenerationInNode(places, rounds);
+  if (existsSync(CHROMIUM)) Object.assign(figures, await measureGenerationInChromium(places, folder, rounds));
+  return { figures, table: generationTable(figures) };
 }
 
 /** In a process of its own, with nothing else in its heap. */

@@ -117,6 +117,20 @@ export function peakMb(peaks: readonly Peak[]): number {
   return Math.max(...peaks.map(({ total_mb }) => total_mb));
 }
 
+export function memoryTable(node: readonly Peak[], workerd: readonly Peak[]): string {
+  const rows = [
+    ...node.map((peak) => ["Node", peak] as const),
+    ...workerd.map((peak) => ["workerd", peak] as const),
+  ].map(([runtime, { streams, promptTokens, newTokens, wasm_mb, heap_mb, total_mb, gateway_mb }]) => [
+    runtime,
+    `${streams} of ${promptTokens} + ${newTokens}`,
+    ...[wasm_mb, heap_mb, total_mb].map((value) => value.toFixed(1)),
+    gateway_mb ? gateway_mb.toFixed(1) : "",
+  ]);
+  const header = ["", "STREAMS", "WASM, MB", "JS HEAP AND BUFFERS, PEAK, MB", "SUM, MB", "GATEWAY'S HEAP, PEAK, MB"];
+  return formatTable(header, rows);
+}
+
 if (import.meta.main) {
   const work = await mkdtemp(join(tmpdir(), "edge-t5-memory-"));
   try {
@@ -127,24 +141,7 @@ if (import.meta.main) {
       const figures = { peak_mb_node: peakMb(node), ...(workerd.length > 0 && { peak_mb_workerd: peakMb(workerd) }) };
       console.log(JSON.stringify({ figures, node, workerd }));
     } else {
-      const rows = [
-        ...node.map((peak) => ["Node", peak] as const),
-        ...workerd.map((peak) => ["workerd", peak] as const),
-      ].map(([runtime, { streams, promptTokens, newTokens, wasm_mb, heap_mb, total_mb, gateway_mb }]) => [
-        runtime,
-        `${streams} of ${promptTokens} + ${newTokens}`,
-        ...[wasm_mb, heap_mb, total_mb].map((value) => value.toFixed(1)),
-        gateway_mb ? gateway_mb.toFixed(1) : "",
-      ]);
-      const header = [
-        "",
-        "STREAMS",
-        "WASM, MB",
-        "JS HEAP AND BUFFERS, PEAK, MB",
-        "SUM, MB",
-        "GATEWAY'S HEAP, PEAK, MB",
-      ];
-      console.log(formatTable(header, rows));
+      console.log(memoryTable(node, workerd));
     }
   } finally {
     await rm(work, { recursive: true, force: true });
