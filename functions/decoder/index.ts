@@ -1,10 +1,10 @@
 /** The decoder's Worker, private: all of the decoder, or the layers that a chain gives it. */
 import { Half, halfApp } from "../shared/half.ts";
-import { decoderRoutes } from "./routes.ts";
+import { decoderHealth, decoderRoutes } from "./routes.ts";
 
 const half = new Half(["decoder"], ({ decoder }) => decoder.openSequences > 0);
 
-const app = halfApp(half, ({ decoder }) => ({ steps: decoder.steps, open_sequences: decoder.openSequences }));
+const app = halfApp(half, ({ decoder }) => decoderHealth(decoder));
 app.route(
   "/",
   decoderRoutes(async (c, model) => (await half.engine(c, model)).decoder),

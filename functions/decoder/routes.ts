@@ -9,15 +9,9 @@ import { generate } from "../../src/t5/generate.ts";
 import { type HalfEnv, toEdgeT5Error } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
-/** Steps between two turns of the event loop when nobody waits for single tokens: other requests wait for so many. */
-const STEPS_A_TURN = 8;
-
-/**
- * Only a timer makes workerd look at its sockets (a microtask or a message port does not): what was written leaves, who
- * left is seen, other requests get their turn. Costs about 1.1 ms.
- */
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+/** What a decoder has done, for `/healthz`: rows ÷ passes is how full its passes were. */
+export function decoderHealth({ steps, passes, rows, openSequences }: Decoder) {
+  return { steps, passes, rows, open_sequences: openSequences };
 }
 
 /** @param decoderOf this Worker's decoder of the model named */
@@ -29,14 +23,11 @@ export function decoderRoutes(decoderOf: (c: Context<HalfEnv>, model: string) =>
     const model = c.req.param("model");
     const own = await decoderOf(c, model);
     const body = await c.req.arrayBuffer();
-    const { inputs, stream } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.config.dModel);
+    const { inputs } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.config.dModel);
     const { decoder, end } = await wholeDecoder(c, own, model);
     const { signal } = c.req.raw;
     signal.addEventListener("abort", () => void end(), { once: true });
-    const events = generate(decoder, inputs, {
-      signal,
-      turn: (step) => (stream || step % STEPS_A_TURN === 0 ? eventLoopTurn() : undefined),
-    });
+    const events = generate(decoder, inputs, { signal });
     const lines = writeTokenLines(endedBy(events, end), toEdgeT5Error);
     return c.body(lines, 200, { "content-type": "application/x-ndjson" });
   });

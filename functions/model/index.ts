@@ -1,12 +1,12 @@
 /** A small model's encoder and decoder in one private Worker: one memory, the embedding held once. */
 import type { Role } from "../../src/t5/engine.ts";
-import { decoderRoutes } from "../decoder/routes.ts";
+import { decoderHealth, decoderRoutes } from "../decoder/routes.ts";
 import { encoderRoutes } from "../encoder/routes.ts";
 import { Half, halfApp } from "../shared/half.ts";
 
 const half = new Half<Role>(["encoder", "decoder"], ({ decoder }) => decoder.openSequences > 0);
 
-const app = halfApp(half, ({ decoder }) => ({ steps: decoder.steps, open_sequences: decoder.openSequences }));
+const app = halfApp(half, ({ decoder }) => decoderHealth(decoder));
 app.route(
   "/",
   encoderRoutes(async (c, model) => (await half.engine(c, model)).encoder),

@@ -6,6 +6,7 @@
 import { type Context, Hono } from "hono";
 import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
+import { batching } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import type { EngineSlot } from "../../src/engines/slot.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
@@ -67,7 +68,7 @@ export class Half<R extends Role> {
         const roles = this.#roles;
         const limits = limitsOf(c.env);
         this.#makeRoom(model, model.slot.bytesOf(manifest, roles, limits), c.env.MAX_WASM_BYTES);
-        return model.slot.load({ manifest, store, roles, limits, onProgress: touch, signal });
+        return batching(await model.slot.load({ manifest, store, roles, limits, onProgress: touch, signal }));
       },
       (work) => c.executionCtx.waitUntil(work),
     );

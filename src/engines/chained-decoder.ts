@@ -41,6 +41,9 @@ export class ChainedDecoder implements Decoder {
   get maxNewTokens() {
     return this.#own.maxNewTokens;
   }
+  get maxRows() {
+    return this.#own.maxRows;
+  }
   get lookahead() {
     return this.#own.lookahead;
   }
@@ -49,6 +52,12 @@ export class ChainedDecoder implements Decoder {
   }
   get steps() {
     return this.#own.steps;
+  }
+  get passes() {
+    return this.#own.passes;
+  }
+  get rows() {
+    return this.#own.rows;
   }
 
   fits(inputs: readonly DecoderInput[]): boolean {

@@ -65,9 +65,10 @@ export abstract class PooledDecoder implements Decoder {
   readonly maxInputTokens: number;
   readonly maxNewTokens: number;
   steps = 0;
+  passes = 0;
+  rows = 0;
+  readonly maxRows: number;
   readonly lookahead: number;
-  /** Most rows of one pass over the weights. */
-  readonly #rows: number;
   readonly isFirst: boolean;
   readonly rooms: readonly Room[];
   readonly #shape: CacheShape;
@@ -81,7 +82,7 @@ export abstract class PooledDecoder implements Decoder {
     { isFirst, shape, lookahead }: { isFirst: boolean; shape: CacheShape; lookahead: number },
     limits: EngineLimits,
     region: Block,
-    rows: number,
+    maxRows: number,
   ) {
     this.config = config;
     this.isFirst = isFirst;
@@ -90,7 +91,7 @@ export abstract class PooledDecoder implements Decoder {
     this.#shape = shape;
     this.maxInputTokens = limits.maxInputTokens;
     this.maxNewTokens = limits.maxNewTokens;
-    this.#rows = rows;
+    this.maxRows = maxRows;
     this.#arena = new Arena(region.at, region.bytes);
   }
 
@@ -184,8 +185,8 @@ export abstract class PooledDecoder implements Decoder {
     const { dModel } = this.config;
     let hidden: Float32Array | null = null;
     const best: number[] = [];
-    for (let first = 0; first < batch.length; first += this.#rows) {
-      const part = batch.slice(first, first + this.#rows);
+    for (let first = 0; first < batch.length; first += this.maxRows) {
+      const part = batch.slice(first, first + this.maxRows);
       const end = first + part.length;
       const stepped = await this.stepRows({
         sequences: part,
@@ -199,6 +200,8 @@ export abstract class PooledDecoder implements Decoder {
         hidden.set(stepped.hidden, first * dModel);
       }
       if (stepped.best) best.push(...stepped.best);
+      this.passes++;
+      this.rows += part.length;
       for (const sequence of part) {
         sequence.position++;
         sequence.lastUsed = now;

@@ -120,6 +120,11 @@ export interface Decoder {
   readonly openSequences: number;
   /** Decoder steps made since loading (a step of a batch counts once). */
   readonly steps: number;
+  /** Passes over the weights since loading, and the rows of all of them. */
+  readonly passes: number;
+  readonly rows: number;
+  /** Most rows of one pass; a step of more takes several. */
+  readonly maxRows: number;
   /** Whether so many sequences could be open at once if no other were. */
   fits(inputs: readonly DecoderInput[]): boolean;
   /**

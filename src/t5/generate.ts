@@ -108,7 +108,7 @@ interface Running {
 async function* generateTogether(
   decoder: Decoder,
   inputs: readonly GenerationInput[],
-  { signal, turn }: GenerateControl,
+  { signal }: GenerateControl,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   signal?.throwIfAborted();
   const { decoderStartTokenId, eosTokenId } = decoder.config;
@@ -126,15 +126,14 @@ async function* generateTogether(
         lookup: choose ? null : lookupOf(input, decoder.lookahead),
       };
     });
-    for (let step = 0; running.length > 0; step++) {
-      if (step > 0) await turn?.(step);
+    while (running.length > 0) {
       signal?.throwIfAborted();
       const drafts = draftsOf(running, decoder);
       const output = await decoder.step(
         running.flatMap(({ sequence }, i) => [sequence, ...(drafts[i] ?? []).map(() => sequence)]),
         running.flatMap(({ token }, i) => [token, ...(drafts[i] ?? [])]),
       );
-      // Read before the first event leaves: what the step put out is gone with the next step of anybody.
+      // Read before the first event leaves: what the step put out is gone with the sequence's next step.
       let row = 0;
       const chosen = running.map(({ choose, token }, i): Choice[] => {
         const first = row;

@@ -185,18 +185,6 @@ describe("generate", () => {
     expect(events).toHaveLength(3);
     expect(engine.decoder.openSequences).toBe(0);
   });
-
-  test("the event loop gets its turn between steps, not before the first", async () => {
-    const engine = await tinyEngine(8);
-    const inputs = [{ hidden: await engine.encoder.encode(someIds(8, 1)), maxNewTokens: 4 }];
-    const turns: [step: number, steps: number][] = [];
-    const turn = async (step: number) => {
-      turns.push([step, engine.decoder.steps]);
-    };
-    for await (const _ of generate(engine.decoder, inputs, { turn }));
-    expect(turns).toEqual(turns.map((_, i) => [i + 1, i + 1]));
-    expect(turns.length).toBe(engine.decoder.steps - 1);
-  });
 });
 
 describe.each([4, 8, 32] as const)("at %i bits", (bits) => {

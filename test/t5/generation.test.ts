@@ -1,6 +1,6 @@
 /** Generation above a real engine with a small random model; equality with Hugging Face is test/golden-runner's. */
 import fc from "fast-check";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import type { Engine } from "../../src/t5/engine.ts";
 import { generate } from "../../src/t5/generate.ts";
 import { beamSearch } from "../../src/t5/generation/beam-search.ts";
@@ -88,12 +88,17 @@ describe("beam search", () => {
   test("stops when it is aborted", async () => {
     const controller = new AbortController();
     const params = parseGenerationParams({ num_beams: 3 });
-    const turn = async () => controller.abort(new Error("enough"));
-    const searching = beamSearch(engine.decoder, { hidden, maxNewTokens: 12 }, params, {
-      signal: controller.signal,
-      turn,
+    const { signal } = controller;
+    const step = engine.decoder.step.bind(engine.decoder);
+    const stepping = vi.spyOn(engine.decoder, "step").mockImplementation((...args) => {
+      controller.abort(new Error("enough"));
+      return step(...args);
     });
-    await expect(searching).rejects.toThrow("enough");
+    onTestFinished(() => stepping.mockRestore());
+    await expect(beamSearch(engine.decoder, { hidden, maxNewTokens: 12 }, params, { signal })).rejects.toThrow(
+      "enough",
+    );
+    expect(stepping).toHaveBeenCalledOnce();
     expect(engine.decoder.openSequences).toBe(0);
   });
 

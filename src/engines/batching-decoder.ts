@@ -1,0 +1,268 @@
+/**
+ * One decoder for all requests of an isolate: rows of requests that decode at the same time go through the weights in one
+ * pass. A request joins with its next step and leaves by closing its sequences; one that does not ask for a step (its
+ * client reads slowly, or is gone) is not waited for.
+ *
+ * workerd ties timers and streams to the request that made them, and who awaits what another request does may hang, or go
+ * on in that other request. So nobody awaits anything here but a timer of its own. Whose rows still wait when it fires
+ * makes the pass, for all rows that wait; the others find their outcome when their own timers fire.
+ */
+import { EdgeT5Error } from "../errors.ts";
+import type { Decoder, DecoderInput, Engine, Role, Sequence, StepOutput } from "../t5/engine.ts";
+import { innerDim } from "./cache-size.ts";
+import { checkedHidden, checkedId } from "./input.ts";
+
+/** One request's step. */
+interface Job {
+  sequences: readonly Sequence[];
+  tokens: readonly number[];
+  /** Hidden states `[sequences, dModel]` of the layers before, if any. */
+  before: Float32Array | null;
+  /** Gives what came of it, or throws; null until it was made. */
+  outcome: (() => StepOutput) | null;
+}
+
+interface Pass {
+  jobs: readonly Job[];
+  started: number;
+}
+
+/**
+ * Multiply-adds between two turns of the event loop, about ten milliseconds' worth: so long other requests wait to be
+ * seen. They are counted since a Worker's clock stands still while it computes.
+ */
+const WORK_A_TURN = 300e6;
+
+/**
+ * Multiply-adds of a pass from which on it is worth a turn of the event loop to have the rows of all who decode in it: a
+ * shared row costs about two thirds of one that goes alone (README, benchmarks). Of T5-small three rows; smaller models go
+ * faster one by one.
+ */
+const WORTH_A_TURN = 80e6;
+
+/** A pass takes a fraction of this: one that has not ended went down with its request. */
+const PATIENCE_MS = 5_000;
+
+/**
+ * A turn of the event loop. Only a timer makes workerd look at its sockets (a microtask, a message port or a call of
+ * another Worker does not): who left is seen, and who comes. Costs about 1.1 ms.
+ */
+function eventLoopTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** The engine with its decoder shared in this way. */
+export function batching<R extends Role>(engine: Engine<R>): Engine<R> {
+  const decoder = engine.decoder as Decoder | undefined;
+  const shared = decoder && new BatchingDecoder(decoder);
+  return { ...engine, decoder: shared as Engine<R>["decoder"] };
+}
+
+export class BatchingDecoder implements Decoder {
+  /** Steps that requests asked for; {@link passes} may be fewer. */
+  steps = 0;
+  readonly #own: Decoder;
+  readonly #turn: () => Promise<void>;
+  /** Of one row. */
+  readonly #multiplyAdds: number;
+  /** First come, first served. */
+  readonly #waiting: Job[] = [];
+  #running: Pass | null = null;
+  /** Sequences of the last pass that have not come back for their next step. */
+  #expected = new Set<Sequence>();
+  /** Multiply-adds since the event loop's last turn. */
+  #work = 0;
+
+  /** @param turn of the event loop, in the request that calls {@link step} */
+  constructor(own: Decoder, turn: () => Promise<void> = eventLoopTurn) {
+    this.#own = own;
+    this.#turn = turn;
+    this.#multiplyAdds = multiplyAddsOf(own);
+  }
+
+  get config() {
+    return this.#own.config;
+  }
+  get isFirst() {
+    return this.#own.isFirst;
+  }
+  get maxInputTokens() {
+    return this.#own.maxInputTokens;
+  }
+  get maxNewTokens() {
+    return this.#own.maxNewTokens;
+  }
+  get maxRows() {
+    return this.#own.maxRows;
+  }
+  get lookahead() {
+    return this.#own.lookahead;
+  }
+  get rooms() {
+    return this.#own.rooms;
+  }
+  get openSequences() {
+    return this.#own.openSequences;
+  }
+  get passes() {
+    return this.#own.passes;
+  }
+  get rows() {
+    return this.#own.rows;
+  }
+
+  fits(inputs: readonly DecoderInput[]): boolean {
+    return this.#own.fits(inputs);
+  }
+
+  open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence> {
+    return this.#own.open(hidden, maxNewTokens);
+  }
+
+  openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
+    return this.#own.openAll(inputs, signal);
+  }
+
+  async step(sequences: readonly Sequence[], tokens: ArrayLike<number>, before?: Float32Array): Promise<StepOutput> {
+    const job = this.#jobOf(sequences, tokens, before);
+    this.steps++;
+    this.#waiting.push(job);
+    for (const sequence of sequences) this.#expected.delete(sequence);
+    if (!this.#othersAreWorthATurn() && this.#work < WORK_A_TURN) await this.#makePass();
+    while (!job.outcome) {
+      await this.#turn();
+      this.#work = 0;
+      if (!job.outcome) await this.#makePass();
+    }
+    return job.outcome();
+  }
+
+  rewind(sequence: Sequence, tokens: number): void {
+    this.#own.rewind(sequence, tokens);
+  }
+
+  reorder(sequences: readonly Sequence[], parents: readonly number[]): void {
+    this.#own.reorder(sequences, parents);
+  }
+
+  close(sequence: Sequence): void {
+    this.#expected.delete(sequence);
+    const index = this.#waiting.findIndex(({ sequences }) => sequences.includes(sequence));
+    if (index >= 0) {
+      const [job] = this.#waiting.splice(index, 1);
+      fail(job as Job, new EdgeT5Error("E_SEQUENCE_CLOSED", "The sequence was closed before its step was made."));
+    }
+    this.#own.close(sequence);
+  }
+
+  /** Whether to wait for those who were in the last pass and are not back yet. */
+  #othersAreWorthATurn(): boolean {
+    const expected = this.#expected.size;
+    if (expected === 0) return false;
+    const rows = this.#waiting.reduce((sum, { sequences }) => sum + sequences.length, expected);
+    return Math.min(rows, this.maxRows) * this.#multiplyAdds >= WORTH_A_TURN;
+  }
+
+  /** What a request must not get wrong at the cost of others. @throws EdgeT5Error `E_INPUT` */
+  #jobOf(sequences: readonly Sequence[], tokens: ArrayLike<number>, before: Float32Array | undefined): Job {
+    const rows = sequences.length;
+    if (rows === 0 || rows !== tokens.length) {
+      throw new EdgeT5Error("E_INPUT", `${rows} sequences were given ${tokens.length} tokens.`);
+    }
+    return {
+      sequences,
+      tokens: Array.from(tokens, (token) => checkedId(token, this.config.vocabSize)),
+      before: checkedHidden(before, rows, this.config, this.isFirst),
+      outcome: null,
+    };
+  }
+
+  /** Steps those who wait, as many as the engine takes at once. */
+  async #makePass(): Promise<void> {
+    if (this.#running) {
+      if (Date.now() - this.#running.started < PATIENCE_MS) return;
+      for (const job of this.#running.jobs) {
+        fail(job, new EdgeT5Error("E_DECODER_LOST", "The request that made this step went away. Try again."));
+      }
+    }
+    const jobs = this.#nextJobs();
+    const pass: Pass = { jobs, started: Date.now() };
+    this.#running = pass;
+    const going = await this.#stepTogether(jobs);
+    if (this.#running !== pass) return;
+    this.#running = null;
+    this.#expected = new Set(going.flatMap(({ sequences }) => sequences));
+  }
+
+  /** From the front of the line; at least one, however many rows it has. */
+  #nextJobs(): Job[] {
+    let rows = 0;
+    const end = this.#waiting.findIndex(({ sequences }, i) => {
+      rows += sequences.length;
+      return rows > this.maxRows && i > 0;
+    });
+    return this.#waiting.splice(0, end < 0 ? this.#waiting.length : end);
+  }
+
+  /** @returns the jobs that succeeded */
+  async #stepTogether(jobs: readonly Job[]): Promise<Job[]> {
+    const sequences = jobs.flatMap((job) => job.sequences);
+    this.#work += sequences.length * this.#multiplyAdds;
+    try {
+      const tokens = jobs.flatMap((job) => job.tokens);
+      const output = await this.#own.step(sequences, tokens, joined(jobs));
+      let first = 0;
+      for (const job of jobs) {
+        const own = jobs.length === 1 ? output : rowsOf(output, first, job, this.config.dModel);
+        job.outcome ??= () => own;
+        first += job.sequences.length;
+      }
+      return [...jobs];
+    } catch (error) {
+      const [job, ...others] = jobs as [Job, ...Job[]];
+      if (others.length === 0) {
+        fail(job, error);
+        return [];
+      }
+      // A step is refused before anything is fed. Who is at fault is found one by one, so that the others go on.
+      const going: Job[] = [];
+      for (const each of jobs) going.push(...(await this.#stepTogether([each])));
+      return going;
+    }
+  }
+}
+
+function fail(job: Job, error: unknown): void {
+  job.outcome ??= () => {
+    throw error;
+  };
+}
+
+function joined(jobs: readonly Job[]): Float32Array | undefined {
+  const parts = jobs.flatMap(({ before }) => (before ? [before] : []));
+  if (parts.length <= 1) return parts[0];
+  const all = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** A job's part of what a pass gave. */
+function rowsOf({ logits, argmax, hidden }: StepOutput, first: number, { sequences }: Job, dModel: number): StepOutput {
+  return {
+    logits: (i) => logits(first + i),
+    argmax: (i) => argmax(first + i),
+    hidden: hidden?.subarray(first * dModel, (first + sequences.length) * dModel) ?? null,
+  };
+}
+
+/** Of one row, attention over the caches left out. */
+function multiplyAddsOf({ config, rooms }: Decoder): number {
+  const { layers = 0, logits = 0 } = rooms.at(-1) ?? {};
+  const { dModel, dFf, feedForward } = config;
+  const layer = dModel * (6 * innerDim(config) + (feedForward === "relu" ? 2 : 3) * dFf);
+  return layers * layer + logits * dModel;
+}
