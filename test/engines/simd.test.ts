@@ -58,6 +58,13 @@ test("a step of more sequences than it has rows gives each the logits that it ha
   }
 });
 
+test("a plan beyond WASM's four gigabytes is refused, with what to do", async () => {
+  const { manifest } = await tinyPackage(8);
+  expect(() => planMemory(manifest, ROLES, { ...LIMITS, maxSequences: 1_000_000 })).toThrow(
+    expect.objectContaining({ code: "E_CAPACITY", message: expect.stringContaining("--engine onnx") }),
+  );
+});
+
 describe("loading", () => {
   test.each([
     ["missing", null, "E_BLOB_MISSING"],

@@ -37,7 +37,16 @@ export function planBytes(
 ): { weights: number; caches: number } {
   const blobs = blobsOf(manifest, roles).map((hash) => manifest.blobs[hash]);
   const stored = blobs.reduce((sum, blob) => sum + (blob?.bytes ?? 0), 0);
-  if (!roles.includes("decoder")) return { weights: stored, caches: 0 };
+  if (!roles.includes("decoder")) {
+    if (RUNTIME_BYTES + stored > (limits.memoryBytes ?? Number.POSITIVE_INFINITY)) {
+      throw new EdgeT5Error(
+        "E_CAPACITY",
+        `Model ${manifest.name} needs ${megabytes(RUNTIME_BYTES + stored)} on onnxruntime for its weights; the limit is ` +
+          `${megabytes(limits.memoryBytes ?? 0)}. Split with fewer bits or a smaller --shard-mb, or use the simd engine.`,
+      );
+    }
+    return { weights: stored, caches: 0 };
+  }
   const head = manifest.tiedHead && partIn(manifest, "decoder").isLast ? (manifest.tensors[EMBEDDING]?.bytes ?? 0) : 0;
   const weights = stored + head;
   const shape = cacheShape(manifest, 32);

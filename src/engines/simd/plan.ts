@@ -20,6 +20,8 @@ const STEP_LOGITS_BYTES = 2 ** 21;
 const LEAST_STEP_ROWS = 4;
 
 export const PAGE = 65536;
+/** Of 32-bit addresses. */
+const MOST_PAGES = 65536;
 const F32 = 4;
 /** Attention reads biases by the block: up to 15 beyond a table's end. */
 const BIAS_MARGIN = 64;
@@ -159,9 +161,17 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     }
   }
   const arena = { at: reserve("sequences", arenaBytes), bytes: arenaBytes };
+  const pages = Math.ceil(next / PAGE);
+  if (pages > MOST_PAGES) {
+    throw new EdgeT5Error(
+      "E_CAPACITY",
+      `Model ${manifest.name} needs ${megabytes(next)} of WASM memory, which has at most ${megabytes(MOST_PAGES * PAGE)}. ` +
+        "Use fewer bits or sequences, run a part of its shards, or use --engine onnx.",
+    );
+  }
 
   return {
-    pages: Math.ceil(next / PAGE),
+    pages,
     regions,
     blobs,
     scratch,
