@@ -5,11 +5,11 @@ import { Resident } from "../../src/engines/resident.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { MODEL_NAME, MODELS_PREFIX, modelKey, modelStore } from "../../src/store/r2.ts";
 import { type GenerationParams, generationDefaults } from "../../src/t5/generation/config.ts";
-import { MANIFEST_KEY, type Manifest, readManifest } from "../../src/t5/manifest.ts";
+import { MANIFEST_KEY, type ManifestHead, readManifestHead } from "../../src/t5/manifest.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/t5/tokenizer.ts";
 
 export interface GatewayModel {
-  manifest: Manifest;
+  manifest: ManifestHead;
   tokenizer: Tokenizer;
   /** How it is generated unless a request says otherwise. */
   defaults: Partial<GenerationParams>;
@@ -37,7 +37,7 @@ export async function findModel(
     let loading: Promise<void> | undefined;
     const model = await resident.get(async () => {
       const store = modelStore(bucket, name);
-      const manifest = await readManifest(store);
+      const manifest = await readManifestHead(store);
       // Only of a model that is there: names that clients make up go no further.
       loading = loadHalves();
       loading.catch(() => {});

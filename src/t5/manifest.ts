@@ -83,6 +83,10 @@ export const manifestSchema = z.object({
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+
+/** All but where the weights are: what the gateway needs. */
+const headSchema = manifestSchema.omit({ blobs: true, shards: true, tensors: true });
+export type ManifestHead = z.infer<typeof headSchema>;
 export type Shard = Manifest["shards"][number];
 export type PackagedTensor = z.infer<typeof tensorSchema>;
 
@@ -92,29 +96,7 @@ export function blobKey(hash: string): string {
 
 /** @throws EdgeT5Error `E_MANIFEST_VERSION` for a newer or an older format, `E_MANIFEST` for a malformed one. */
 export function parseManifest(text: string, source = MANIFEST_KEY): Manifest {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (cause) {
-    throw new EdgeT5Error("E_MANIFEST", `${source} is not JSON. Re-run edge-t5 split.`, { cause });
-  }
-  const format = (json as { format?: unknown } | null)?.format;
-  if (typeof format === "number" && format !== MANIFEST_FORMAT) {
-    const fix = format > MANIFEST_FORMAT ? "Upgrade edge-t5, or re-run edge-t5 split" : "Re-run edge-t5 split";
-    throw new EdgeT5Error(
-      "E_MANIFEST_VERSION",
-      `${source} has format ${format}, this build reads format ${MANIFEST_FORMAT}. ${fix} with this version.`,
-    );
-  }
-  const parsed = manifestSchema.safeParse(json);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new EdgeT5Error(
-      "E_MANIFEST",
-      `${source}: ${issue?.path.join(".") || "(root)"}: ${issue?.message}. Re-run edge-t5 split.`,
-    );
-  }
-  const manifest = parsed.data;
+  const manifest = parse(manifestSchema, text, source);
   for (const [name, tensor] of Object.entries(manifest.tensors)) {
     const blob = manifest.blobs[tensor.blob];
     const end = Math.max(tensor.offset + tensor.bytes, (tensor.scales?.offset ?? 0) + (tensor.scales?.bytes ?? 0));
@@ -130,6 +112,31 @@ export function parseManifest(text: string, source = MANIFEST_KEY): Manifest {
     }
   }
   return manifest;
+}
+
+/** Its JSON, of this build's format and by a schema. */
+function parse<T>(schema: z.ZodType<T>, text: string, source: string): T {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new EdgeT5Error("E_MANIFEST", `${source} is not JSON. Re-run edge-t5 split.`, { cause });
+  }
+  const format = (json as { format?: unknown } | null)?.format;
+  if (typeof format === "number" && format !== MANIFEST_FORMAT) {
+    const fix = format > MANIFEST_FORMAT ? "Upgrade edge-t5, or re-run edge-t5 split" : "Re-run edge-t5 split";
+    throw new EdgeT5Error(
+      "E_MANIFEST_VERSION",
+      `${source} has format ${format}, this build reads format ${MANIFEST_FORMAT}. ${fix} with this version.`,
+    );
+  }
+  const parsed = schema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw new EdgeT5Error(
+    "E_MANIFEST",
+    `${source}: ${issue?.path.join(".") || "(root)"}: ${issue?.message}. Re-run edge-t5 split.`,
+  );
 }
 
 /** A stack's shards, in the order of their layers. */
@@ -162,12 +169,19 @@ export function partIn(manifest: Manifest, role: Role): Part {
 
 /** Reads and checks a package's manifest. @throws EdgeT5Error `E_PACKAGE_NOT_FOUND` when there is none. */
 export async function readManifest(store: Store): Promise<Manifest> {
+  return parseManifest(await readManifestText(store), `${store.description}/${MANIFEST_KEY}`);
+}
+
+/** As {@link readManifest}, but what it says of the weights is not looked at: that takes most of the time. */
+export async function readManifestHead(store: Store): Promise<ManifestHead> {
+  return parse(headSchema, await readManifestText(store), `${store.description}/${MANIFEST_KEY}`);
+}
+
+async function readManifestText(store: Store): Promise<string> {
   const text = await readText(store, MANIFEST_KEY);
-  if (text === null) {
-    throw new EdgeT5Error(
-      "E_PACKAGE_NOT_FOUND",
-      `No ${MANIFEST_KEY} in ${store.description}. Make a package with: edge-t5 split CHECKPOINT --out DIR.`,
-    );
-  }
-  return parseManifest(text, `${store.description}/${MANIFEST_KEY}`);
+  if (text !== null) return text;
+  throw new EdgeT5Error(
+    "E_PACKAGE_NOT_FOUND",
+    `No ${MANIFEST_KEY} in ${store.description}. Make a package with: edge-t5 split CHECKPOINT --out DIR.`,
+  );
 }

@@ -3,7 +3,7 @@ import type { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers"
 import { EdgeT5Error } from "../errors.ts";
 import { readText, type Store } from "../store/store.ts";
 import { byteTokenizer } from "./byte-tokenizer.ts";
-import { blobKey, type Manifest } from "./manifest.ts";
+import { blobKey, type ManifestHead } from "./manifest.ts";
 import { createTokenizer } from "./unigram.ts";
 
 export interface Tokenizer {
@@ -29,7 +29,7 @@ const DECODING = { skip_special_tokens: true, clean_up_tokenization_spaces: fals
  * @throws EdgeT5Error `E_TOKENIZER` when the package has no tokenizer or it cannot be read, `E_BLOB_MISSING` when its
  * blob is not in the store
  */
-export async function loadTokenizer(manifest: Manifest, store: Store): Promise<Tokenizer> {
+export async function loadTokenizer(manifest: ManifestHead, store: Store): Promise<Tokenizer> {
   if (!manifest.tokenizer) {
     throw new EdgeT5Error(
       "E_TOKENIZER",
