@@ -16,8 +16,26 @@ export function encoderRoutes(encoderOf: (c: Context<HalfEnv>, model: string) =>
     if (body.byteLength % 4 !== 0) throw new EdgeT5Error("E_INPUT", "An encode request's body must be int32 ids.");
     const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body });
     const hidden = await encoder.encode(new Int32Array(body), before && new Float32Array(await before.arrayBuffer()));
-    return c.body(hidden.buffer as ArrayBuffer, 200, { "content-type": "application/octet-stream" });
+    return c.body(sentOnce(hidden), 200, { "content-type": "application/octet-stream" });
   });
 
   return app;
+}
+
+/**
+ * Hidden states as a body. Their memory is given back as soon as it is sent: sixteen answers that wait for the garbage
+ * collector hold more than JavaScript does otherwise.
+ */
+function sentOnce(hidden: Float32Array): ReadableStream<Uint8Array> {
+  const { readable, writable } = new FixedLengthStream(hidden.byteLength);
+  const send = async () => {
+    const writer = writable.getWriter();
+    await writer.write(new Uint8Array(hidden.buffer, hidden.byteOffset, hidden.byteLength));
+    await writer.close();
+  };
+  send()
+    // Who asked has gone.
+    .catch(() => {})
+    .finally(() => (hidden.buffer as ArrayBuffer).transfer(0));
+  return readable;
 }
