@@ -5,7 +5,7 @@ import { DECODE_HEADER, parseDecodeRequest, writeTokenLines } from "../../src/ap
 import { ChainedDecoder } from "../../src/engines/chained-decoder.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { Decoder } from "../../src/t5/engine.ts";
-import { generate } from "../../src/t5/generate.ts";
+import { type GenerationInput, generate, type TokenEvent } from "../../src/t5/generate.ts";
 import { type HalfEnv, toEdgeT5Error } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
@@ -28,7 +28,7 @@ export function decoderRoutes(decoderOf: (c: Context<HalfEnv>, model: string) =>
     const { signal } = c.req.raw;
     signal.addEventListener("abort", () => void end(), { once: true });
     const events = generate(decoder, inputs, { signal });
-    const lines = writeTokenLines(endedBy(events, end), toEdgeT5Error);
+    const lines = writeTokenLines(endedBy(releasing(events, inputs, body), end), toEdgeT5Error);
     return c.body(lines, 200, { "content-type": "application/x-ndjson" });
   });
 
@@ -57,6 +57,25 @@ async function wholeDecoder(
     return body;
   });
   return { decoder: new ChainedDecoder(own, before), end: () => before.end() };
+}
+
+/** The same events; the hidden states' memory is given back once every input's first token shows that it is done with them. */
+async function* releasing(
+  events: AsyncGenerator<TokenEvent, void, undefined>,
+  inputs: readonly GenerationInput[],
+  body: ArrayBuffer,
+): AsyncGenerator<TokenEvent, void, undefined> {
+  const owners = inputs.flatMap(({ copies = 1, params }, i) =>
+    Array<number>(Math.max(copies, params?.num_return_sequences ?? 1)).fill(i),
+  );
+  const begun = new Set<number | undefined>();
+  for await (const event of events) {
+    if (begun.size < inputs.length) {
+      begun.add(owners[event.index]);
+      if (begun.size === inputs.length) body.transfer(0);
+    }
+    yield event;
+  }
 }
 
 /** The same events; `end` is called when they end, however they end. */
