@@ -28,6 +28,7 @@ import { measureMemoryInNode, measureMemoryInWorkerd, memoryTable, peakMb } from
 import { makeBenchPackage } from "./package.ts";
 import { measurePeersInNode, measurePeersInWorkerd, peerTable } from "./peers.ts";
 import { profile } from "./profile.ts";
+import { ceilingOf, measureStreamsInNode, measureStreamsInWorkerd, reportStreams, streamTable } from "./streams.ts";
 import { PROMPT_TOKENS, STEPS, stepBytes } from "./subject.ts";
 import { targetTable } from "./targets.ts";
 import {
@@ -75,9 +76,15 @@ if (options.kernels !== undefined && options.kernels !== "relaxed" && options.ke
   fail(`--kernels is ${options.kernels}; give relaxed or plain.`);
 }
 
-const SECTIONS: Readonly<Record<string, (subjects: Subjects) => Promise<Section>>> = {
+/** A round over HTTP takes seconds. */
+const STREAM_ROUNDS = 5;
+
+const SECTIONS: Readonly<
+  Record<string, (subjects: Subjects, known: Readonly<Record<string, number>>) => Promise<Section>>
+> = {
   engine: engineSection,
   peers: peersSection,
+  streams: streamsSection,
   memory: memorySection,
   cold: coldSection,
   bundles: bundlesSection,
@@ -139,7 +146,7 @@ try {
   if (options.profile) {
     console.log(await profile(packageDir, kernels));
   } else {
-    if (wanted.includes("memory") || wanted.includes("cold")) {
+    if (["memory", "cold", "streams"].some((name) => wanted.includes(name))) {
       await mkdir(join(work, "text"));
       packageWithTokenizer = await makeBenchPackage(join(work, "text"));
     }
@@ -158,7 +165,7 @@ async function report(subjects: Subjects): Promise<void> {
   for (const [name, measureSection] of Object.entries(SECTIONS)) {
     if (!wanted.includes(name)) continue;
     say(`measuring: ${name}`);
-    const section = await measureSection(subjects);
+    const section = await measureSection(subjects, figures);
     for (const [key, value] of Object.entries(section.figures)) figures[key] = round(value);
     console.log(`${section.table}\n`);
   }
@@ -199,6 +206,21 @@ async function peersSection(): Promise<Section> {
   const figures = await measurePeersInNode(packageDir, rounds);
   if (inWorkers) Object.assign(figures, await measurePeersInWorkerd(packageDir, join(work, "peers"), rounds));
   return { figures, table: peerTable(figures) };
+}
+
+async function streamsSection(subjects: Subjects, known: Readonly<Record<string, number>>): Promise<Section> {
+  const floors = "read_gb_per_s_node" in known ? known : (await engineSection(subjects)).figures;
+  const { kernels } = subjects;
+  const ceiling = (place: string) => (streams: number) =>
+    ceilingOf(streams, kernels, floors[`read_gb_per_s_${place}`] ?? 0, floors[`dot_gmac_per_s_${place}`] ?? 0);
+  const node = reportStreams("node", await measureStreamsInNode(packageDir, kernels, rounds), ceiling("node"));
+  if (!inWorkers) return { figures: node.figures, table: streamTable(node.rows) };
+  const workerd = reportStreams(
+    "workerd",
+    await measureStreamsInWorkerd(packageWithTokenizer, work, STREAM_ROUNDS),
+    ceiling("workerd"),
+  );
+  return { figures: { ...node.figures, ...workerd.figures }, table: streamTable([...node.rows, ...workerd.rows]) };
 }
 
 async function memorySection(): Promise<Section> {
