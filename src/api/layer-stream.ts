@@ -292,7 +292,12 @@ export class RemoteLayers implements LayersBefore {
 
   #ask(ask: Ask, payload?: readonly Float32Array[]): void {
     // A stream that broke is noticed where its answer is read.
-    this.#writer.write(encodeFrame(ask, payload)).catch(() => {});
+    this.#write(encodeFrame(ask, payload)).catch(() => {});
+  }
+
+  /** Node's writer throws at once, rather than by its promise, when its stream broke. */
+  async #write(frame: Uint8Array): Promise<void> {
+    await this.#writer.write(frame);
   }
 }
 

@@ -78,6 +78,8 @@ const errorSchema = z.object({ error: z.object({ code: z.string(), message: z.st
 
 /** A half's error as it was thrown there. */
 export function parseErrorBody(json: unknown): EdgeT5Error | null {
+  // Every token's line comes here: what is no error is told without a schema's report.
+  if (typeof json !== "object" || json === null || !("error" in json)) return null;
   const parsed = errorSchema.safeParse(json);
   return parsed.success ? new EdgeT5Error(parsed.data.error.code as ErrorCode, parsed.data.error.message) : null;
 }

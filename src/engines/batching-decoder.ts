@@ -68,8 +68,8 @@ export class BatchingDecoder implements Decoder {
   /** First come, first served. */
   readonly #waiting: Job[] = [];
   #running: Pass | null = null;
-  /** Sequences of the last pass that have not come back for their next step. */
-  #expected = new Set<Sequence>();
+  /** Sequences that were stepped lately and have not come back for their next step. */
+  readonly #expected = new Set<Sequence>();
   /** Multiply-adds since the event loop's last turn. */
   #work = 0;
 
@@ -132,7 +132,10 @@ export class BatchingDecoder implements Decoder {
     while (!job.outcome) {
       await this.#turn();
       this.#work = 0;
-      if (!job.outcome) await this.#makePass();
+      if (job.outcome) break;
+      // Who has not come back by now is not waited for again.
+      this.#expected.clear();
+      await this.#makePass();
     }
     return job.outcome();
   }
@@ -155,7 +158,7 @@ export class BatchingDecoder implements Decoder {
     this.#own.close(sequence);
   }
 
-  /** Whether to wait for those who were in the last pass and are not back yet. */
+  /** Whether to wait for those who were stepped lately and are not back yet. */
   #othersAreWorthATurn(): boolean {
     const expected = this.#expected.size;
     if (expected === 0) return false;
@@ -191,7 +194,7 @@ export class BatchingDecoder implements Decoder {
     const going = await this.#stepTogether(jobs);
     if (this.#running !== pass) return;
     this.#running = null;
-    this.#expected = new Set(going.flatMap(({ sequences }) => sequences));
+    for (const { sequences } of going) for (const sequence of sequences) this.#expected.add(sequence);
   }
 
   /** From the front of the line; at least one, however many rows it has. */

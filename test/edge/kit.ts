@@ -19,8 +19,19 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export interface HalfHealth {
   models: Record<
     string,
-    { state: string; loads: number; failures: number; steps: number; open_sequences: number } | undefined
+    | {
+        state: string;
+        loads: number;
+        failures: number;
+        steps: number;
+        passes: number;
+        rows: number;
+        open_sequences: number;
+      }
+    | undefined
   >;
+  /** Of a chain: the Worker before. */
+  upstream?: HalfHealth;
 }
 
 export class Kit {

@@ -6,7 +6,7 @@ import type { Decoder, Engine, Sequence } from "../../src/t5/engine.ts";
 import { type GenerationInput, generate, type TokenEvent } from "../../src/t5/generate.ts";
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
 import { scoreLabels } from "../../src/t5/generation/labels.ts";
-import { someIds, tinyEngine } from "./tiny.ts";
+import { changed, roomsOf, someIds, tinyEngine } from "./tiny.ts";
 
 const TOKENS = 12;
 const SEQUENCES = 12;
@@ -50,25 +50,16 @@ beforeAll(async () => {
 });
 
 /**
- * The engine's decoder with a note of what each step fed; `changes` replace its members. It takes itself for one of
- * 42 million multiply-adds a row, about T5-small's: smaller ones are not worth a wait.
+ * The engine's decoder with a note of what each step fed; `changes` replace its members. It takes itself for one of 42
+ * million multiply-adds a row, about T5-small's: smaller ones are not worth a wait.
  */
 function watched(changes: Partial<Decoder> = {}, own: Decoder = engine.decoder) {
-  const rooms = own.rooms.map((room) => ({ ...room, layers: 2187 }));
   const steps: Sequence[][] = [];
-  const decoder = new Proxy(own, {
-    get(target, name) {
-      if (name in changes) return Reflect.get(changes, name);
-      if (name === "rooms") return rooms;
-      const value: unknown = Reflect.get(target, name, target);
-      if (typeof value !== "function") return value;
-      return (...args: unknown[]) => {
-        if (name === "step") steps.push([...(args[0] as Sequence[])]);
-        return value.apply(target, args);
-      };
-    },
-  });
-  return { decoder, steps };
+  const step: Decoder["step"] = (sequences, tokens, before) => {
+    steps.push([...sequences]);
+    return (changes.step ?? own.step.bind(own))(sequences, tokens, before);
+  };
+  return { decoder: changed(own, { rooms: roomsOf(own, 2187), ...changes, step }), steps };
 }
 
 describe("requests", () => {
@@ -262,14 +253,14 @@ describe("requests", () => {
     onTestFinished(() => {
       vi.useRealTimers();
     });
-    const { step } = engine.decoder;
-    let isDead = true;
-    const stepOnce: Decoder["step"] = (...args) => {
-      if (!isDead) return step.apply(engine.decoder, args);
-      isDead = false;
-      return new Promise(() => {});
-    };
-    await use({ step: stepOnce });
+    let isFirst = true;
+    await use({
+      step: (...args) => {
+        if (!isFirst) return engine.decoder.step(...args);
+        isFirst = false;
+        return new Promise(() => {});
+      },
+    });
     const dead = ask(a);
     const behind = ask(b);
     await settled();
@@ -283,8 +274,22 @@ describe("requests", () => {
     expect(a.position).toBe(0);
   });
 
+  test("those who came one by one share passes once they are enough", async () => {
+    // 30 million multiply-adds a row: three rows are worth a wait, two are not.
+    await use({ rooms: roomsOf(engine.decoder, 1562) });
+    await decoder.step([a], [0]);
+    await decoder.step([b], [0]);
+    const [third, first] = [ask(c), ask(a)];
+    await settled();
+    expect([third.outcome, first.outcome]).toEqual(["none", "none"]);
+    await decoder.step([b], [0]);
+    expect(steps).toEqual([[a], [b], [c, a, b]]);
+    await turns.fireAll();
+    expect([third.outcome, first.outcome]).toEqual(["output", "output"]);
+  });
+
   test("a model that is faster than a turn of the event loop waits for nobody, and still takes its turns", async () => {
-    await use({ rooms: engine.decoder.rooms.map((room) => ({ ...room, layers: 200 })) });
+    await use({ rooms: roomsOf(engine.decoder, 200) });
     while (turns.count === 0) {
       for (const sequence of [a, b, c]) {
         ask(sequence);

@@ -1,6 +1,7 @@
 /** A stack cut into parts gives what it gives in one piece: in one process, and over the stream between Workers. */
 import { beforeAll, describe, expect, test } from "vitest";
 import { RemoteLayers, serveLayers } from "../../src/api/layer-stream.ts";
+import { BatchingDecoder } from "../../src/engines/batching-decoder.ts";
 import { ChainedDecoder } from "../../src/engines/chained-decoder.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { MemoryStore } from "../../src/store/memory.ts";
@@ -8,7 +9,7 @@ import type { Decoder, Encoder, EngineLoader } from "../../src/t5/engine.ts";
 import { type GenerationInput, generate } from "../../src/t5/generate.ts";
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
 import { type Manifest, partOf, shardsOf } from "../../src/t5/manifest.ts";
-import { ENGINES, LIMITS, someIds, tinyPackage } from "./tiny.ts";
+import { changed, ENGINES, LIMITS, roomsOf, someIds, tinyPackage } from "./tiny.ts";
 
 /** So small that every shard is one layer. */
 const SHARD_BYTES = 33_000;
@@ -31,16 +32,16 @@ async function load(engine: EngineLoader, { store }: Package, manifest: Manifest
 }
 
 /** Encoder and decoder of every shard on its own. */
-async function loadParts(engine: EngineLoader): Promise<{ encoders: Encoder[]; decoders: Decoder[] }> {
+async function loadParts(engine: EngineLoader, limits = LIMITS): Promise<{ encoders: Encoder[]; decoders: Decoder[] }> {
   const encoders: Encoder[] = [];
   const decoders: Decoder[] = [];
   for (const i of shardsOf(cut.manifest, "encoder").keys()) {
     const manifest = partOf(cut.manifest, "encoder", i, i + 1);
-    encoders.push((await engine({ manifest, store: cut.store, roles: ["encoder"], limits: LIMITS })).encoder);
+    encoders.push((await engine({ manifest, store: cut.store, roles: ["encoder"], limits })).encoder);
   }
   for (const i of shardsOf(cut.manifest, "decoder").keys()) {
     const manifest = partOf(cut.manifest, "decoder", i, i + 1);
-    decoders.push((await engine({ manifest, store: cut.store, roles: ["decoder"], limits: LIMITS })).decoder);
+    decoders.push((await engine({ manifest, store: cut.store, roles: ["decoder"], limits })).decoder);
   }
   return { encoders, decoders };
 }
@@ -69,6 +70,12 @@ async function chain(decoders: readonly Decoder[], calls: string[] = [], errors:
   };
   const decoder = await wholeOf(decoders.length - 1);
   return { decoder, end: async () => void (await Promise.all(ends.map((end) => end()))) };
+}
+
+/** Decoders that requests share, of a size at which rows are worth a wait for each other. */
+function batchingParts(decoders: readonly Decoder[]): Decoder[] {
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+  return decoders.map((own) => new BatchingDecoder(changed(own, { rooms: roomsOf(own, 2187) }), turn));
 }
 
 async function answers(decoder: Decoder, inputs: readonly GenerationInput[]) {
@@ -126,6 +133,31 @@ describe.each(["simd", "onnx", "onnx-web"] as const)("%s", (name) => {
 });
 
 describe("a chain", () => {
+  test("that many requests use at once gives each its answer, with passes shared in every part", async () => {
+    const engine = await ENGINES.simd();
+    const one = await load(engine, whole, whole.manifest);
+    const { decoders } = await loadParts(engine, { ...LIMITS, maxSequences: 8 });
+    const parts = batchingParts(decoders);
+    const requests: GenerationInput[][] = [];
+    for (const [i, params] of [{}, { num_beams: 2 }, { do_sample: true }, {}, {}].entries()) {
+      const hidden = await one.encoder.encode(someIds(4 + 6 * i, i));
+      requests.push([{ hidden, maxNewTokens: TOKENS - i, params: parseGenerationParams(params), logprobs: undefined }]);
+    }
+    const expected = [];
+    for (const inputs of requests) expected.push(await answers(one.decoder, inputs));
+    const together = await Promise.all(
+      requests.map(async (inputs) => {
+        const { decoder, end } = await chain(parts);
+        const result = await answers(decoder, inputs);
+        await end();
+        return result;
+      }),
+    );
+    expect(together).toEqual(expected);
+    for (const { steps, passes } of parts) expect(passes).toBeLessThan((steps * 3) / 4);
+    await expect.poll(() => parts.map(({ openSequences }) => openSequences)).toEqual([0, 0, 0]);
+  });
+
   test("steps far past a hundred tokens in one call", async () => {
     const engine = await ENGINES.simd();
     const limits = { maxInputTokens: 20, maxNewTokens: 300, maxSequences: 1 };

@@ -9,7 +9,7 @@ import { simdEngine } from "../../src/engines/simd/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
-import type { Engine, EngineLimits, EngineLoader } from "../../src/t5/engine.ts";
+import type { Decoder, Engine, EngineLimits, EngineLoader, Room } from "../../src/t5/engine.ts";
 import { generate } from "../../src/t5/generate.ts";
 import { blobKey, type Manifest } from "../../src/t5/manifest.ts";
 import { writeRandomCheckpoint } from "../bench/checkpoint.ts";
@@ -67,6 +67,22 @@ export async function tinyEngine(
   const { manifest, store } = await tinyPackage(bits, config);
   const load = await ENGINES[engine]();
   return load({ manifest, store, roles: ["encoder", "decoder"], limits: { ...LIMITS, ...limits } });
+}
+
+/** A decoder with some of its members replaced. */
+export function changed(decoder: Decoder, changes: Partial<Decoder>): Decoder {
+  return new Proxy(decoder, {
+    get(target, name) {
+      if (name in changes) return Reflect.get(changes, name);
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
+}
+
+/** Rooms of a decoder that is so much deeper: what it takes its size from. */
+export function roomsOf({ rooms }: Decoder, layers: number): Room[] {
+  return rooms.map((room) => ({ ...room, layers }));
 }
 
 /** Ids of a made-up text, the end of sequence included. */

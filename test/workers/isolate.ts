@@ -41,17 +41,20 @@ export interface Limits {
 
 const LIMITS: Limits = { MAX_PROMPT_TOKENS: 512, MAX_NEW_TOKENS: 64, MAX_SEQUENCES: 4, MAX_WASM_BYTES: 2 ** 30 };
 
-/** Sends a request to the gateway. */
-export async function send(
-  path: string,
-  init: RequestInit = {},
-  { shards = bucket, limits = {} }: { shards?: R2Bucket; limits?: Partial<Limits> } = {},
-): Promise<Response> {
-  const context = createExecutionContext();
+interface Placement {
+  shards?: R2Bucket;
+  limits?: Partial<Limits>;
+}
+
+/** What the gateway is given, both halves included. */
+export function bindingsFor(
+  { shards = bucket, limits = {} }: Placement = {},
+  context = createExecutionContext(),
+): GatewayBindings {
   const halfBindings: HalfBindings = { ...LIMITS, ...limits, SHARDS: shards };
   const half = (app: typeof encoder | typeof decoder) =>
     ({ fetch: (url: string, request?: RequestInit) => app.request(url, request, halfBindings, context) }) as Fetcher;
-  const bindings: GatewayBindings = {
+  return {
     ...LIMITS,
     ...limits,
     SHARDS: shards,
@@ -59,15 +62,20 @@ export async function send(
     DECODER: half(decoder),
     MAX_BODY_BYTES: 10_000,
   };
-  const response = await gateway.request(path, init, bindings, context);
+}
+
+/** Sends a request to the gateway. */
+export async function send(path: string, init: RequestInit = {}, placement: Placement = {}): Promise<Response> {
+  const context = createExecutionContext();
+  const response = await gateway.request(path, init, bindingsFor(placement, context), context);
   const text = await response.text();
   await waitOnExecutionContext(context);
   return new Response(text, response);
 }
 
-export function complete(body: object | string, options: Parameters<typeof send>[2] = {}): Promise<Response> {
+export function complete(body: object | string, placement: Placement = {}): Promise<Response> {
   const init = { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) };
-  return send("/v1/completions", init, options);
+  return send("/v1/completions", init, placement);
 }
 
 export interface ErrorBody {
