@@ -1,7 +1,7 @@
 /**
  * Between the gateway and the private halves. Encoder: ids in as int32, hidden states out as float32. Decoder: ids of
- * all inputs in as int32, then their hidden states; one JSON line a token out, each sent before the next step is made. All
- * little-endian, as WASM is.
+ * all inputs in as int32, then their hidden states; one JSON line a token out, each given out before the next step is
+ * made. All little-endian, as WASM is.
  */
 import * as z from "zod";
 import { EdgeT5Error, type ErrorCode } from "../errors.ts";
