@@ -35,8 +35,8 @@ const WORK_A_TURN = 300e6;
 
 /**
  * Multiply-adds of a pass from which on it is worth a turn of the event loop to have the rows of all who decode in it: a
- * shared row costs about two thirds of one that goes alone (README, benchmarks). Of T5-small three rows; smaller models go
- * faster one by one.
+ * shared row costs about two thirds of one that goes alone (`npm run bench -- --only streams`). Of T5-small three rows;
+ * smaller models go faster one by one.
  */
 const WORTH_A_TURN = 80e6;
 
