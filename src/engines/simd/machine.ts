@@ -122,16 +122,19 @@ export class Machine {
     const { numHeads, relativeAttentionNumBuckets, relativeAttentionMaxDistance } = this.config;
     const weights = this.bindVector(layerPrefix.relativeAttentionBias(stack)) / 4;
     const width = before + after + 1;
-    for (let i = 0; i < width; i++) {
-      const bucket = relativePositionBucket(
-        i - before,
-        stack === "encoder",
-        relativeAttentionNumBuckets,
-        relativeAttentionMaxDistance,
-      );
-      for (let head = 0; head < numHeads; head++) {
-        this.floats[table / 4 + head * width + i] = this.floats[weights + bucket * numHeads + head] ?? 0;
-      }
+    const bucketOf = (distance: number) =>
+      relativePositionBucket(distance, stack === "encoder", relativeAttentionNumBuckets, relativeAttentionMaxDistance) *
+      numHeads;
+    // Beyond the largest distance everything is in the last bucket: most of a long table is filled, not computed.
+    const first = Math.max(-before, -relativeAttentionMaxDistance);
+    const last = Math.min(after, relativeAttentionMaxDistance);
+    const near = Array.from({ length: last - first + 1 }, (_, i) => bucketOf(first + i));
+    for (let head = 0; head < numHeads; head++) {
+      const from = table / 4 + head * width;
+      const biasOf = (bucket: number) => this.floats[weights + bucket + head] ?? 0;
+      this.floats.fill(biasOf(bucketOf(-before)), from, from + before + first);
+      for (let i = 0; i < near.length; i++) this.floats[from + before + first + i] = biasOf(near[i] as number);
+      this.floats.fill(biasOf(bucketOf(after)), from + before + last + 1, from + width);
     }
   }
 
