@@ -1,4 +1,4 @@
-/** The decoder's routes: hidden states in, tokens out, one by one; and for a chain, steps through its first layers. */
+/** The decoder's routes: ids and hidden states in, tokens out, one by one; and for a chain, steps through its first layers. */
 import { type Context, Hono } from "hono";
 import { RemoteLayers, serveLayers } from "../../src/api/layer-stream.ts";
 import { DECODE_HEADER, parseDecodeRequest, writeTokenLines } from "../../src/api/token-stream.ts";
@@ -18,7 +18,7 @@ export function decoderHealth({ steps, passes, rows, openSequences }: Decoder) {
 export function decoderRoutes(decoderOf: (c: Context<HalfEnv>, model: string) => Promise<Decoder>): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
 
-  /** Body: hidden states `[S, dModel]` float32, one input after the other. Answer: a line of JSON a token. */
+  /** Body: ids `[S]` int32 of all inputs, then their hidden states `[S, dModel]` float32. Answer: a line of JSON a token. */
   app.post("/models/:model/decode", async (c) => {
     const model = c.req.param("model");
     const own = await decoderOf(c, model);

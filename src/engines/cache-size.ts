@@ -22,7 +22,7 @@ export function cacheShape(manifest: Manifest, bits: EngineLimits["cacheBits"]):
   };
 }
 
-export function defaultCacheBits({ quantization }: Manifest): 8 | 32 {
+function defaultCacheBits({ quantization }: Manifest): 8 | 32 {
   return quantization.bits === 32 ? 32 : 8;
 }
 

@@ -51,7 +51,7 @@ export interface StepRows {
 }
 
 export interface SteppedRows {
-  /** Hidden states for the layers that follow, if any; valid until the next step. */
+  /** Hidden states for the layers that follow, if any; the caller's own. */
   hidden: Float32Array | null;
   /** The most probable token after each row, where a sequence came more than once. */
   best: readonly number[] | null;

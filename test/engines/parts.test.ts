@@ -248,6 +248,18 @@ describe("a chain", () => {
     await before.end();
   });
 
+  test("a part's hidden states are its caller's, whoever steps before that goes on", async () => {
+    const { decoders } = await loadParts(await ENGINES.simd());
+    const part = decoders[0] as Decoder;
+    const hidden = new Float32Array(4 * part.config.dModel).fill(0.5);
+    const open = () => part.openAll([{ hidden, maxNewTokens: 3, copies: 2 }]);
+    const alone: (Float32Array | null)[] = [];
+    for (const [i, sequence] of (await open()).entries()) alone.push((await part.step([sequence], [7 + i])).hidden);
+    const steps = (await open()).map((sequence, i) => part.step([sequence], [7 + i]));
+    expect((await Promise.all(steps)).map((output) => output.hidden)).toEqual(alone);
+    expect(alone[0]).not.toEqual(alone[1]);
+  });
+
   test("a part is told when it misses its hidden states", async () => {
     const { encoders, decoders } = await loadParts(await ENGINES.simd());
     await expect(encoders[1]!.encode([1])).rejects.toThrow(EdgeT5Error);

@@ -136,7 +136,8 @@ export class SimdDecoder extends PooledDecoder {
       machine.feedForward(layer.feedForward, x, rows);
     }
     const { dModel, scaleDecoderOutputs } = this.config;
-    if (!this.#output) return { hidden: machine.floats.subarray(x / 4, x / 4 + rows * dModel), best: null };
+    // A copy: who steps next, before this one's caller goes on, writes there too.
+    if (!this.#output) return { hidden: machine.floats.slice(x / 4, x / 4 + rows * dModel), best: null };
     const { norm, head } = this.#output;
     machine.normInput(x, norm, rows, scaleDecoderOutputs ? dModel ** -0.5 : 1);
     // One row goes straight to its sequence; several are computed side by side and handed out.
