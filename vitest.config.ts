@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { cloudflareTest } from "@cloudflare/vitest-plugin";
+import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
 const PACKAGE = fileURLToPath(new URL("model-split/default", import.meta.url));
@@ -22,11 +22,16 @@ export default defineConfig({
         // Inside workerd, with a local R2.
         plugins: [
           cloudflareTest({
+            main: "functions/gateway/index.ts",
             miniflare: {
               compatibilityDate: "2026-10-01",
               compatibilityFlags: ["nodejs_compat", "enable_request_signal"],
               modulesRules: [{ type: "CompiledWasm", include: ["**/*.wasm"] }],
               r2Buckets: ["SHARDS"],
+              d1Databases: ["DB"],
+              queueProducers: { USAGE: "edge-t5-usage" },
+              durableObjects: { TENANTS: { className: "TenantMeter", useSQLite: true } },
+              bindings: { MIGRATIONS: await readD1Migrations("functions/gateway/migrations") },
               serviceBindings: {
                 /** Files of the packaged default model, for the tests to put into R2. */
                 PACKAGE: async (request: { url: string }) =>
@@ -35,7 +40,12 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: "workers", include: ["test/workers/**/*.test.ts"], testTimeout: 60_000 },
+        test: {
+          name: "workers",
+          include: ["test/workers/**/*.test.ts"],
+          setupFiles: ["test/workers/migrate.ts"],
+          testTimeout: 60_000,
+        },
       },
     ],
   },

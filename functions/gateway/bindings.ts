@@ -1,8 +1,23 @@
+import type { Caller } from "../../src/tenancy/caller.ts";
+import type { TenantMeter } from "./tenant-meter.ts";
+
 /** What the gateway is given; see wrangler.toml. */
 export interface GatewayBindings {
   SHARDS: R2Bucket;
   ENCODER: Fetcher;
   DECODER: Fetcher;
+  /** Tenants, keys, tasks, prices, the ledger: functions/gateway/migrations. */
+  DB: D1Database;
+  /** Usage events on their way to the ledger. */
+  USAGE: Queue<unknown>;
+  /** One object a tenant. */
+  TENANTS: DurableObjectNamespace<TenantMeter>;
+  /** Secret: what the control plane is asked with. */
+  ADMIN_TOKEN: string;
+  /** Secret: API keys are stored as HMAC-SHA-256 under it. */
+  KEY_SECRET: string;
+  /** Secret: where it is set, usage goes to Stripe as meter events. */
+  STRIPE_SECRET_KEY?: string;
   MAX_PROMPT_TOKENS: number;
   MAX_NEW_TOKENS: number;
   MAX_SEQUENCES: number;
@@ -11,5 +26,9 @@ export interface GatewayBindings {
 
 export interface GatewayEnv {
   Bindings: GatewayBindings;
-  Variables: { requestId: string };
+  Variables: {
+    requestId: string;
+    /** Who asks, on routes that need a key. */
+    caller: Caller;
+  };
 }

@@ -4,12 +4,13 @@ import { EdgeT5Error } from "../errors.ts";
 /** @throws EdgeT5Error `E_USAGE` where wrangler is missing */
 export async function loadLocal() {
   try {
-    const [{ seedR2 }, { checkPort, serve }, { writeWorkers }] = await Promise.all([
+    const [{ seedR2 }, { checkPort, serve }, { writeWorkers }, { migrateLocal }] = await Promise.all([
       import("../local/seed-r2.ts"),
       import("../local/serve.ts"),
       import("../local/workers.ts"),
+      import("../local/storage.ts"),
     ]);
-    return { checkPort, seedR2, serve, writeWorkers };
+    return { checkPort, migrateLocal, seedR2, serve, writeWorkers };
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw cause;
     throw new EdgeT5Error("E_USAGE", "This needs wrangler. Install it: npm i -D wrangler.", { cause });

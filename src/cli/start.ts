@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_PACKAGE } from "../index.ts";
+import { localSecrets, writeDevVars } from "../local/secrets.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 import { FolderStore } from "../store/folder.ts";
 import { readManifest } from "../t5/manifest.ts";
@@ -43,7 +44,7 @@ export default defineCommand({
       1,
       65535,
     );
-    const { checkPort, seedR2, serve, writeWorkers } = await loadLocal();
+    const { checkPort, migrateLocal, seedR2, serve, writeWorkers } = await loadLocal();
     // Wrangler runs in the kit's folder, not in this one.
     const state = resolve(args.state ?? `${ROOT}.wrangler/state`);
     const model = args.model ?? DEFAULT_PACKAGE;
@@ -56,14 +57,16 @@ export default defineCommand({
       engine: args.engine as "simd" | "onnx",
       oneWorker: args["one-worker"] === true,
     });
+    await writeDevVars(folder, await localSecrets(state));
     const interruption = abortOnSignals();
     const progress = createProgress();
     let name: string;
     try {
-      name = await seedR2(model, `${ROOT}wrangler.toml`, state, progress.update);
+      name = await seedR2(model, ROOT, state, progress.update);
     } finally {
       progress.stop();
     }
+    await migrateLocal(ROOT, state);
     try {
       // The gateway first: the one that is reached from outside.
       const configs = workers.map(({ path }) => path).reverse();

@@ -1,26 +1,21 @@
 /** Puts a package into wrangler's local R2, blobs first, manifest last. */
 import { createHash } from "node:crypto";
-import { getPlatformProxy } from "wrangler";
 import { EdgeT5Error } from "../errors.ts";
 import { FolderStore } from "../store/folder.ts";
 import { MODEL_NAME, modelKey } from "../store/r2.ts";
 import { blobKey, MANIFEST_KEY, readManifest } from "../t5/manifest.ts";
-
-interface Bucket {
-  head(key: string): Promise<{ size: number; checksums: { toJSON(): { sha256?: string } } } | null>;
-  put(key: string, value: Uint8Array, options?: { sha256: string }): Promise<unknown>;
-}
+import { openLocalStorage } from "./storage.ts";
 
 /**
  * @param dir the package's folder
- * @param gatewayConfig path of the wrangler.toml that binds the bucket as `SHARDS`
+ * @param root the kit's folder
  * @param state wrangler's folder for local state (`--persist-to`)
  * @returns the model's name
  * @throws EdgeT5Error `E_PACKAGE_NOT_FOUND`, `E_MANIFEST`, `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_INPUT` for a name that cannot be a key
  */
 export async function seedR2(
   dir: string,
-  gatewayConfig: string,
+  root: string,
   state: string,
   onProgress?: (bytesDone: number, bytesTotal: number, key: string) => void,
 ): Promise<string> {
@@ -33,13 +28,8 @@ export async function seedR2(
       `${dir}: the model's name ${JSON.stringify(name)} cannot be a part of a key. Split again with --name, of letters, digits, ".", "_", "-".`,
     );
   }
-  const platform = await getPlatformProxy<{ SHARDS: Bucket }>({
-    configPath: gatewayConfig,
-    persist: { path: `${state}/v3` },
-    remoteBindings: false,
-  });
+  const { bucket, dispose } = await openLocalStorage(root, state);
   try {
-    const bucket = platform.env.SHARDS;
     const total = Object.values(manifest.blobs).reduce((sum, { bytes }) => sum + bytes, 0);
     let done = 0;
     for (const [sha256, { bytes }] of Object.entries(manifest.blobs)) {
@@ -53,7 +43,7 @@ export async function seedR2(
     }
     await bucket.put(modelKey(name, MANIFEST_KEY), await read(store, MANIFEST_KEY));
   } finally {
-    await platform.dispose();
+    await dispose();
   }
   return name;
 }

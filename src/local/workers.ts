@@ -53,6 +53,12 @@ export async function writeWorkers(manifest: Manifest, dir: string, options: Dep
         MAX_NEW_TOKENS: limits.maxNewTokens,
       },
       ...(worker.services.length > 0 && { services: worker.services }),
+      ...(base.d1_databases && {
+        d1_databases: base.d1_databases.map((database: { migrations_dir?: string }) => ({
+          ...database,
+          migrations_dir: placed(database.migrations_dir ?? "migrations"),
+        })),
+      }),
     };
     const path = join(dir, `${worker.name}.json`);
     await writeFile(path, `${JSON.stringify(config, null, 2)}\n`);

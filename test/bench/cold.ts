@@ -87,7 +87,7 @@ export async function measureColdInWorkerd(dir: string, work: string, rounds = R
     oneWorker: true,
   });
   const state = join(work, "state");
-  await seedR2(dir, join(ROOT, "wrangler.toml"), state);
+  await seedR2(dir, ROOT, state);
   const configs = workers.map(({ path }) => path).reverse();
   const firsts: number[] = [];
   const seconds: number[] = [];

@@ -57,7 +57,7 @@ try {
       oneWorker: false,
     });
     const state = join(work, `state-${bits}`);
-    await seedR2(dir, join(ROOT, "wrangler.toml"), state);
+    await seedR2(dir, ROOT, state);
     const running: RunningWorker[] = [];
     try {
       say(`starting ${workers.length} Workers`);

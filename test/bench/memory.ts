@@ -55,7 +55,7 @@ export async function measureMemoryInWorkerd(dir: string, work: string): Promise
     oneWorker: true,
   });
   const state = join(work, "state");
-  await seedR2(dir, join(ROOT, "wrangler.toml"), state);
+  await seedR2(dir, ROOT, state);
   const peaks: Peak[] = [];
   for (const load of LOADS) {
     const running: RunningWorker[] = [];

@@ -22,6 +22,8 @@ import { median } from "./measure.ts";
 import { PEER_OPERATIONS, PEER_STEPS, type PeerOperation } from "./peer-subject.ts";
 import { get, type RunningWorker, startWorker } from "./workerd-run.ts";
 
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
 /** `simd` is the kit's; the others run the graphs of the same package. */
 export type PeerName = "simd" | "ort_web" | "ort_native";
 
@@ -96,7 +98,7 @@ export async function measurePeersInWorkerd(dir: string, state: string, rounds: 
     for (const [peer, path] of configs) {
       const config = fileURLToPath(new URL(path, import.meta.url));
       const own = join(state, peer);
-      await seedR2(dir, config, own);
+      await seedR2(dir, ROOT, own);
       const worker = await startWorker(config, own);
       running.push(worker);
       await get(`${worker.url}/load`);

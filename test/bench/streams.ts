@@ -81,7 +81,7 @@ export async function measureStreamsInWorkerd(dir: string, work: string, rounds:
     oneWorker: false,
   });
   const state = join(folder, "state");
-  await seedR2(dir, join(ROOT, "wrangler.toml"), state);
+  await seedR2(dir, ROOT, state);
   const port = await freePort();
   const stopping = new AbortController();
   const configs = workers.map(({ path }) => path).reverse();

@@ -13,6 +13,8 @@ import { FLOORS_DIR } from "./floors-build.ts";
 import { HeapWatch } from "./heap-watch.ts";
 import { type Figures, measure } from "./measure.ts";
 
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
 const CONFIG = fileURLToPath(new URL("./workerd/wrangler.toml", import.meta.url));
 const WRANGLER = fileURLToPath(new URL("../../node_modules/wrangler/bin/wrangler.js", import.meta.url));
 
@@ -114,7 +116,7 @@ export async function inWorkerd<T>(
   state: string,
   use: (url: string, inspectorPort: number) => Promise<T>,
 ): Promise<T> {
-  await seedR2(dir, config, state);
+  await seedR2(dir, ROOT, state);
   const worker = await startWorker(config, state);
   try {
     return await use(worker.url, worker.inspectorPort);

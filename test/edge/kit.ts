@@ -129,7 +129,7 @@ export async function makeState(): Promise<{ state: string; remove(): Promise<vo
   await copyFile(join(DEFAULT_PACKAGE, blobKey(tokenizer.json)), join(checkpoint, "tokenizer.json"));
   await splitCheckpoint(checkpoint, join(dir, ENDLESS), { name: ENDLESS });
   const state = join(dir, "state");
-  await seedR2(join(dir, ENDLESS), join(ROOT, "wrangler.toml"), state);
-  await seedR2(DEFAULT_PACKAGE, join(ROOT, "wrangler.toml"), state);
+  await seedR2(join(dir, ENDLESS), ROOT, state);
+  await seedR2(DEFAULT_PACKAGE, ROOT, state);
   return { state, remove: () => rm(dir, { recursive: true, force: true }) };
 }

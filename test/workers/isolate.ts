@@ -2,15 +2,22 @@
 import { createExecutionContext, env, waitOnExecutionContext } from "cloudflare:test";
 import decoder from "../../functions/decoder/index.ts";
 import encoder from "../../functions/encoder/index.ts";
+import { app as gateway } from "../../functions/gateway/app.ts";
 import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
-import gateway from "../../functions/gateway/index.ts";
 import type { HalfBindings } from "../../functions/shared/half.ts";
 import { modelKey } from "../../src/store/r2.ts";
 import { MANIFEST_KEY, type Manifest, parseManifest } from "../../src/t5/manifest.ts";
 
-const { SHARDS, PACKAGE } = env as unknown as { SHARDS: R2Bucket; PACKAGE: Fetcher };
+const { SHARDS, PACKAGE, DB, USAGE, TENANTS } = env as unknown as { PACKAGE: Fetcher } & Pick<
+  GatewayBindings,
+  "SHARDS" | "DB" | "USAGE" | "TENANTS"
+>;
 
 export const bucket = SHARDS;
+export const database = DB;
+
+/** The control plane's, in tests. */
+export const ADMIN_TOKEN = "admin token of the tests";
 
 async function packageFile(key: string): Promise<ArrayBuffer> {
   const response = await PACKAGE.fetch(`http://package/${key}`);
@@ -60,6 +67,11 @@ export function bindingsFor(
     SHARDS: shards,
     ENCODER: half(encoder),
     DECODER: half(decoder),
+    DB,
+    USAGE,
+    TENANTS,
+    ADMIN_TOKEN,
+    KEY_SECRET: "a secret of the tests",
     MAX_BODY_BYTES: 10_000,
   };
 }

@@ -1,0 +1,34 @@
+/** Who asks: what the gateway knows of a request once its key was verified. */
+
+/** What a key may be used for. */
+export const SCOPES = ["tasks:run", "tasks:write", "adapters:write", "usage:read", "keys:write"] as const;
+export type Scope = (typeof SCOPES)[number];
+
+/** Null: no limit. */
+export interface KeyLimits {
+  requestsPerMinute: number | null;
+  /** Input and output tokens together. */
+  tokensPerMinute: number | null;
+}
+
+export interface TenantLimits {
+  /** Requests at once. */
+  concurrency: number | null;
+  /** Of a calendar month (UTC), in nano-dollars: at the soft mark answers say so, at the hard mark requests are refused. */
+  softBudget: number | null;
+  hardBudget: number | null;
+}
+
+export interface Caller {
+  /** Tenant's id: a part of every object key, cache key, query and batch slot of theirs. */
+  tenant: string;
+  /** Key's id, its visible part; never the secret. */
+  key: string;
+  scopes: readonly Scope[];
+  /** Origins from which browsers may call with this key; ["*"]: any. */
+  allowedOrigins: readonly string[];
+  /** Models that the tenant may use; null: all. */
+  models: readonly string[] | null;
+  keyLimits: KeyLimits;
+  tenantLimits: TenantLimits;
+}
