@@ -1,10 +1,10 @@
 /** The kernels against plain arithmetic in float64, and the two modules against each other, bit for bit. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { float16ToFloat32 } from "../../model-split/floats.ts";
 import { quantizeGroups } from "../../model-split/quantize.ts";
 import { chooseKernels, instantiateKernels, type Kernels } from "../../src/kernels/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
+import { float16ToFloat32 } from "../../src/t5/floats.ts";
 
 const BASE = 1024;
 
