@@ -281,8 +281,8 @@ function checkShape({ name, shape, dtype }: NamedEntry, expected: readonly numbe
 /** @throws EdgeT5Error `E_ADAPTER` for a number that is none */
 function valuesOf(file: Uint8Array, { name, dtype, offset, bytes, shape }: NamedEntry, where: string): Float32Array {
   const values = new Float32Array(shape.reduce((product, n) => product * n, 1));
-  // A copy: the file's numbers need not begin at a multiple of their size.
-  if (isFloatDtype(dtype)) toFloat32(dtype, file.slice(offset, offset + bytes), values);
+  // A copy, of Node's buffers too: the file's numbers need not begin at a multiple of their size.
+  if (isFloatDtype(dtype)) toFloat32(dtype, new Uint8Array(file.subarray(offset, offset + bytes)), values);
   const wrong = values.findIndex((value) => !Number.isFinite(value));
   if (wrong >= 0) {
     throw refuse(`${where}: ${name} holds ${values[wrong]} at ${wrong}`, "The training diverged; train again");

@@ -333,6 +333,33 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
     );
   });
 
+  test("addLowRank adds the product, and a row's bits are its own whatever is beside it", () => {
+    fc.assert(
+      fc.property(shapes, fc.integer({ min: 0, max: 5 }), ({ rows, k: rank, n, seed }, gap) => {
+        const bench = new Bench(modules[name]);
+        const t = normals(rows * rank, seed);
+        const b = normals(rank * n, seed + 1);
+        const ldo = n + gap;
+        const before = normals(rows * ldo, seed + 2);
+        const [atT, atB, out] = [bench.putFloats(t), bench.putFloats(b), bench.putFloats(before)];
+        bench.kernels.addLowRank(atT, rows, rank, atB, n, out, ldo);
+        const result = bench.read(out, rows * ldo);
+        for (let r = 0; r < rows; r++) {
+          for (let c = 0; c < ldo; c++) {
+            let exact = before[r * ldo + c] ?? 0;
+            // What lies between two rows stays.
+            if (c < n) for (let j = 0; j < rank; j++) exact += (t[r * rank + j] ?? 0) * (b[j * n + c] ?? 0);
+            expect(Math.abs((result[r * ldo + c] ?? 0) - exact)).toBeLessThan(c < n ? 1e-4 : 1e-30);
+          }
+          const alone = bench.putFloats(before.subarray(r * ldo, (r + 1) * ldo));
+          bench.kernels.addLowRank(atT + r * rank * 4, 1, rank, atB, n, alone, ldo);
+          expect(bench.read(alone, ldo)).toEqual(result.slice(r * ldo, (r + 1) * ldo));
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   test("rmsNorm divides by the root mean square and multiplies by weight and factor", () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 70 }), fc.integer({ min: 1 }), (d, seed) => {
