@@ -21,6 +21,9 @@ export type ErrorCode =
   | "E_BLOB_MISSING"
   | "E_BLOB_CORRUPT"
   | "E_TOKENIZER"
+  // adapters
+  | "E_ADAPTER"
+  | "E_ADAPTER_NOT_FOUND"
   // running
   | "E_INPUT"
   | "E_CONTEXT_LENGTH"
@@ -45,6 +48,8 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_MANIFEST: 503,
   E_MANIFEST_VERSION: 503,
   E_TOKENIZER: 503,
+  E_ADAPTER: 400,
+  E_ADAPTER_NOT_FOUND: 503,
 };
 
 export class EdgeT5Error extends Error {

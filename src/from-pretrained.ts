@@ -4,10 +4,11 @@ import { EdgeT5Error } from "./errors.ts";
 import type { KernelModule } from "./kernels/index.ts";
 import { HttpStore } from "./store/http.ts";
 import type { Store } from "./store/store.ts";
+import { type AdapterFiles, readAdapter } from "./t5/adapter.ts";
 import type { EngineLoader } from "./t5/engine.ts";
 import { generationDefaults } from "./t5/generation/config.ts";
 import { readManifest } from "./t5/manifest.ts";
-import { TextToText } from "./t5/text-to-text.ts";
+import { type LoadedAdapter, TextToText } from "./t5/text-to-text.ts";
 import { loadTokenizer } from "./t5/tokenizer.ts";
 
 /** What a runtime brings. */
@@ -31,6 +32,8 @@ export interface LoadOptions {
   batchSize?: number | undefined;
   /** Precision of the keys and values that the simd engine keeps. Default: 8 for quantized weights, 32 for float32 ones. */
   cacheBits?: 8 | 32 | undefined;
+  /** Bytes of adapters kept ready at once; none are taken before one is used. Default 16 MB. */
+  adapterBytes?: number | undefined;
   /** Default: the simd engine on the kernels that suit the machine. */
   engine?: EngineLoader | undefined;
   onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
@@ -60,7 +63,7 @@ export class T5 extends TextToText {
     const defaults = generationDefaults(manifest.generation);
     const batchSize = options.batchSize ?? Math.max(4, defaults.num_beams ?? 1);
     const load = options.engine ?? simdEngine(await kernels());
-    const [tokenizer, { encoder, decoder }] = await Promise.all([
+    const [tokenizer, { encoder, decoder, adapters }] = await Promise.all([
       loadTokenizer(manifest, store),
       load({
         manifest,
@@ -71,12 +74,26 @@ export class T5 extends TextToText {
           maxNewTokens: options.maxNewTokens ?? 256,
           maxSequences: batchSize,
           cacheBits: options.cacheBits,
+          adapterBytes: options.adapterBytes,
         },
         onProgress: options.onProgress,
         signal: options.signal,
       }),
     ]);
-    return new T5({ encoder, decoder, tokenizer, defaults, batchSize });
+    return new T5({ encoder, decoder, adapters, tokenizer, defaults, batchSize });
+  }
+
+  /**
+   * Loads a LoRA adapter in PEFT's format: pass what comes back as `adapter` to {@link generate}, {@link stream} and
+   * {@link classify}.
+   *
+   * @param source its folder, its address, a store that holds its two files, or the files themselves
+   * @throws EdgeT5Error `E_ADAPTER_NOT_FOUND`, `E_ADAPTER` (what does not fit this model), `E_INPUT` for a source that this
+   * runtime cannot open
+   */
+  override async loadAdapter(source: string | URL | Store | AdapterFiles): Promise<LoadedAdapter> {
+    const isFiles = typeof source === "object" && "tensors" in source;
+    return super.loadAdapter(isFiles ? source : await readAdapter(await openStore(source)));
   }
 }
 

@@ -8,7 +8,8 @@ export { MemoryStore } from "./store/memory.ts";
 export { modelStore, R2Store } from "./store/r2.ts";
 export { type S3Options, S3Store } from "./store/s3.ts";
 export type { Store, WritableStore } from "./store/store.ts";
-export type { Decoder, Encoder, EngineLoader } from "./t5/engine.ts";
+export { type AdapterFiles, readAdapter } from "./t5/adapter.ts";
+export type { AdapterSet, Decoder, Encoder, EngineLoader, HeldAdapter } from "./t5/engine.ts";
 export { type FinishReason, generate, type TokenEvent } from "./t5/generate.ts";
 export { type GenerationParams, parseGenerationParams } from "./t5/generation/config.ts";
 export { scoreLabels } from "./t5/generation/labels.ts";
@@ -19,6 +20,7 @@ export type {
   GenerateOptions,
   Generation,
   LabelScore,
+  LoadedAdapter,
   TokenLogprob,
 } from "./t5/text-to-text.ts";
 export type { Tokenizer } from "./t5/tokenizer.ts";

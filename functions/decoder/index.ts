@@ -7,7 +7,7 @@ const half = new Half(["decoder"], ({ decoder }) => decoder.openSequences > 0);
 const app = halfApp(half, ({ decoder }) => decoderHealth(decoder));
 app.route(
   "/",
-  decoderRoutes(async (c, model) => (await half.engine(c, model)).decoder),
+  decoderRoutes((c, model) => half.engine(c, model)),
 );
 
 export default app;

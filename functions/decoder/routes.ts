@@ -4,9 +4,9 @@ import { RemoteLayers, serveLayers } from "../../src/api/layer-stream.ts";
 import { DECODE_HEADER, parseDecodeRequest, writeTokenLines } from "../../src/api/token-stream.ts";
 import { ChainedDecoder } from "../../src/engines/chained-decoder.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
-import type { Decoder } from "../../src/t5/engine.ts";
+import type { AdapterSet, Decoder } from "../../src/t5/engine.ts";
 import { type GenerationInput, generate, type TokenEvent } from "../../src/t5/generate.ts";
-import { type HalfEnv, toEdgeT5Error } from "../shared/half.ts";
+import { acquireAdapter, type HalfEnv, toEdgeT5Error } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
 /** What a decoder has done, for `/healthz`: rows ÷ passes is how full its passes were. */
@@ -14,20 +14,28 @@ export function decoderHealth({ steps, passes, rows, openSequences }: Decoder) {
   return { steps, passes, rows, open_sequences: openSequences };
 }
 
-/** @param decoderOf this Worker's decoder of the model named */
-export function decoderRoutes(decoderOf: (c: Context<HalfEnv>, model: string) => Promise<Decoder>): Hono<HalfEnv> {
+/** @param engineOf this Worker's part of the model named */
+export function decoderRoutes(
+  engineOf: (c: Context<HalfEnv>, model: string) => Promise<{ decoder: Decoder; adapters: AdapterSet }>,
+): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
 
   /** Body: ids `[S]` int32 of all inputs, then their hidden states `[S, dModel]` float32. Answer: a line of JSON a token. */
   app.post("/models/:model/decode", async (c) => {
     const model = c.req.param("model");
-    const own = await decoderOf(c, model);
+    const { decoder: own, adapters } = await engineOf(c, model);
     const body = await c.req.arrayBuffer();
-    const { inputs } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.config.dModel);
-    const { decoder, end } = await wholeDecoder(c, own, model);
+    const { inputs, adapter: key } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.config.dModel);
+    const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
+    const { decoder, end: endLayers } = await wholeDecoder(c, own, model);
+    const end = async () => {
+      adapter?.release();
+      await endLayers();
+    };
     const { signal } = c.req.raw;
     signal.addEventListener("abort", () => void end(), { once: true });
-    const events = generate(decoder, inputs, { signal });
+    const adapted = inputs.map((input) => ({ ...input, adapter }));
+    const events = generate(decoder, adapted, { signal });
     const lines = writeTokenLines(endedBy(releasing(events, inputs, body), end), toEdgeT5Error);
     return c.body(lines, 200, { "content-type": "application/x-ndjson" });
   });
@@ -37,8 +45,10 @@ export function decoderRoutes(decoderOf: (c: Context<HalfEnv>, model: string) =>
     const model = c.req.param("model");
     const asks = c.req.raw.body;
     if (!asks) throw new EdgeT5Error("E_INPUT", "A layers request needs a body.");
-    const { decoder, end } = await wholeDecoder(c, await decoderOf(c, model), model);
-    return c.body(serveLayers(decoder, asks, toEdgeT5Error, end), 200, { "content-type": "application/octet-stream" });
+    const { decoder: own, adapters } = await engineOf(c, model);
+    const { decoder, end } = await wholeDecoder(c, own, model);
+    const served = serveLayers(decoder, asks, toEdgeT5Error, end, (key) => acquireAdapter(c.env, adapters, key));
+    return c.body(served, 200, { "content-type": "application/octet-stream" });
   });
 
   return app;

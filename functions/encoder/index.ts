@@ -8,7 +8,7 @@ const half = new Half(["encoder"], () => false);
 const app = halfApp(half, () => ({}));
 app.route(
   "/",
-  encoderRoutes(async (c, model) => (await half.engine(c, model)).encoder),
+  encoderRoutes((c, model) => half.engine(c, model)),
 );
 
 export default app;

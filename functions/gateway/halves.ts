@@ -1,5 +1,11 @@
 /** The encoder's and the decoder's Workers, as the gateway calls them. */
-import { DECODE_HEADER, type DecodeOptions, decodeHeader, readTokenLines } from "../../src/api/token-stream.ts";
+import {
+  ADAPTER_HEADER,
+  DECODE_HEADER,
+  type DecodeOptions,
+  decodeHeader,
+  readTokenLines,
+} from "../../src/api/token-stream.ts";
 import type { TokenEvent } from "../../src/t5/generate.ts";
 import { errorOf } from "../shared/error-of.ts";
 import type { GatewayBindings } from "./bindings.ts";
@@ -24,10 +30,23 @@ export async function loadHalves({ ENCODER, DECODER }: GatewayBindings, model: s
   await Promise.all([load(ENCODER, "encoder"), load(DECODER, "decoder")]);
 }
 
-/** @throws EdgeT5Error what the encoder threw */
-export async function encode(env: GatewayBindings, model: string, ids: readonly number[]): Promise<Encoded> {
+/**
+ * @param adapter key of the adapter to encode with, such as `tenants/acme/adapters/shout/<sha256>`; give {@link decode} the
+ * same
+ * @throws EdgeT5Error what the encoder threw
+ */
+export async function encode(
+  env: GatewayBindings,
+  model: string,
+  ids: readonly number[],
+  adapter?: string,
+): Promise<Encoded> {
   const body = Int32Array.from(ids);
-  const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode`, { method: "POST", body });
+  const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode`, {
+    method: "POST",
+    headers: adapter === undefined ? {} : { [ADAPTER_HEADER]: adapter },
+    body,
+  });
   if (!response.ok || !response.body) throw await errorOf(response, "encoder");
   return { tokens: ids.length, ids: body, hidden: response.body };
 }
@@ -35,6 +54,7 @@ export async function encode(env: GatewayBindings, model: string, ids: readonly 
 /**
  * Tokens of all inputs as they are made.
  *
+ * @param options with the `adapter` that the inputs were encoded with, if any
  * @throws EdgeT5Error what the decoder threw
  */
 export async function* decode(

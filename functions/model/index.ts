@@ -9,11 +9,11 @@ const half = new Half<Role>(["encoder", "decoder"], ({ decoder }) => decoder.ope
 const app = halfApp(half, ({ decoder }) => decoderHealth(decoder));
 app.route(
   "/",
-  encoderRoutes(async (c, model) => (await half.engine(c, model)).encoder),
+  encoderRoutes((c, model) => half.engine(c, model)),
 );
 app.route(
   "/",
-  decoderRoutes(async (c, model) => (await half.engine(c, model)).decoder),
+  decoderRoutes((c, model) => half.engine(c, model)),
 );
 
 export default app;

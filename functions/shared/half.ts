@@ -10,8 +10,9 @@ import { batching } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import type { EngineSlot } from "../../src/engines/slot.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
-import { modelStore } from "../../src/store/r2.ts";
-import type { Engine, EngineLimits, Role } from "../../src/t5/engine.ts";
+import { modelStore, R2Store } from "../../src/store/r2.ts";
+import { readAdapter } from "../../src/t5/adapter.ts";
+import type { AdapterSet, Engine, EngineLimits, HeldAdapter, Role } from "../../src/t5/engine.ts";
 import { type Manifest, partOf, readManifest, shardsOf } from "../../src/t5/manifest.ts";
 import { callUpstream } from "./upstream.ts";
 
@@ -68,7 +69,9 @@ export class Half<R extends Role> {
         const roles = this.#roles;
         const limits = limitsOf(c.env);
         this.#makeRoom(model, model.slot.bytesOf(manifest, roles, limits), c.env.MAX_WASM_BYTES);
-        return batching(await model.slot.load({ manifest, store, roles, limits, onProgress: touch, signal }));
+        const mayGrow = (bytes: number) => this.#heldBytes() + bytes <= c.env.MAX_WASM_BYTES;
+        const request = { manifest, store, roles, limits, onProgress: touch, signal, mayGrow };
+        return batching(await model.slot.load(request));
       },
       (work) => c.executionCtx.waitUntil(work),
     );
@@ -90,6 +93,10 @@ export class Half<R extends Role> {
     }
   }
 
+  #heldBytes(): number {
+    return [...this.#models.values()].reduce((sum, { slot }) => sum + slot.bytes, 0);
+  }
+
   /** What is here, for `/healthz`. */
   health(describe: (engine: Engine<R>) => object) {
     const models = [...this.#models].map(([name, { resident, slot }]) => [
@@ -99,6 +106,7 @@ export class Half<R extends Role> {
         loads: resident.loads,
         failures: resident.failures,
         wasm_bytes: slot.bytes,
+        adapters: resident.value?.adapters.size ?? 0,
         ...(resident.value && describe(resident.value)),
       },
     ]);
@@ -125,6 +133,16 @@ function limitsOf(env: HalfBindings): EngineLimits {
     memoryBytes: env.MAX_WASM_BYTES,
     cacheBits: env.CACHE_BITS,
   };
+}
+
+/**
+ * An adapter of the bucket, loaded by who first asks for it; release it when the request is over.
+ *
+ * @param key its folder; see `ADAPTER_HEADER` in api/token-stream.ts
+ * @throws EdgeT5Error `E_ADAPTER_NOT_FOUND` when nothing lies there; as {@link AdapterSet.acquire}
+ */
+export function acquireAdapter({ SHARDS }: HalfBindings, adapters: AdapterSet, key: string): Promise<HeldAdapter> {
+  return adapters.acquire(key, () => readAdapter(new R2Store(SHARDS, `${key}/`)));
 }
 
 /** One of our errors as it is; anything else as a defect, with its details in the log only. */

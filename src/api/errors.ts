@@ -53,6 +53,7 @@ const UNAVAILABLE: ReadonlySet<ErrorCode> = new Set([
   "E_MANIFEST",
   "E_MANIFEST_VERSION",
   "E_TOKENIZER",
+  "E_ADAPTER_NOT_FOUND",
 ]);
 
 /** Seconds that a client is asked to wait: storage is mended by people, room comes back by itself. */
@@ -75,6 +76,7 @@ export function toApiError(error: unknown): ApiError {
     if (code === "E_DECODER_LOST")
       return new ApiError(503, "decoder_lost", message, { retryAfter: RETRY_ROOM, cause: error });
     if (code === "E_CONTEXT_LENGTH") return new ApiError(400, "context_length_exceeded", message, { cause: error });
+    if (code === "E_ADAPTER") return new ApiError(400, "invalid_adapter", message, { cause: error });
     if (code === "E_INPUT") return new ApiError(400, "invalid_value", message, { cause: error });
   }
   return new ApiError(

@@ -6,7 +6,7 @@
 import * as z from "zod";
 import type { LayersBefore } from "../engines/chained-decoder.ts";
 import { EdgeT5Error } from "../errors.ts";
-import type { Decoder, DecoderInput, Room, Sequence } from "../t5/engine.ts";
+import type { Decoder, DecoderInput, HeldAdapter, Room, Sequence } from "../t5/engine.ts";
 import { errorBody, parseErrorBody } from "./token-stream.ts";
 
 const numbers = z.array(z.int().nonnegative());
@@ -15,7 +15,15 @@ const numbers = z.array(z.int().nonnegative());
 const askSchema = z.discriminatedUnion("ask", [
   z.object({
     ask: z.literal("open"),
-    inputs: z.array(z.object({ tokens: z.int().min(1), maxNewTokens: z.int().min(1), copies: z.int().min(1) })),
+    inputs: z.array(
+      z.object({
+        tokens: z.int().min(1),
+        maxNewTokens: z.int().min(1),
+        copies: z.int().min(1),
+        /** Key of the input's adapter. */
+        adapter: z.string().min(1).optional(),
+      }),
+    ),
   }),
   z.object({ ask: z.literal("step"), sequences: numbers, tokens: numbers }),
   z.object({ ask: z.literal("rewind"), sequence: z.int().nonnegative(), tokens: z.int().nonnegative() }),
@@ -123,12 +131,14 @@ function malformed(): EdgeT5Error {
  * however it ends.
  *
  * @param ended awaited when all is over
+ * @param adapterOf acquires an adapter, by its key, from the part's own engine
  */
 export function serveLayers(
   decoder: Decoder,
   asks: ReadableStream<Uint8Array>,
   toError: (error: unknown) => EdgeT5Error,
   ended: () => Promise<void> = async () => {},
+  adapterOf: AdapterOf = refuseAdapter,
 ): ReadableStream<Uint8Array> {
   const reader = new FrameReader(asks);
   const sequences: Sequence[] = [];
@@ -146,7 +156,7 @@ export function serveLayers(
       if (!frame) return null;
       const parsed = askSchema.safeParse(frame.head);
       if (!parsed.success) throw malformed();
-      const reply = await perform(decoder, sequences, parsed.data, frame.payload);
+      const reply = await perform(decoder, sequences, parsed.data, frame.payload, adapterOf);
       if (reply) return reply;
     }
   };
@@ -175,12 +185,22 @@ export function serveLayers(
   );
 }
 
+export type AdapterOf = (key: string) => Promise<HeldAdapter>;
+
+const refuseAdapter: AdapterOf = async (key) => {
+  throw new EdgeT5Error(
+    "E_ADAPTER",
+    `These layers take no adapters, such as ${key}. Deploy all Workers of one version.`,
+  );
+};
+
 /** @returns the answer's frame, null where none is waited for */
 async function perform(
   decoder: Decoder,
   sequences: Sequence[],
   ask: Ask,
   payload: Float32Array,
+  adapterOf: AdapterOf,
 ): Promise<Uint8Array | null> {
   const named = (all: readonly number[]) =>
     all.map((number) => {
@@ -191,15 +211,23 @@ async function perform(
   switch (ask.ask) {
     case "open": {
       const { dModel } = decoder.config;
-      let first = 0;
-      const inputs = ask.inputs.map(({ tokens, maxNewTokens, copies }) => {
-        const hidden = payload.subarray(first * dModel, (first + tokens) * dModel);
-        first += tokens;
-        return { hidden, maxNewTokens, copies };
-      });
-      if (payload.length !== first * dModel) throw malformed();
-      sequences.push(...(await decoder.openAll(inputs)));
-      return encodeFrame({ opened: sequences.length });
+      const adapters = new Map<string, HeldAdapter>();
+      try {
+        let first = 0;
+        const inputs: DecoderInput[] = [];
+        for (const { tokens, maxNewTokens, copies, adapter: key } of ask.inputs) {
+          const hidden = payload.subarray(first * dModel, (first + tokens) * dModel);
+          first += tokens;
+          if (key !== undefined && !adapters.has(key)) adapters.set(key, await adapterOf(key));
+          inputs.push({ hidden, maxNewTokens, copies, adapter: adapters.get(key ?? "") });
+        }
+        if (payload.length !== first * dModel) throw malformed();
+        sequences.push(...(await decoder.openAll(inputs)));
+        return encodeFrame({ opened: sequences.length });
+      } finally {
+        // The sequences hold what they are decoded with.
+        for (const adapter of adapters.values()) adapter.release();
+      }
     }
     case "step": {
       const { hidden } = await decoder.step(named(ask.sequences), ask.tokens);
@@ -253,10 +281,11 @@ export class RemoteLayers implements LayersBefore {
   }
 
   async open(inputs: readonly DecoderInput[]): Promise<void> {
-    const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1 }) => ({
+    const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1, adapter }) => ({
       tokens: hidden.length / this.#dModel,
       maxNewTokens,
       copies,
+      ...(adapter && { adapter: adapter.id }),
     }));
     this.#ask(
       { ask: "open", inputs: sizes },

@@ -19,11 +19,19 @@ const decodeHeaderSchema = z.object({
   copies: z.int().min(1),
   seed: z.int(),
   logprobs: z.int().nonnegative().nullable(),
+  /** Key of the adapter that all inputs are decoded with; see {@link ADAPTER_HEADER}. Default: none. */
+  adapter: z.string().min(1).optional(),
 });
 
 export type DecodeOptions = Omit<z.infer<typeof decodeHeaderSchema>, "inputTokens">;
 
 export const DECODE_HEADER = "x-edge-t5-decode";
+
+/**
+ * Of an encode request: the adapter to encode with, by its key in the bucket. Below `KEY/` lie the adapter's two files; what
+ * lies there never changes, so that a key names one adapter for ever.
+ */
+export const ADAPTER_HEADER = "x-edge-t5-adapter";
 
 /** What a decode request carries besides its body. */
 export function decodeHeader(inputs: readonly { tokens: number }[], options: DecodeOptions): string {
@@ -35,7 +43,7 @@ export function parseDecodeRequest(
   header: string | undefined,
   body: ArrayBuffer,
   dModel: number,
-): { inputs: GenerationInput[]; stream: boolean } {
+): { inputs: GenerationInput[]; stream: boolean; adapter: string | undefined } {
   const malformed = () =>
     new EdgeT5Error("E_INPUT", `A decode request's ${DECODE_HEADER} and body do not fit together.`);
   let json: unknown;
@@ -46,7 +54,7 @@ export function parseDecodeRequest(
   }
   const parsed = decodeHeaderSchema.safeParse(json);
   if (!parsed.success) throw malformed();
-  const { inputTokens, maxNewTokens, stream, params, copies, seed, logprobs } = parsed.data;
+  const { inputTokens, maxNewTokens, stream, params, copies, seed, logprobs, adapter } = parsed.data;
   const tokens = inputTokens.reduce((sum, n) => sum + n, 0);
   if (body.byteLength !== tokens * (dModel + 1) * 4) throw malformed();
   const ids = new Int32Array(body, 0, tokens);
@@ -66,7 +74,7 @@ export function parseDecodeRequest(
       ...(logprobs !== null && { logprobs }),
     };
   });
-  return { inputs, stream };
+  return { inputs, stream, adapter };
 }
 
 /** A half's error: the gateway makes the client's of it. */

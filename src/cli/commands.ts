@@ -47,6 +47,7 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
       'edge-t5 generate "summarize: ..." --beams 4 --json',
       "edge-t5 generate - --temperature 0.8 --seed 7 < prompt.txt",
       'edge-t5 generate "classify package: a library for sockets" --labels libs,net,games',
+      'edge-t5 generate "shout: Call home!" --adapter ./adapters/shout',
     ],
     load: load(() => import("./generate.ts")),
   },
@@ -73,12 +74,17 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     examples: [
       "edge-t5 eval ./packages/my-t5 --data test.tsv --prefix 'translate English to German: ' --metric bleu,chrf",
       "edge-t5 eval ./packages/my-t5 --data test.jsonl --metric accuracy --labels positive,negative --json",
+      "edge-t5 eval ./packages/my-t5 --data test.jsonl --metric accuracy --labels positive,negative --adapter ./sentiment",
     ],
     load: load(() => import("./eval.ts")),
   },
   golden: {
     summary: "Compare with Hugging Face's outputs on every model folder in a directory",
-    examples: ["edge-t5 golden ./test/golden", "edge-t5 golden ./test/golden --bits 8 --json"],
+    examples: [
+      "edge-t5 golden ./test/golden",
+      "edge-t5 golden ./test/golden --bits 8 --json",
+      "edge-t5 golden ./adapters --checkpoint ./my-t5 --bits 8",
+    ],
     load: load(() => import("./golden.ts")),
   },
 };

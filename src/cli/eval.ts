@@ -46,6 +46,7 @@ export default defineCommand({
       valueHint: "file",
       description: "Write input, reference and answer of each row as JSON lines",
     },
+    adapter: { type: "string", valueHint: "dir", description: "LoRA adapter for the model, a folder as PEFT saves it" },
     engine: engineOption,
     kernels: kernelsOption,
     json: { type: "boolean", description: "Print one JSON object instead of text" },
@@ -74,9 +75,11 @@ export default defineCommand({
         batchSize: Math.max(batch, beams),
         signal: interruption.signal,
       });
+      const adapter = args.adapter === undefined ? undefined : await model.loadAdapter(args.adapter);
       const started = performance.now();
       const answers = await answerAll(model, prompts, {
         labels,
+        adapter,
         num_beams: beams,
         do_sample: false,
         max_new_tokens: maxNewTokens,
@@ -95,6 +98,7 @@ export default defineCommand({
       const seconds = answers.milliseconds / 1000;
       const result = {
         package: args.package,
+        ...(args.adapter !== undefined && { adapter: args.adapter }),
         engine: args.engine,
         rows: rows.length,
         scores,

@@ -26,6 +26,7 @@ export default defineCommand({
       description: "Tell each token's log-probability, and the n most probable tokens",
     },
     labels: { type: "string", valueHint: "a,b", description: "Choose one of these, with a score each" },
+    adapter: { type: "string", valueHint: "dir", description: "LoRA adapter for the model, a folder as PEFT saves it" },
     engine: engineOption,
     kernels: kernelsOption,
     json: { type: "boolean", description: "Print one JSON object: text, ids, token counts, timings" },
@@ -56,10 +57,11 @@ export default defineCommand({
         batchSize: sequences > 4 ? sequences : undefined,
         signal,
       });
+      const adapter = args.adapter === undefined ? undefined : await t5.loadAdapter(args.adapter);
       const loaded = performance.now();
       const loading = { load: round(loaded - started) };
       if (labels) {
-        const answer = await t5.classify(prompt, labels, { signal });
+        const answer = await t5.classify(prompt, labels, { adapter, signal });
         const timings_ms = { ...loading, classify: round(performance.now() - loaded) };
         if (args.json) printJson({ ...summaryOfLabels(answer), timings_ms });
         else printScores(answer);
@@ -68,10 +70,10 @@ export default defineCommand({
       const { seed, stop, logprobs, ...given } = options;
       const { do_sample, num_return_sequences } = mergeGenerationParams(t5.defaults, given);
       if (!args.json && num_return_sequences === 1 && logprobs === undefined) {
-        for await (const piece of t5.stream(prompt, { ...options, signal })) process.stdout.write(piece);
+        for await (const piece of t5.stream(prompt, { ...options, adapter, signal })) process.stdout.write(piece);
         return void process.stdout.write("\n");
       }
-      const answer = await t5.generate(prompt, { ...options, signal });
+      const answer = await t5.generate(prompt, { ...options, adapter, signal });
       const timings_ms = { ...loading, generate: round(performance.now() - loaded) };
       if (args.json) printJson({ ...summaryOf(answer), ...(do_sample && { seed }), timings_ms });
       else for (const sequence of answer.sequences) printSequence(sequence);

@@ -1,6 +1,8 @@
 /** `edge-t5 golden DIR` */
 import { defineCommand } from "citty";
 import type { Bits } from "../../model-split/index.ts";
+import { EdgeT5Error } from "../errors.ts";
+import { type Base, runAdapterGolden } from "../golden/adapters.ts";
 import { TOLERANCE } from "../golden/compare.ts";
 import { type GoldenReport, runGolden } from "../golden/run.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
@@ -10,12 +12,18 @@ export default defineCommand({
   meta: { name: "golden", description: "Compare with Hugging Face's outputs on every model folder in a directory" },
   args: {
     dir: { type: "positional", required: true, description: "Directory of model folders, or one model folder" },
+    checkpoint: {
+      type: "string",
+      valueHint: "dir",
+      description: "The folders in DIR are LoRA adapters for this checkpoint, with expected.jsonl",
+    },
+    model: { type: "string", valueHint: "dir", description: "The same, for a package as it is" },
     engine: engineOption,
     bits: {
       type: "enum",
       options: ["32", "8", "4"],
-      default: "32",
-      description: "32: numbers must be equal; 8 or 4: quantized weights, reports agreement and does not fail",
+      description:
+        "32, the default: numbers must be equal; 8 or 4: quantized weights, reports agreement and does not fail",
     },
     kernels: kernelsOption,
     json: { type: "boolean", description: "Print one JSON object instead of text" },
@@ -23,16 +31,18 @@ export default defineCommand({
   async run({ args }) {
     const interruption = abortOnSignals();
     try {
-      const bits = Number(args.bits) as Bits;
-      const report = await runGolden(args.dir, {
-        bits,
+      const base = baseOf(args);
+      const options = {
         engine: await loadEngine(args),
-        onModel(done, total, model) {
+        onModel(done: number, total: number, model: string) {
           if (process.stderr.isTTY)
             process.stderr.write(model ? `\r\x1b[K${done + 1} of ${total}: ${model}` : "\r\x1b[K");
         },
         signal: interruption.signal,
-      });
+      };
+      const { bits, ...report } = base
+        ? await runAdapterGolden(args.dir, { base, ...options })
+        : { bits: bitsOf(args), ...(await runGolden(args.dir, { bits: bitsOf(args), ...options })) };
       if (args.json) printJson({ engine: args.engine, bits, tolerance: TOLERANCE, ...report });
       else printReport(report, bits);
       if (bits === 32 && report.mismatches > 0) process.exitCode = 1;
@@ -41,6 +51,30 @@ export default defineCommand({
     }
   },
 });
+
+interface Args {
+  checkpoint?: string | undefined;
+  model?: string | undefined;
+  bits?: string | undefined;
+}
+
+function bitsOf({ bits }: Args): Bits {
+  return Number(bits ?? "32") as Bits;
+}
+
+/** What the adapters in the directory are for; null where it holds models. @throws EdgeT5Error `E_USAGE` */
+function baseOf(args: Args): Base | null {
+  const { checkpoint, model, bits } = args;
+  if (model !== undefined && (checkpoint !== undefined || bits !== undefined)) {
+    const other = checkpoint === undefined ? "--bits" : "--checkpoint";
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `--model and ${other} contradict each other: a package is run as it is. Drop one.`,
+    );
+  }
+  if (model !== undefined) return { package: model };
+  return checkpoint === undefined ? null : { checkpoint, bits: bitsOf(args) };
+}
 
 function printReport({ kinds, notRun, mismatches }: GoldenReport, bits: Bits): void {
   const rows = kinds.map(({ model, kind, run, equal, largestDifference }) => [

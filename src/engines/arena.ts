@@ -34,6 +34,16 @@ export class Arena {
     return taken;
   }
 
+  /** As {@link take}, from the end: what stays long leaves the rest in one piece. */
+  takeLast(bytes: number): Block | null {
+    const index = this.#free.findLastIndex((block) => block.bytes >= bytes);
+    const block = this.#free[index];
+    if (!block) return null;
+    block.bytes -= bytes;
+    if (block.bytes === 0) this.#free.splice(index, 1);
+    return { at: block.at + block.bytes, bytes };
+  }
+
   give(block: Block): void {
     let index = this.#free.findIndex((free) => free.at > block.at);
     if (index < 0) index = this.#free.length;

@@ -92,13 +92,14 @@ export function sequenceBytes(shape: CacheShape, maxNewTokens: number): number {
   return align(shape.layers * layerBytes(shape, maxNewTokens)) + align(shape.logits * F32);
 }
 
-/** Whether so many sequences have room at once. */
+/** Whether so many sequences have room at once, beside the adapters that they are decoded with. */
 export function fitsIn({ bytes, ...shape }: Room, inputs: readonly DecoderInput[], dModel: number): boolean {
   const taken = inputs.map(
     ({ hidden, maxNewTokens, copies = 1 }) =>
       crossBytes(shape, hidden.length / dModel) + copies * sequenceBytes(shape, maxNewTokens),
   );
-  return taken.reduce((sum, each) => sum + each, 0) <= bytes;
+  const adapters = new Map(inputs.map(({ adapter }) => [adapter?.id, adapter?.roomBytes ?? 0]));
+  return [...taken, ...adapters.values()].reduce((sum, each) => sum + each, 0) <= bytes;
 }
 
 export function align(bytes: number): number {

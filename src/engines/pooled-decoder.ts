@@ -4,8 +4,17 @@
  */
 import { EdgeT5Error } from "../errors.ts";
 import type { T5Config } from "../t5/config.ts";
-import type { CacheShape, Decoder, DecoderInput, EngineLimits, Room, Sequence, StepOutput } from "../t5/engine.ts";
-import { Arena, type Block } from "./arena.ts";
+import type {
+  CacheShape,
+  Decoder,
+  DecoderInput,
+  EngineLimits,
+  HeldAdapter,
+  Room,
+  Sequence,
+  StepOutput,
+} from "../t5/engine.ts";
+import type { Arena, Block } from "./arena.ts";
 import { crossBytes, fitsIn, sequenceBytes } from "./cache-size.ts";
 import { WaitingLine } from "./waiting-line.ts";
 
@@ -14,6 +23,8 @@ export interface Cross {
   block: Block;
   inputTokens: number;
   sequences: number;
+  /** What the input is decoded with, if not with the base alone. */
+  adapter: HeldAdapter | null;
 }
 
 export class PooledSequence implements Sequence {
@@ -36,6 +47,7 @@ interface Size {
   inputTokens: number;
   maxNewTokens: number;
   copies: number;
+  adapter: HeldAdapter | undefined;
 }
 
 /** Rows of one pass over the weights. */
@@ -57,8 +69,8 @@ export interface SteppedRows {
   best: readonly number[] | null;
 }
 
-/** A sequence that nobody stepped for this long may be closed when another waits for its room. */
-const LEASE_MS = 60_000;
+/** A sequence that nobody stepped for this long may be closed when another waits for its room; so may an adapter. */
+export const LEASE_MS = 60_000;
 
 export abstract class PooledDecoder implements Decoder {
   readonly config: T5Config;
@@ -76,23 +88,23 @@ export abstract class PooledDecoder implements Decoder {
   readonly #open = new Set<PooledSequence>();
   readonly #line = new WaitingLine();
 
-  /** @param region where the sequences' blocks lie */
+  /** @param arena where the sequences' blocks lie */
   constructor(
     config: T5Config,
     { isFirst, shape, lookahead }: { isFirst: boolean; shape: CacheShape; lookahead: number },
     limits: EngineLimits,
-    region: Block,
+    arena: Arena,
     maxRows: number,
   ) {
     this.config = config;
     this.isFirst = isFirst;
     this.lookahead = lookahead;
-    this.rooms = [{ ...shape, bytes: region.bytes }];
+    this.rooms = [{ ...shape, bytes: arena.bytes }];
     this.#shape = shape;
     this.maxInputTokens = limits.maxInputTokens;
     this.maxNewTokens = limits.maxNewTokens;
     this.maxRows = maxRows;
-    this.#arena = new Arena(region.at, region.bytes);
+    this.#arena = arena;
   }
 
   /** Computes the keys and values of an input's hidden states `[S, dModel]`. */
@@ -104,6 +116,14 @@ export abstract class PooledDecoder implements Decoder {
   protected abstract logitsOf(block: Block): Float32Array;
 
   protected abstract argmaxOf(block: Block): number;
+
+  /** Gives up something of the arena that is kept but not in use. @returns whether there was any */
+  protected letGo(): boolean {
+    return false;
+  }
+
+  /** Room was given back: for who waits for some beside the sequences. */
+  protected roomGiven(): void {}
 
   /** Copies keys and values of the tokens that `sequence` was fed so far. */
   protected abstract copyCache(from: Block, to: Block, sequence: PooledSequence): void;
@@ -124,7 +144,7 @@ export abstract class PooledDecoder implements Decoder {
 
   async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
     const { dModel } = this.config;
-    const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1 }) => {
+    const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1, adapter }) => {
       const inputTokens = hidden.length / dModel;
       if (!Number.isInteger(inputTokens) || inputTokens === 0) {
         throw new EdgeT5Error(
@@ -134,7 +154,7 @@ export abstract class PooledDecoder implements Decoder {
       }
       this.#checkLength("input", inputTokens, this.maxInputTokens);
       this.#checkLength("output", maxNewTokens, this.maxNewTokens);
-      return { inputTokens, maxNewTokens, copies };
+      return { inputTokens, maxNewTokens, copies, adapter };
     });
     if (!this.fits(inputs)) {
       throw new EdgeT5Error(
@@ -162,7 +182,7 @@ export abstract class PooledDecoder implements Decoder {
     const batch = sequences as readonly PooledSequence[];
     const fed = new Map<PooledSequence, number>();
     const positions = batch.map((sequence) => {
-      if (sequence.block === null) {
+      if (sequence.block === null || sequence.cross.adapter?.isGone) {
         throw new EdgeT5Error(
           "E_SEQUENCE_CLOSED",
           "The sequence is closed, or was reclaimed after a minute without a step.",
@@ -259,6 +279,7 @@ export abstract class PooledDecoder implements Decoder {
   close(sequence: Sequence): void {
     this.#giveBack(sequence as PooledSequence);
     this.#line.retry();
+    this.roomGiven();
   }
 
   #checkLength(what: "input" | "output", tokens: number, limit: number): void {
@@ -276,9 +297,9 @@ export abstract class PooledDecoder implements Decoder {
   /** Room for all, or null and nothing taken. */
   #reserve(sizes: readonly Size[]): PooledSequence[][] | null {
     const opened: PooledSequence[][] = [];
-    for (const { inputTokens, maxNewTokens, copies } of sizes) {
+    for (const { inputTokens, maxNewTokens, copies, adapter } of sizes) {
       const block = this.#take(crossBytes(this.#shape, inputTokens));
-      const cross: Cross | null = block && { block, inputTokens, sequences: 0 };
+      const cross: Cross | null = block && { block, inputTokens, sequences: 0, adapter: null };
       const sequences: PooledSequence[] = [];
       opened.push(sequences);
       for (let copy = 0; cross && copy < copies; copy++) {
@@ -290,8 +311,9 @@ export abstract class PooledDecoder implements Decoder {
         this.#open.add(sequence);
         sequences.push(sequence);
       }
+      if (cross && adapter) cross.adapter = adapter.hold();
       if (sequences.length < copies) {
-        if (cross?.sequences === 0) this.#arena.give(cross.block);
+        if (cross?.sequences === 0) this.#giveBackCross(cross);
         for (const sequence of opened.flat()) this.#giveBack(sequence);
         return null;
       }
@@ -300,7 +322,9 @@ export abstract class PooledDecoder implements Decoder {
   }
 
   #take(bytes: number): Block | null {
-    return this.#arena.take(bytes) ?? this.#reclaim(bytes);
+    let block = this.#arena.take(bytes) ?? this.#reclaim(bytes);
+    while (!block && this.letGo()) block = this.#arena.take(bytes);
+    return block;
   }
 
   /** Takes room from sequences that were left behind: their request ended without closing them. */
@@ -317,6 +341,11 @@ export abstract class PooledDecoder implements Decoder {
     this.#open.delete(sequence);
     const { cross } = sequence;
     cross.sequences--;
-    if (cross.sequences === 0) this.#arena.give(cross.block);
+    if (cross.sequences === 0) this.#giveBackCross(cross);
+  }
+
+  #giveBackCross({ block, adapter }: Cross): void {
+    this.#arena.give(block);
+    adapter?.release();
   }
 }

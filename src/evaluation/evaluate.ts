@@ -35,7 +35,7 @@ export async function answerAll(
     const batch = order.slice(first, first + together);
     const texts = batch.map((i) => prompts[i] as string);
     if (labels) {
-      const chosen = await model.classify(texts, labels, options.signal && { signal: options.signal });
+      const chosen = await model.classify(texts, labels, { adapter: options.adapter, signal: options.signal });
       for (const [k, { label, inputIds }] of chosen.entries()) {
         answers.texts[batch[k] as number] = label;
         answers.promptTokens += inputIds.length;

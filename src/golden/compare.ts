@@ -150,12 +150,12 @@ async function compareLabels(
   return { equal: same && (!exact || difference <= TOLERANCE), difference };
 }
 
-function sameIds(actual: readonly number[], expected: readonly number[] = []): boolean {
+export function sameIds(actual: readonly number[], expected: readonly number[] = []): boolean {
   return actual.length === expected.length && actual.every((id, i) => id === expected[i]);
 }
 
 /** Of numbers above one, as part of them: a beam's score can be hundreds, and the references are float32. */
-function largestDifference(actual: readonly number[], expected: readonly number[]): number {
+export function largestDifference(actual: readonly number[], expected: readonly number[]): number {
   if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
   return Math.max(...actual.map((value, i) => Math.abs(value - expected[i]!) / Math.max(1, Math.abs(expected[i]!))));
 }

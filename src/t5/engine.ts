@@ -1,5 +1,6 @@
 /** What runs a T5: one interface for every engine, so that generation is written once above it. */
 import type { Store } from "../store/store.ts";
+import type { AdapterFiles } from "./adapter.ts";
 import type { T5Config } from "./config.ts";
 import type { Manifest } from "./manifest.ts";
 
@@ -20,7 +21,15 @@ export interface EngineLimits {
    * 8 for quantized weights, 32 for float32 ones.
    */
   cacheBits?: 8 | 32 | undefined;
+  /**
+   * Bytes of adapters that the simd engine keeps beside the weights, float32; nothing is taken before one is used. Default:
+   * {@link DEFAULT_ADAPTER_BYTES}.
+   */
+  adapterBytes?: number | undefined;
 }
+
+/** Six adapters of rank 16 on T5-small's queries and values, or one of rank 16 on all of its linear layers. */
+export const DEFAULT_ADAPTER_BYTES = 16e6;
 
 /** What a load of a package's halves is given. */
 export interface LoadRequest<R extends Role = Role> {
@@ -31,12 +40,45 @@ export interface LoadRequest<R extends Role = Role> {
   onProgress?: ((bytesDone: number, bytesTotal: number) => void) | undefined;
   /** Gives the load up. */
   signal?: AbortSignal | undefined;
+  /** Whether the engine may take so many bytes more than it was loaded with, for adapters. Default: within its limits. */
+  mayGrow?: ((bytes: number) => boolean) | undefined;
 }
 
 /** The halves that were asked for. */
 export interface Engine<R extends Role = Role> {
   encoder: "encoder" extends R ? Encoder : undefined;
   decoder: "decoder" extends R ? Decoder : undefined;
+  /** LoRA adapters for these halves. */
+  adapters: AdapterSet;
+}
+
+/** An adapter that an engine keeps for as long as it is held: an answer ends on the adapter that it began with. */
+export interface HeldAdapter {
+  /** As it was acquired by. */
+  readonly id: string;
+  /** Bytes that it takes of the decoder's room for sequences. */
+  readonly roomBytes: number;
+  /** Whether it was given up, as nobody had used it for long while others waited for its room. */
+  readonly isGone: boolean;
+  /** Another hold on the same adapter, released on its own. */
+  hold(): HeldAdapter;
+  /** Lets it go; again is nothing. An adapter that nobody holds makes room when room is needed. */
+  release(): void;
+}
+
+/** The adapters that an engine keeps beside its weights, bounded; those not used for longest make room for others. */
+export interface AdapterSet {
+  /** How many there are now. */
+  readonly size: number;
+  /**
+   * Holds an adapter, loaded by who first asks for it; waits while others in use leave no room for it.
+   *
+   * @param id names what `load` gives, for ever: the same id is not loaded twice
+   * @param signal ends the waiting for room; its reason is thrown
+   * @throws EdgeT5Error `E_ADAPTER` when it does not fit the base or this placement, or the engine takes none;
+   * `E_CAPACITY` (waited too long); what `load` throws
+   */
+  acquire(id: string, load: () => Promise<AdapterFiles>, signal?: AbortSignal): Promise<HeldAdapter>;
 }
 
 /**
@@ -55,11 +97,12 @@ export interface Encoder {
   /**
    * @param ids token ids `[S]`, the end of sequence included
    * @param before hidden states `[S, dModel]` of the layers before, for an encoder that holds but a part of them
+   * @param adapter of this engine, for the whole input
    * @returns the last layer's hidden states `[S, dModel]`, float32, owned by the caller
    * @throws EdgeT5Error `E_INPUT` (no token, an id outside the vocabulary, no hidden states where they are needed),
    * `E_CONTEXT_LENGTH`
    */
-  encode(ids: ArrayLike<number>, before?: Float32Array): Promise<Float32Array>;
+  encode(ids: ArrayLike<number>, before?: Float32Array, adapter?: HeldAdapter): Promise<Float32Array>;
 }
 
 /** One sequence being decoded: its cross-attention keys and values and its cache. */
@@ -75,12 +118,14 @@ export interface DecoderInput {
   maxNewTokens: number;
   /** How many sequences of this input, sharing its cross-attention keys and values. Default: 1. */
   copies?: number | undefined;
+  /** Of the decoder's engine; held until the input's last sequence is closed. Default: the base alone. */
+  adapter?: HeldAdapter | undefined;
 }
 
 /** The outcome of one step for every row of its batch, in order. Valid until the sequence's next step. */
 export interface StepOutput {
   /**
-   * Scores over the vocabulary `[vocabSize]` after row `i`; a view into the engine, copy it to keep it. Of a sequence that
+   * Scores over the vocabulary `[vocabSize]` after row `i`; a view into the engine, copy it to keep it over an await. Of a sequence that
    * was fed several tokens, those after the last one.
    */
   logits(i: number): Float32Array;

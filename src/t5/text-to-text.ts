@@ -1,6 +1,8 @@
 /** A whole T5 in one process: text in, text out. The edge does the same over three Workers. */
 import { EdgeT5Error } from "../errors.ts";
-import type { Decoder, Encoder } from "./engine.ts";
+import { createSha256 } from "../store/sha256.ts";
+import { type AdapterFiles, parseAdapter } from "./adapter.ts";
+import type { AdapterSet, Decoder, Encoder, HeldAdapter } from "./engine.ts";
 import { type FinishReason, type GenerationInput, generate, type TokenEvent } from "./generate.ts";
 import { type GenerationParams, mergeGenerationParams } from "./generation/config.ts";
 import { scoreLabels } from "./generation/labels.ts";
@@ -18,9 +20,18 @@ export type GenerateOptions = { [Name in keyof GenerationParams]?: GenerationPar
   stop?: string | readonly string[] | undefined;
   /** Tell each token's log-probability, and so many of the most probable tokens. Not with beams. */
   logprobs?: number | undefined;
+  /** What to answer with, from {@link TextToText.loadAdapter}. Default: the base alone. */
+  adapter?: LoadedAdapter | undefined;
   /** Stops the decoding between two steps; its reason is thrown. */
   signal?: AbortSignal | undefined;
 };
+
+/** A LoRA adapter that fits a model; it takes room in its memory while it is used. */
+export interface LoadedAdapter {
+  /** The SHA-256 of what it is. */
+  readonly id: string;
+  readonly files: AdapterFiles;
+}
 
 export interface TokenLogprob {
   id: number;
@@ -42,6 +53,8 @@ export interface GeneratedSequence {
 }
 
 export interface ClassifyOptions {
+  /** As {@link GenerateOptions}'. */
+  adapter?: LoadedAdapter | undefined;
   /** Stops the scoring between two steps; its reason is thrown. */
   signal?: AbortSignal | undefined;
 }
@@ -75,6 +88,7 @@ interface Prepared {
   seed: number;
   stop: readonly string[];
   logprobs: number | undefined;
+  adapter: LoadedAdapter | undefined;
   signal: AbortSignal | undefined;
 }
 
@@ -82,6 +96,7 @@ export class TextToText {
   readonly encoder: Encoder;
   readonly decoder: Decoder;
   readonly tokenizer: Tokenizer;
+  readonly adapters: AdapterSet;
   /** How it generates unless told otherwise: the model's `generation_config.json`. */
   readonly defaults: Partial<GenerationParams>;
   /** Prompts that {@link generate} decodes side by side. */
@@ -90,15 +105,31 @@ export class TextToText {
   constructor(parts: {
     encoder: Encoder;
     decoder: Decoder;
+    adapters: AdapterSet;
     tokenizer: Tokenizer;
     defaults?: Partial<GenerationParams>;
     batchSize?: number;
   }) {
     this.encoder = parts.encoder;
     this.decoder = parts.decoder;
+    this.adapters = parts.adapters;
     this.tokenizer = parts.tokenizer;
     this.defaults = parts.defaults ?? {};
     this.batchSize = parts.batchSize ?? 1;
+  }
+
+  /**
+   * Checks an adapter against this model: pass what comes back as `adapter`. Answers with different ones and with none may
+   * go on at the same time.
+   *
+   * @throws EdgeT5Error `E_ADAPTER`, saying what does not fit
+   */
+  async loadAdapter(files: AdapterFiles): Promise<LoadedAdapter> {
+    parseAdapter(files, this.encoder.config);
+    const hash = createSha256();
+    hash.update(new TextEncoder().encode(JSON.stringify(files.config)));
+    hash.update(files.tensors);
+    return { id: hash.digest(), files };
   }
 
   /**
@@ -152,7 +183,7 @@ export class TextToText {
   async classify(
     texts: string | readonly string[],
     labels: readonly string[],
-    { signal, ...others }: ClassifyOptions = {},
+    { adapter, signal, ...others }: ClassifyOptions = {},
   ): Promise<Classification | Classification[]> {
     const [other] = Object.keys(others);
     if (other !== undefined) {
@@ -163,10 +194,15 @@ export class TextToText {
     }
     const ids = encodeLabels(labels, this.tokenizer);
     const answers: Classification[] = [];
-    for (const text of typeof texts === "string" ? [texts] : texts) {
-      const inputIds = this.tokenizer.encode(text);
-      const hidden = await this.encoder.encode(inputIds);
-      answers.push({ inputIds, ...rankLabels(labels, await scoreLabels(this.decoder, hidden, ids, signal)) });
+    const held = await this.#acquire(adapter, signal);
+    try {
+      for (const text of typeof texts === "string" ? [texts] : texts) {
+        const inputIds = this.tokenizer.encode(text);
+        const hidden = await this.encoder.encode(inputIds, undefined, held);
+        answers.push({ inputIds, ...rankLabels(labels, await scoreLabels(this.decoder, hidden, ids, signal, held)) });
+      }
+    } finally {
+      held?.release();
     }
     return typeof texts === "string" ? (answers[0] as Classification) : answers;
   }
@@ -193,20 +229,33 @@ export class TextToText {
 
   /** @param first how many prompts came before, for their seeds */
   async *#events(inputs: readonly number[][], first: number, prepared: Prepared): AsyncGenerator<TokenEvent> {
-    const { params, maxNewTokens, copies, seed, logprobs, signal } = prepared;
-    const encoded: GenerationInput[] = [];
-    for (const [i, ids] of inputs.entries()) {
-      const hidden = await this.encoder.encode(ids);
-      encoded.push({ hidden, prompt: ids, maxNewTokens, params, copies, seed: seed + (first + i) * copies, logprobs });
-    }
-    const answersEach = Math.max(copies, params.num_return_sequences);
-    for await (const event of generate(this.decoder, encoded, { signal })) {
-      release(encoded[Math.floor(event.index / answersEach)]?.hidden);
-      yield event;
+    const { params, maxNewTokens, copies, logprobs, signal } = prepared;
+    const adapter = await this.#acquire(prepared.adapter, signal);
+    try {
+      const encoded: GenerationInput[] = [];
+      for (const [i, ids] of inputs.entries()) {
+        const hidden = await this.encoder.encode(ids, undefined, adapter);
+        const seed = prepared.seed + (first + i) * copies;
+        encoded.push({ hidden, prompt: ids, maxNewTokens, params, copies, seed, logprobs, adapter });
+      }
+      const answersEach = Math.max(copies, params.num_return_sequences);
+      for await (const event of generate(this.decoder, encoded, { signal })) {
+        release(encoded[Math.floor(event.index / answersEach)]?.hidden);
+        yield event;
+      }
+    } finally {
+      adapter?.release();
     }
   }
 
-  #prepare({ seed, stop = [], logprobs, signal, ...given }: GenerateOptions): Prepared {
+  async #acquire(
+    adapter: LoadedAdapter | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<HeldAdapter | undefined> {
+    return adapter && this.adapters.acquire(adapter.id, async () => adapter.files, signal);
+  }
+
+  #prepare({ seed, stop = [], logprobs, adapter, signal, ...given }: GenerateOptions): Prepared {
     const params = mergeGenerationParams(this.defaults, given);
     if (logprobs !== undefined && params.num_beams > 1) {
       throw new EdgeT5Error("E_INPUT", "logprobs are not told for beams. Leave logprobs out, or set num_beams to 1.");
@@ -225,6 +274,7 @@ export class TextToText {
       seed: seed ?? crypto.getRandomValues(new Int32Array(1))[0] ?? 0,
       stop: stops,
       logprobs,
+      adapter,
       signal,
     };
   }

@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { Arena, type Block } from "../../src/engines/arena.ts";
 
 test("blocks never overlap nor leave the region, and all room comes back, whatever is taken and given", () => {
-  const action = fc.oneof(fc.record({ take: fc.integer({ min: 1, max: 40 }) }), fc.record({ give: fc.nat() }));
+  const bytes = fc.integer({ min: 1, max: 40 });
+  const action = fc.oneof(fc.record({ take: bytes }), fc.record({ takeLast: bytes }), fc.record({ give: fc.nat() }));
   fc.assert(
     fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
       const arena = new Arena(1000, 100);
@@ -11,6 +12,9 @@ test("blocks never overlap nor leave the region, and all room comes back, whatev
       for (const each of actions) {
         if ("take" in each) {
           const block = arena.take(each.take);
+          if (block) taken.push(block);
+        } else if ("takeLast" in each) {
+          const block = arena.takeLast(each.takeLast);
           if (block) taken.push(block);
         } else if (taken.length > 0) {
           arena.give(taken.splice(each.give % taken.length, 1)[0]!);
@@ -28,4 +32,11 @@ test("blocks never overlap nor leave the region, and all room comes back, whatev
       expect(arena.take(100)).toEqual({ at: 1000, bytes: 100 });
     }),
   );
+});
+
+test("a block of the end leaves the rest in one piece", () => {
+  const arena = new Arena(1000, 100);
+  expect(arena.takeLast(30)).toEqual({ at: 1070, bytes: 30 });
+  expect(arena.take(70)).toEqual({ at: 1000, bytes: 70 });
+  expect(arena.takeLast(1)).toBeNull();
 });

@@ -26,14 +26,17 @@ export const TINY = {
   tie_word_embeddings: true,
 };
 
+/** @param change made to the checkpoint before it is split */
 export async function tinyPackage(
   bits: Bits,
   config: object = TINY,
   shardBytes?: number,
+  change: (checkpoint: string) => Promise<void> = async () => {},
 ): Promise<{ manifest: Manifest; store: MemoryStore }> {
   const dir = await mkdtemp(join(tmpdir(), "edge-t5-tiny-"));
   try {
     await writeRandomCheckpoint(join(dir, "checkpoint"), config);
+    await change(join(dir, "checkpoint"));
     const { manifest } = await splitCheckpoint(join(dir, "checkpoint"), join(dir, "package"), {
       bits,
       ...(shardBytes !== undefined && { shardBytes }),

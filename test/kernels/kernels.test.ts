@@ -1,10 +1,10 @@
 /** The kernels against plain arithmetic in float64, and the two modules against each other, bit for bit. */
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { float16ToFloat32 } from "../../model-split/floats.ts";
 import { quantizeGroups } from "../../model-split/quantize.ts";
 import { chooseKernels, instantiateKernels, type Kernels } from "../../src/kernels/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
+import { float16ToFloat32 } from "../../src/t5/floats.ts";
 
 const BASE = 1024;
 
@@ -327,6 +327,33 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
             for (let i = 0; i < k; i++) exact += (x[r * k + i] ?? 0) * (w[c * k + i] ?? 0);
             expect(Math.abs((result[r * n + c] ?? 0) - exact)).toBeLessThan(1e-4);
           }
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("addLowRank adds the product, and a row's bits are its own whatever is beside it", () => {
+    fc.assert(
+      fc.property(shapes, fc.integer({ min: 0, max: 5 }), ({ rows, k: rank, n, seed }, gap) => {
+        const bench = new Bench(modules[name]);
+        const t = normals(rows * rank, seed);
+        const b = normals(rank * n, seed + 1);
+        const ldo = n + gap;
+        const before = normals(rows * ldo, seed + 2);
+        const [atT, atB, out] = [bench.putFloats(t), bench.putFloats(b), bench.putFloats(before)];
+        bench.kernels.addLowRank(atT, rows, rank, atB, n, out, ldo);
+        const result = bench.read(out, rows * ldo);
+        for (let r = 0; r < rows; r++) {
+          for (let c = 0; c < ldo; c++) {
+            let exact = before[r * ldo + c] ?? 0;
+            // What lies between two rows stays.
+            if (c < n) for (let j = 0; j < rank; j++) exact += (t[r * rank + j] ?? 0) * (b[j * n + c] ?? 0);
+            expect(Math.abs((result[r * ldo + c] ?? 0) - exact)).toBeLessThan(c < n ? 1e-4 : 1e-30);
+          }
+          const alone = bench.putFloats(before.subarray(r * ldo, (r + 1) * ldo));
+          bench.kernels.addLowRank(atT + r * rank * 4, 1, rank, atB, n, alone, ldo);
+          expect(bench.read(alone, ldo)).toEqual(result.slice(r * ldo, (r + 1) * ldo));
         }
       }),
       { numRuns: 60 },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { float16ToFloat32, toFloat32 } from "../../model-split/floats.ts";
+import { float16ToFloat32, toFloat32 } from "../../src/t5/floats.ts";
 
 describe("half precision", () => {
   it.each([

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { float16ToFloat32 } from "../../model-split/floats.ts";
 import { firstNonFinite, quantizeGroups, quantizeRows } from "../../model-split/quantize.ts";
+import { float16ToFloat32 } from "../../src/t5/floats.ts";
 
 const finite = fc.float({ noNaN: true, noDefaultInfinity: true });
 

@@ -5,10 +5,11 @@ import type { CacheShape, EngineLimits } from "../../t5/engine.ts";
 import { argmax } from "../../t5/generation/scores.ts";
 import { port } from "../../t5/graph/shards.ts";
 import type { Part } from "../../t5/manifest.ts";
-import type { Block } from "../arena.ts";
+import { Arena, type Block } from "../arena.ts";
 import { innerDim } from "../cache-size.ts";
 import { checkedHidden, checkedId } from "../input.ts";
 import { type Cross, PooledDecoder, type PooledSequence, type SteppedRows, type StepRows } from "../pooled-decoder.ts";
+import { refuseAdapter } from "./adapters.ts";
 import type { Feeds, OnnxRuntime, Session } from "./runtime.ts";
 
 type Floats = TypedTensor<"float32">;
@@ -73,7 +74,7 @@ export class OnnxDecoder extends PooledDecoder {
       config,
       { isFirst: part.isFirst, shape: caches.shape, lookahead: 1 },
       limits,
-      { at: 0, bytes: caches.bytes },
+      new Arena(0, caches.bytes),
       MAX_ROWS,
     );
     this.#runtime = runtime;
@@ -82,7 +83,8 @@ export class OnnxDecoder extends PooledDecoder {
     this.#inner = innerDim(config);
   }
 
-  protected override async computeCross({ block, inputTokens }: Cross, hidden: Float32Array): Promise<void> {
+  protected override async computeCross({ block, inputTokens, adapter }: Cross, hidden: Float32Array): Promise<void> {
+    refuseAdapter(adapter);
     const tensor = this.#floats(hidden, [1, inputTokens, this.config.dModel]);
     const made: Record<string, Feeds[string]> = {};
     for (const { cross } of this.#shards) {

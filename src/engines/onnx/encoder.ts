@@ -1,9 +1,10 @@
 /** T5's encoder stack on onnxruntime, a session a shard. */
 import type { TypedTensor } from "onnxruntime-common";
 import type { T5Config } from "../../t5/config.ts";
-import type { Encoder } from "../../t5/engine.ts";
+import type { Encoder, HeldAdapter } from "../../t5/engine.ts";
 import type { Part } from "../../t5/manifest.ts";
 import { checkedHidden, checkedIds } from "../input.ts";
+import { refuseAdapter } from "./adapters.ts";
 import type { Feeds, OnnxRuntime, Session } from "./runtime.ts";
 
 export class OnnxEncoder implements Encoder {
@@ -29,7 +30,8 @@ export class OnnxEncoder implements Encoder {
     this.isFirst = isFirst;
   }
 
-  async encode(ids: ArrayLike<number>, before?: Float32Array): Promise<Float32Array> {
+  async encode(ids: ArrayLike<number>, before?: Float32Array, adapter?: HeldAdapter): Promise<Float32Array> {
+    refuseAdapter(adapter);
     const checked = checkedIds(ids, this.config, this.maxInputTokens);
     const hidden = checkedHidden(before, checked.length, this.config, this.isFirst);
     // A session runs one input at a time.

@@ -4,10 +4,11 @@
  */
 import { EdgeT5Error } from "../../errors.ts";
 import { EMBEDDING } from "../../t5/architecture.ts";
-import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
+import type { AdapterSet, Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
 import { type Manifest, partIn, type Shard, shardsOf } from "../../t5/manifest.ts";
 import { cacheShape, crossBytes, megabytes, sequenceBytes } from "../cache-size.ts";
 import { blobsOf, loadBlobs } from "../load.ts";
+import { noAdapters } from "./adapters.ts";
 import { type DecoderShard, OnnxDecoder } from "./decoder.ts";
 import { OnnxEncoder } from "./encoder.ts";
 import type { ExternalFile, OnnxRuntime, Session } from "./runtime.ts";
@@ -78,9 +79,10 @@ export async function loadOnnxEngine<R extends Role>(request: OnnxLoadRequest<R>
   };
   const { model } = manifest;
   const wanted = new Set<Role>(request.roles);
-  const parts: { encoder: OnnxEncoder | undefined; decoder: OnnxDecoder | undefined } = {
+  const parts: { encoder: OnnxEncoder | undefined; decoder: OnnxDecoder | undefined; adapters: AdapterSet } = {
     encoder: undefined,
     decoder: undefined,
+    adapters: noAdapters,
   };
   // One after the other: a session is done with its copies before the next one makes its own.
   if (wanted.has("encoder")) {

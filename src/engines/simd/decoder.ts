@@ -6,35 +6,46 @@ import type { Block } from "../arena.ts";
 import { align, layerBytes, roomFor, usedBytes } from "../cache-size.ts";
 import { checkedHidden } from "../input.ts";
 import { type Cross, PooledDecoder, type PooledSequence, type SteppedRows, type StepRows } from "../pooled-decoder.ts";
-import type { FeedForward, Linear, Machine } from "./machine.ts";
+import { type AdaptedRows, placedOf, type SimdAdapters } from "./adapters.ts";
+import type { Adapted, FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
 
 /** A draft of more tokens would seldom be right to its end. */
 const LOOKAHEAD = 16;
 
+type Names = ReturnType<typeof attentionNames>;
+
 interface Layer {
-  self: { norm: number; qkv: Linear[]; o: Linear };
-  cross: { norm: number; q: Linear; kv: Linear[]; o: Linear };
+  self: { names: Names; norm: number; qkv: Linear[]; o: Linear };
+  cross: { names: Names; norm: number; q: Linear; kv: Linear[]; o: Linear };
   feedForward: FeedForward;
 }
 
 export class SimdDecoder extends PooledDecoder {
   readonly #machine: Machine;
+  readonly #adapters: SimdAdapters;
   /** Null where the stack does not begin here. */
   readonly #embedding: Linear | null;
   readonly #layers: Layer[];
   /** What makes logits of hidden states; null where the stack goes on elsewhere. */
   readonly #output: { norm: number; head: Linear } | null;
 
-  constructor(machine: Machine, { first, end, isFirst, isLast }: Part, tiedHead: boolean, limits: EngineLimits) {
+  constructor(
+    machine: Machine,
+    adapters: SimdAdapters,
+    { first, end, isFirst, isLast }: Part,
+    tiedHead: boolean,
+    limits: EngineLimits,
+  ) {
     super(
       machine.config,
       { isFirst, shape: machine.plan.shape, lookahead: LOOKAHEAD },
       limits,
-      machine.plan.arena,
+      machine.arena,
       machine.plan.decoder.rows,
     );
     this.#machine = machine;
+    this.#adapters = adapters;
     this.#embedding = isFirst ? machine.bindLinear(EMBEDDING) : null;
     this.#layers = Array.from({ length: end - first }, (_, i) => {
       const layer = first + i;
@@ -42,11 +53,13 @@ export class SimdDecoder extends PooledDecoder {
       const cross = attentionNames(layerPrefix.encDecAttention(layer));
       return {
         self: {
+          names: own,
           norm: machine.bindVector(layerPrefix.layerNorm("decoder", layer, 0)),
           qkv: machine.bindJoined([own.q, own.k, own.v]),
           o: machine.bindLinear(own.o),
         },
         cross: {
+          names: cross,
           norm: machine.bindVector(layerPrefix.layerNorm("decoder", layer, 1)),
           q: machine.bindLinear(cross.q),
           kv: machine.bindJoined([cross.k, cross.v]),
@@ -84,6 +97,14 @@ export class SimdDecoder extends PooledDecoder {
     }
   }
 
+  protected override letGo(): boolean {
+    return this.#adapters.letGoOfArena();
+  }
+
+  protected override roomGiven(): void {
+    this.#adapters.retry();
+  }
+
   // A cross block: keys and values of every layer. A sequence's block: its own keys and values of every layer, and its
   // logits [vocabSize] f32.
 
@@ -105,12 +126,19 @@ export class SimdDecoder extends PooledDecoder {
     const { scratch, inner, plan, attention } = machine;
     const { x } = plan.decoder;
     const room = roomFor(plan.shape, cross.inputTokens);
+    const adapter = cross.adapter && placedOf(cross.adapter);
     for (let first = 0; first < cross.inputTokens; first += BLOCK_ROWS) {
       const rows = Math.min(BLOCK_ROWS, cross.inputTokens - first);
       machine.floats.set(hidden.subarray(first * dModel, (first + rows) * dModel), x / 4);
       machine.input(x, rows, dModel);
       for (const [index, layer] of this.#layers.entries()) {
         machine.joined(layer.cross.kv, scratch.qkv);
+        if (adapter) {
+          const { k, v } = layer.cross.names;
+          const adapted = [{ adapter, first: 0, rows }];
+          machine.adapt(adapted, x, dModel, k, scratch.qkv, 2 * inner);
+          machine.adapt(adapted, x, dModel, v, scratch.qkv + inner * 4, 2 * inner);
+        }
         const cache = this.#crossAt(cross, index);
         attention.storeKeys(scratch.qkv, 2 * inner, rows, numHeads, dKv, cache, room, first);
         attention.storeValues(scratch.qkv + inner * 4, 2 * inner, rows, numHeads, dKv, cache, room, first);
@@ -125,15 +153,16 @@ export class SimdDecoder extends PooledDecoder {
     const { x } = plan.decoder;
     const rows = sequences.length;
     const hidden = checkedHidden(before, rows, this.config, this.isFirst);
+    const adapted = adaptedRows(sequences);
     if (hidden) machine.floats.set(hidden, x / 4);
     if (this.#embedding) {
       machine.writeIds(tokens);
       machine.embed(this.#embedding, x, rows);
     }
     for (const [index, layer] of this.#layers.entries()) {
-      this.#selfAttention(index, layer.self, step);
-      this.#crossAttention(index, layer.cross, sequences);
-      machine.feedForward(layer.feedForward, x, rows);
+      this.#selfAttention(index, layer.self, step, adapted);
+      this.#crossAttention(index, layer.cross, sequences, adapted);
+      machine.feedForward(layer.feedForward, x, rows, adapted);
     }
     const { dModel, scaleDecoderOutputs } = this.config;
     // A copy: who steps next, before this one's caller goes on, writes there too.
@@ -162,7 +191,12 @@ export class SimdDecoder extends PooledDecoder {
     };
   }
 
-  #selfAttention(index: number, { norm, qkv, o }: Layer["self"], { sequences, positions }: StepRows): void {
+  #selfAttention(
+    index: number,
+    { names, norm, qkv, o }: Layer["self"],
+    { sequences, positions }: StepRows,
+    adapted: Adapted,
+  ): void {
     const machine = this.#machine;
     const { plan, scratch, attention, inner } = machine;
     const { numHeads, dKv } = this.config;
@@ -170,6 +204,10 @@ export class SimdDecoder extends PooledDecoder {
     const width = 3 * inner;
     machine.normInput(plan.decoder.x, norm, rows);
     machine.joined(qkv, scratch.qkv);
+    if (adapted) {
+      const outs = [names.q, names.k, names.v].map((name, i) => [name, scratch.qkv + i * inner * 4] as const);
+      machine.adaptNormed(adapted, plan.decoder.x, norm, outs, width);
+    }
     // Row after row: a sequence that comes again attends to what its earlier rows have just stored.
     for (const [i, sequence] of sequences.entries()) {
       const position = positions[i] as number;
@@ -195,15 +233,22 @@ export class SimdDecoder extends PooledDecoder {
     }
     machine.input(scratch.attention, rows, inner);
     machine.linear(o, plan.decoder.x, true);
+    if (adapted) machine.adapt(adapted, scratch.attention, inner, names.o, plan.decoder.x, this.config.dModel);
   }
 
-  #crossAttention(index: number, { norm, q, o }: Layer["cross"], sequences: readonly PooledSequence[]): void {
+  #crossAttention(
+    index: number,
+    { names, norm, q, o }: Layer["cross"],
+    sequences: readonly PooledSequence[],
+    adapted: Adapted,
+  ): void {
     const machine = this.#machine;
     const { plan, scratch, attention, inner } = machine;
     const { numHeads, dKv } = this.config;
     const rows = sequences.length;
     machine.normInput(plan.decoder.x, norm, rows);
     machine.linear(q, scratch.qkv);
+    if (adapted) machine.adaptNormed(adapted, plan.decoder.x, norm, [[names.q, scratch.qkv]], inner);
     for (const [i, { cross }] of sequences.entries()) {
       attention.attend(
         scratch.qkv + i * inner * 4,
@@ -222,5 +267,20 @@ export class SimdDecoder extends PooledDecoder {
     }
     machine.input(scratch.attention, rows, inner);
     machine.linear(o, plan.decoder.x, true);
+    if (adapted) machine.adapt(adapted, scratch.attention, inner, names.o, plan.decoder.x, this.config.dModel);
   }
+}
+
+/** Null where every row is the base's alone. @throws EdgeT5Error `E_SEQUENCE_CLOSED` as {@link placedOf} */
+function adaptedRows(sequences: readonly PooledSequence[]): Adapted {
+  let adapted: AdaptedRows[] | null = null;
+  for (const [i, { cross }] of sequences.entries()) {
+    if (!cross.adapter) continue;
+    adapted ??= [];
+    const adapter = placedOf(cross.adapter);
+    const last = adapted.at(-1);
+    if (last?.adapter === adapter && last.first + last.rows === i) last.rows++;
+    else adapted.push({ adapter, first: i, rows: 1 });
+  }
+  return adapted;
 }

@@ -1,14 +1,16 @@
 /** T5's encoder stack on the kernels. */
 import { attentionNames, EMBEDDING, layerPrefix } from "../../t5/architecture.ts";
 import type { T5Config } from "../../t5/config.ts";
-import type { Encoder } from "../../t5/engine.ts";
+import type { Encoder, HeldAdapter } from "../../t5/engine.ts";
 import type { Part } from "../../t5/manifest.ts";
 import { roomFor } from "../cache-size.ts";
 import { checkedHidden, checkedIds } from "../input.ts";
+import { type AdaptedRows, type Placed, placedOf } from "./adapters.ts";
 import type { FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
 
 interface Layer {
+  names: ReturnType<typeof attentionNames>;
   norm: number;
   q: Linear;
   kv: Linear[];
@@ -37,6 +39,7 @@ export class SimdEncoder implements Encoder {
       const layer = first + i;
       const names = attentionNames(layerPrefix.selfAttention("encoder", layer));
       return {
+        names,
         norm: machine.bindVector(layerPrefix.layerNorm("encoder", layer, 0)),
         q: machine.bindLinear(names.q),
         kv: machine.bindJoined([names.k, names.v]),
@@ -48,7 +51,7 @@ export class SimdEncoder implements Encoder {
     machine.fillBias("encoder", machine.plan.encoderBias, maxInputTokens - 1, maxInputTokens - 1);
   }
 
-  async encode(ids: ArrayLike<number>, before?: Float32Array): Promise<Float32Array> {
+  async encode(ids: ArrayLike<number>, before?: Float32Array, adapter?: HeldAdapter): Promise<Float32Array> {
     const checked = checkedIds(ids, this.config, this.maxInputTokens);
     const tokens = checked.length;
     const machine = this.#machine;
@@ -59,7 +62,8 @@ export class SimdEncoder implements Encoder {
       machine.writeIds(checked);
       machine.embed(this.#embedding, x, tokens);
     }
-    for (const layer of this.#layers) this.#runLayer(layer, tokens);
+    const placed = adapter ? placedOf(adapter) : null;
+    for (const layer of this.#layers) this.#runLayer(layer, tokens, placed);
 
     const { dModel, layerNormEpsilon } = this.config;
     if (this.#finalNorm !== null) {
@@ -69,18 +73,26 @@ export class SimdEncoder implements Encoder {
   }
 
   /** Queries, keys and values of all rows first; then, block by block, attention and the feed-forward. */
-  #runLayer({ norm, q, kv, o, feedForward }: Layer, tokens: number): void {
+  #runLayer({ names, norm, q, kv, o, feedForward }: Layer, tokens: number, adapter: Placed | null): void {
     const machine = this.#machine;
     const { scratch, plan, inner, attention } = machine;
     const { dModel, numHeads, dKv } = this.config;
     const { x, q: queries, cache } = plan.encoder;
     const room = roomFor(plan.shape, tokens);
     const blocks = Array.from({ length: Math.ceil(tokens / BLOCK_ROWS) }, (_, i) => i * BLOCK_ROWS);
+    const adaptedRows = (rows: number): AdaptedRows[] | null => adapter && [{ adapter, first: 0, rows }];
     for (const first of blocks) {
       const rows = Math.min(BLOCK_ROWS, tokens - first);
       machine.normInput(x + first * dModel * 4, norm, rows);
       machine.linear(q, queries + first * inner * 4);
       machine.joined(kv, scratch.qkv);
+      const adapted = adaptedRows(rows);
+      if (adapted) {
+        const at = x + first * dModel * 4;
+        machine.adaptNormed(adapted, at, norm, [[names.q, queries + first * inner * 4]], inner);
+        const targets = [[names.k, scratch.qkv] as const, [names.v, scratch.qkv + inner * 4] as const];
+        machine.adaptNormed(adapted, at, norm, targets, 2 * inner);
+      }
       attention.storeKeys(scratch.qkv, 2 * inner, rows, numHeads, dKv, cache, room, first);
       attention.storeValues(scratch.qkv + inner * 4, 2 * inner, rows, numHeads, dKv, cache, room, first);
     }
@@ -103,7 +115,9 @@ export class SimdEncoder implements Encoder {
       );
       machine.input(scratch.attention, rows, inner);
       machine.linear(o, x + first * dModel * 4, true);
-      machine.feedForward(feedForward, x + first * dModel * 4, rows);
+      const adapted = adaptedRows(rows);
+      if (adapted) machine.adapt(adapted, scratch.attention, inner, names.o, x + first * dModel * 4, dModel);
+      machine.feedForward(feedForward, x + first * dModel * 4, rows, adapted);
     }
   }
 }

@@ -1,12 +1,21 @@
 /** The simd engine: T5 on our own WASM kernels, int8 weights kept as they are, float32 as a checking mode. */
 import { instantiateKernels, type KernelModule, type Kernels } from "../../kernels/index.ts";
-import type { Engine, EngineLimits, EngineLoader, LoadRequest, Role } from "../../t5/engine.ts";
+import { tensorsOf } from "../../t5/architecture.ts";
+import {
+  DEFAULT_ADAPTER_BYTES,
+  type Engine,
+  type EngineLimits,
+  type EngineLoader,
+  type LoadRequest,
+  type Role,
+} from "../../t5/engine.ts";
 import { type Manifest, partIn } from "../../t5/manifest.ts";
 import { loadBlobs } from "../load.ts";
+import { SimdAdapters } from "./adapters.ts";
 import { SimdDecoder } from "./decoder.ts";
 import { SimdEncoder } from "./encoder.ts";
 import { Machine } from "./machine.ts";
-import { PAGE, planMemory } from "./plan.ts";
+import { growthPages, PAGE, planMemory } from "./plan.ts";
 
 export interface SimdLoadRequest<R extends Role = Role> extends LoadRequest<R> {
   kernels: KernelModule;
@@ -46,7 +55,8 @@ export async function loadSimdEngine<R extends Role>(options: SimdLoadRequest<R>
   const { manifest, store, kernels, roles, limits, onMemory, onProgress } = options;
   const plan = planMemory(manifest, roles, limits);
   const reusable = options.memory?.buffer.byteLength === plan.pages * PAGE ? options.memory : undefined;
-  const memory = reusable ?? new WebAssembly.Memory({ initial: plan.pages, maximum: plan.pages });
+  const pages = growthPages(plan, limits);
+  const memory = reusable ?? new WebAssembly.Memory({ initial: plan.pages, maximum: plan.pages + pages });
   onMemory?.(memory);
 
   const bytes = new Uint8Array(memory.buffer);
@@ -65,16 +75,31 @@ export async function loadSimdEngine<R extends Role>(options: SimdLoadRequest<R>
   await loadBlobs(store, blobs, onBytes, options.signal);
 
   const instance = instantiateKernels(kernels.module, memory);
-  const machine = new Machine(manifest, plan, options.wrapKernels?.(instance) ?? instance, memory);
+  const growth = { pages, isAllowed: options.mayGrow ?? (() => true) };
+  const machine = new Machine(manifest, plan, options.wrapKernels?.(instance) ?? instance, memory, growth);
   const wanted = new Set<Role>(roles);
-  return {
+  const adapters = new SimdAdapters(machine, linearsOf(manifest, wanted), limits.adapterBytes ?? DEFAULT_ADAPTER_BYTES);
+  const engine = {
     encoder: wanted.has("encoder")
       ? new SimdEncoder(machine, partIn(manifest, "encoder"), limits.maxInputTokens)
       : undefined,
     decoder: wanted.has("decoder")
-      ? new SimdDecoder(machine, partIn(manifest, "decoder"), manifest.tiedHead, limits)
+      ? new SimdDecoder(machine, adapters, partIn(manifest, "decoder"), manifest.tiedHead, limits)
       : undefined,
+    adapters,
     memory,
     memoryBytes: memory.buffer.byteLength,
-  } as SimdEngine<R>;
+  };
+  return engine as unknown as SimdEngine<R>;
+}
+
+/** Names of the linear layers of the halves at hand. */
+function linearsOf({ model, shards }: Manifest, roles: ReadonlySet<Role>): Set<string> {
+  const isHere = (role: string, layer: number | null) =>
+    shards.some((shard) => {
+      const [first, end] = shard.layers;
+      return shard.role === role && roles.has(shard.role) && layer !== null && layer >= first && layer < end;
+    });
+  const linears = tensorsOf(model, true).filter(({ kind, role, layer }) => kind === "linear" && isHere(role, layer));
+  return new Set(linears.map(({ name }) => name));
 }

@@ -4,9 +4,11 @@ import type { Kernels } from "../../kernels/index.ts";
 import { feedForwardInputs, layerPrefix, relativePositionBucket } from "../../t5/architecture.ts";
 import type { T5Config } from "../../t5/config.ts";
 import type { Manifest, PackagedTensor } from "../../t5/manifest.ts";
+import { Arena, type Block } from "../arena.ts";
 import { align, innerDim } from "../cache-size.ts";
 import { checkedId } from "../input.ts";
-import type { Plan, Scratch } from "./plan.ts";
+import type { AdaptedRows, PlacedModule } from "./adapters.ts";
+import { PAGE, type Plan, type Scratch } from "./plan.ts";
 
 /** A weight matrix `[out, in]` in memory. `scales` are 0 for float32, `sums` for all but int8. */
 export interface Linear {
@@ -20,10 +22,20 @@ export interface Linear {
 
 /** Weights of one feed-forward: `gate` only for a gated activation. */
 export interface FeedForward {
+  names: { wi: string; gate: string; wo: string };
   norm: number;
   wi: Linear;
   gate: Linear | null;
   wo: Linear;
+}
+
+/** Which rows of a batch have adapters; null where none has. */
+export type Adapted = readonly AdaptedRows[] | null;
+
+/** How far the memory may grow beyond its plan, and whether it may now. */
+export interface Growth {
+  pages: number;
+  isAllowed(bytes: number): boolean;
 }
 
 /** Attention over a cache of the engine's precision: float32, or int8. */
@@ -40,18 +52,22 @@ export class Machine {
   readonly plan: Plan;
   readonly scratch: Scratch;
   readonly inner: number;
-  readonly bytes: Uint8Array;
-  readonly floats: Float32Array;
-  readonly ints: Int32Array;
+  /** Where sequences have their room. */
+  readonly arena: Arena;
+  /** Views of the memory: others, once it has grown. */
+  floats: Float32Array;
+  ints: Int32Array;
   readonly #manifest: Manifest;
   readonly #quantized: boolean;
+  readonly #memory: WebAssembly.Memory;
+  readonly #growth: Growth;
   /** Input of the next {@link linear}: float32 address, rows. Quantized already when the weights are. */
   #input = 0;
   #rows = 0;
   #nextSum: number;
   readonly #linears = new Map<string, Linear>();
 
-  constructor(manifest: Manifest, plan: Plan, kernels: Kernels, memory: WebAssembly.Memory) {
+  constructor(manifest: Manifest, plan: Plan, kernels: Kernels, memory: WebAssembly.Memory, growth: Growth) {
     this.kernels = kernels;
     this.attention =
       plan.shape.bits === 8
@@ -61,12 +77,35 @@ export class Machine {
     this.plan = plan;
     this.scratch = plan.scratch;
     this.inner = innerDim(manifest.model);
-    this.bytes = new Uint8Array(memory.buffer);
+    this.arena = new Arena(plan.arena.at, plan.arena.bytes);
+    this.#memory = memory;
+    this.#growth = growth;
     this.floats = new Float32Array(memory.buffer);
     this.ints = new Int32Array(memory.buffer);
     this.#manifest = manifest;
     this.#quantized = manifest.quantization.bits < 32;
     this.#nextSum = plan.sums.at;
+  }
+
+  /** Most that the memory may have beyond its plan. */
+  get growableBytes(): number {
+    return this.#growth.pages * PAGE;
+  }
+
+  /** More memory, behind what there is; null where it may not grow so far. */
+  grow(bytes: number): Block | null {
+    const at = this.#memory.buffer.byteLength;
+    const pages = Math.ceil(bytes / PAGE);
+    if (at / PAGE + pages > this.plan.pages + this.#growth.pages || !this.#growth.isAllowed(pages * PAGE)) return null;
+    try {
+      this.#memory.grow(pages);
+    } catch {
+      // The host has no more.
+      return null;
+    }
+    this.floats = new Float32Array(this.#memory.buffer);
+    this.ints = new Int32Array(this.#memory.buffer);
+    return { at, bytes: pages * PAGE };
   }
 
   /** Finds a weight matrix and prepares it, once: the relaxed dot needs the sum of every row. */
@@ -107,11 +146,15 @@ export class Machine {
 
   bindFeedForward(stack: "encoder" | "decoder", layer: number): FeedForward {
     const prefix = layerPrefix.denseReluDense(stack, layer);
-    const [first, second] = feedForwardInputs(this.config).map((name) => this.bindLinear(`${prefix}.${name}.weight`));
-    const wo = this.bindLinear(`${prefix}.wo.weight`);
+    const inputs = feedForwardInputs(this.config).map((name) => `${prefix}.${name}.weight`);
+    const [first, second] = inputs.map((name) => this.bindLinear(name));
+    const names = { wi: inputs.at(-1) ?? "", gate: inputs[0] ?? "", wo: `${prefix}.wo.weight` };
+    const wo = this.bindLinear(names.wo);
     const norm = this.bindVector(layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
     // A gated feed-forward is act(wi_0 x) * (wi_1 x): wi_0 is the gate.
-    return second ? { norm, wi: second, gate: first as Linear, wo } : { norm, wi: first as Linear, gate: null, wo };
+    return second
+      ? { names, norm, wi: second, gate: first as Linear, wo }
+      : { names, norm, wi: first as Linear, gate: null, wo };
   }
 
   /**
@@ -188,25 +231,80 @@ export class Machine {
     this.input(this.scratch.norm, rows, dModel);
   }
 
+  /**
+   * Adds to linear layers' outputs what adapters make of the norm of `x` `[rows, dModel]`, which was their input.
+   *
+   * @param targets names of the layers, and each one's output `[rows, out]` f32, rows `ldo` numbers apart
+   */
+  adaptNormed(
+    adapted: readonly AdaptedRows[],
+    x: number,
+    norm: number,
+    targets: readonly (readonly [name: string, out: number])[],
+    ldo: number,
+  ): void {
+    const { dModel, layerNormEpsilon } = this.config;
+    for (const each of adapted) {
+      const { adapter, first, rows } = each;
+      if (!targets.some(([name]) => adapter.modules.has(name))) continue;
+      // Quantized weights take their input from a kernel that leaves no float32 norm behind.
+      const normed = this.scratch.norm + first * dModel * 4;
+      this.kernels.rmsNorm(x + first * dModel * 4, norm, normed, rows, dModel, layerNormEpsilon, 1);
+      for (const [name, out] of targets) this.#addLowRank(each, adapter.modules.get(name), normed, out, ldo);
+    }
+  }
+
+  /** Adds to a linear layer's output `[rows, out]` f32 what adapters make of its input `[rows, in]` f32. */
+  adapt(adapted: readonly AdaptedRows[], input: number, columns: number, name: string, out: number, ldo: number): void {
+    for (const each of adapted) {
+      this.#addLowRank(each, each.adapter.modules.get(name), input + each.first * columns * 4, out, ldo);
+    }
+  }
+
+  /** @param input of the first of these rows; `out` is of all */
+  #addLowRank(
+    { adapter: { work }, first, rows }: AdaptedRows,
+    module: PlacedModule | undefined,
+    input: number,
+    out: number,
+    ldo: number,
+  ): void {
+    if (!module) return;
+    const { rank, a, b } = module;
+    this.kernels.linearF32(input, rows, module.in, a, rank, work, rank, 0);
+    this.kernels.addLowRank(work, rows, rank, b, module.out, out + first * ldo * 4, ldo);
+  }
+
   /** x += wo(act(wi(norm(x)))), for `rows` rows. */
-  feedForward({ norm, wi, gate, wo }: FeedForward, x: number, rows: number): void {
+  feedForward({ names, norm, wi, gate, wo }: FeedForward, x: number, rows: number, adapted: Adapted): void {
     const { feedForward, gate: gateAt } = this.scratch;
-    const size = rows * this.config.dFf;
+    const { dFf, dModel } = this.config;
+    const size = rows * dFf;
     this.normInput(x, norm, rows);
     this.linear(wi, feedForward);
+    if (gate) this.linear(gate, gateAt);
+    if (adapted) {
+      const targets = [[names.wi, feedForward] as const, ...(gate ? [[names.gate, gateAt] as const] : [])];
+      this.adaptNormed(adapted, x, norm, targets, dFf);
+    }
     if (gate) {
-      this.linear(gate, gateAt);
       if (this.config.feedForward === "gated-silu") this.kernels.gatedSilu(gateAt, feedForward, size);
       else this.kernels.gatedGelu(gateAt, feedForward, size);
-      this.input(gateAt, rows, this.config.dFf);
+      this.input(gateAt, rows, dFf);
     } else if (this.#quantized) {
       const { quantized, rowScales } = this.scratch;
-      this.kernels.reluQuantizeRows(feedForward, rows, this.config.dFf, quantized, rowScales);
+      this.kernels.reluQuantizeRows(feedForward, rows, dFf, quantized, rowScales);
     } else {
       this.kernels.relu(feedForward, size);
-      this.input(feedForward, rows, this.config.dFf);
+      this.input(feedForward, rows, dFf);
     }
     this.linear(wo, x, true);
+    if (!adapted) return;
+    // Quantizing left the rows as they were before relu.
+    if (!gate && this.#quantized) {
+      for (const { first, rows: some } of adapted) this.kernels.relu(feedForward + first * dFf * 4, some * dFf);
+    }
+    this.adapt(adapted, gate ? gateAt : feedForward, dFf, names.wo, x, dModel);
   }
 
   /** Embeds the `rows` ids at scratch.ids into `out` `[rows, dModel]`. */

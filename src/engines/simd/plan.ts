@@ -5,7 +5,7 @@
  */
 import { EdgeT5Error } from "../../errors.ts";
 import { KERNEL_RESERVED_BYTES } from "../../kernels/index.ts";
-import type { CacheShape, EngineLimits, Role } from "../../t5/engine.ts";
+import { type CacheShape, DEFAULT_ADAPTER_BYTES, type EngineLimits, type Role } from "../../t5/engine.ts";
 import { ALIGNMENT, groupsOf, type Manifest } from "../../t5/manifest.ts";
 import { align, cacheShape, crossBytes, innerDim, layerBytes, megabytes, sequenceBytes } from "../cache-size.ts";
 import { blobsOf } from "../load.ts";
@@ -183,6 +183,12 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     shape,
     arena,
   };
+}
+
+/** How far a plan's memory may grow for adapters: nothing is taken before one is used. */
+export function growthPages({ pages }: Plan, { memoryBytes, adapterBytes }: EngineLimits): number {
+  const most = Math.min(MOST_PAGES, Math.floor((memoryBytes ?? Number.POSITIVE_INFINITY) / PAGE));
+  return Math.max(0, Math.min(Math.ceil((adapterBytes ?? DEFAULT_ADAPTER_BYTES) / PAGE), most - pages));
 }
 
 /** Bytes of several stretches that each begin at a multiple of {@link ALIGNMENT}. */

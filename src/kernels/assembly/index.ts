@@ -5,6 +5,7 @@ export { normQuantizeRows, quantizeRows, reluQuantizeRows } from "./quantize";
 export { linearI8, rowSums, probeDot } from "./linear-i8";
 export { linearI4 } from "./linear-i4";
 export { linearF32 } from "./linear-f32";
+export { addLowRank } from "./low-rank";
 export { embedI8, embedI4, embedF32 } from "./embed";
 export { rmsNorm } from "./norm";
 export { relu, gatedGelu, gatedSilu } from "./activation";

@@ -1,6 +1,6 @@
 /** Closed answers: how probable each of a set of labels is, by the model's own log-probabilities. */
 import { EdgeT5Error } from "../../errors.ts";
-import type { Decoder } from "../engine.ts";
+import type { Decoder, HeldAdapter } from "../engine.ts";
 import { logSumExp } from "./scores.ts";
 
 export interface LabelScores {
@@ -23,6 +23,7 @@ interface Node {
  * Labels that never fit at once are scored in as many batches as it takes.
  *
  * @param labels token ids of each label
+ * @param adapter that `hidden` was encoded with
  * @throws EdgeT5Error `E_INPUT` without labels, for an empty label or for the same label twice; as {@link Decoder.openAll}
  */
 export async function scoreLabels(
@@ -30,9 +31,10 @@ export async function scoreLabels(
   hidden: Float32Array,
   labels: readonly (readonly number[])[],
   signal?: AbortSignal,
+  adapter?: HeldAdapter,
 ): Promise<LabelScores> {
   trieOf(labels);
-  const logprobs = await logprobsOf(decoder, hidden, labels, signal);
+  const logprobs = await logprobsOf(decoder, hidden, labels, signal, adapter);
   const largest = Math.max(...logprobs);
   const weights = logprobs.map((logprob) => Math.exp(logprob - largest));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
@@ -44,14 +46,15 @@ async function logprobsOf(
   hidden: Float32Array,
   labels: readonly (readonly number[])[],
   signal: AbortSignal | undefined,
+  adapter: HeldAdapter | undefined,
 ): Promise<number[]> {
   const paths = pathsOf(trieOf(labels));
   const longest = Math.max(...labels.map(({ length }) => length));
-  const input = { hidden, maxNewTokens: longest, copies: paths.length };
+  const input = { hidden, maxNewTokens: longest, copies: paths.length, adapter };
   if (labels.length > 1 && longest <= decoder.maxNewTokens && !decoder.fits([input])) {
     const half = Math.ceil(labels.length / 2);
-    const first = await logprobsOf(decoder, hidden, labels.slice(0, half), signal);
-    return [...first, ...(await logprobsOf(decoder, hidden, labels.slice(half), signal))];
+    const first = await logprobsOf(decoder, hidden, labels.slice(0, half), signal, adapter);
+    return [...first, ...(await logprobsOf(decoder, hidden, labels.slice(half), signal, adapter))];
   }
   const sequences = await decoder.openAll([input], signal);
   const logprobs = new Array<number>(labels.length).fill(0);

@@ -1,6 +1,6 @@
-/** The float formats of checkpoints, turned into float32. Files are little-endian, as every host of Node is. */
+/** The float formats of checkpoints and adapters, turned into float32. Files are little-endian, as every host is. */
 
-/** What the splitter reads weights from; bytes an element. */
+/** What weights and adapters are read from; bytes an element. */
 export const FLOAT_BYTES = { F32: 4, F16: 2, BF16: 2 } as const;
 
 export type FloatDtype = keyof typeof FLOAT_BYTES;
