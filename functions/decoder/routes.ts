@@ -6,7 +6,7 @@ import { ChainedDecoder } from "../../src/engines/chained-decoder.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { Decoder } from "../../src/t5/engine.ts";
 import { type GenerationInput, generate, type TokenEvent } from "../../src/t5/generate.ts";
-import { type HalfEnv, toEdgeT5Error } from "../shared/half.ts";
+import { type Activity, type HalfEnv, toEdgeT5Error, type Used } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
 /** What a decoder has done, for `/healthz`: rows ÷ passes is how full its passes were. */
@@ -14,16 +14,25 @@ export function decoderHealth({ steps, passes, rows, openSequences }: Decoder) {
   return { steps, passes, rows, open_sequences: openSequences };
 }
 
+export function decoderActivity({ steps, openSequences }: Decoder): Activity {
+  return { open: openSequences, steps };
+}
+
 /** @param decoderOf this Worker's decoder of the model named */
-export function decoderRoutes(decoderOf: (c: Context<HalfEnv>, model: string) => Promise<Decoder>): Hono<HalfEnv> {
+export function decoderRoutes(
+  decoderOf: (c: Context<HalfEnv>, model: string) => Promise<Used<Decoder>>,
+): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
 
   /** Body: ids `[S]` int32 of all inputs, then their hidden states `[S, dModel]` float32. Answer: a line of JSON a token. */
   app.post("/models/:model/decode", async (c) => {
     const model = c.req.param("model");
     const own = await decoderOf(c, model);
-    const body = await c.req.arrayBuffer();
-    const { inputs } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.config.dModel);
+    const { body, inputs } = await unlessItFails(own.end, async () => {
+      const body = await c.req.arrayBuffer();
+      const { inputs } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.engine.config.dModel);
+      return { body, inputs };
+    });
     const { decoder, end } = await wholeDecoder(c, own, model);
     const { signal } = c.req.raw;
     signal.addEventListener("abort", () => void end(), { once: true });
@@ -44,19 +53,36 @@ export function decoderRoutes(decoderOf: (c: Context<HalfEnv>, model: string) =>
   return app;
 }
 
+async function unlessItFails<T>(end: () => void, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    end();
+    throw error;
+  }
+}
+
 /** This Worker's decoder with the layers before it, wherever they run. */
 async function wholeDecoder(
   c: Context<HalfEnv>,
-  own: Decoder,
+  { engine: own, end }: Used<Decoder>,
   model: string,
 ): Promise<{ decoder: Decoder; end: () => Promise<void> }> {
-  if (own.isFirst) return { decoder: own, end: async () => {} };
-  const before = await RemoteLayers.connect(own.config.dModel, async (asks) => {
-    const { body } = await callUpstream(c.env, `/models/${model}/layers`, { body: asks });
-    if (!body) throw new EdgeT5Error("E_DECODER_LOST", "A Worker of the decoder's chain gave no answer. Try again.");
-    return body;
-  });
-  return { decoder: new ChainedDecoder(own, before), end: () => before.end() };
+  if (own.isFirst) return { decoder: own, end: async () => end() };
+  const before = await unlessItFails(end, () =>
+    RemoteLayers.connect(own.config.dModel, async (asks) => {
+      const { body } = await callUpstream(c.env, `/models/${model}/layers`, { body: asks });
+      if (!body) throw new EdgeT5Error("E_DECODER_LOST", "A Worker of the decoder's chain gave no answer. Try again.");
+      return body;
+    }),
+  );
+  return {
+    decoder: new ChainedDecoder(own, before),
+    end: () => {
+      end();
+      return before.end();
+    },
+  };
 }
 
 /** The same events; the hidden states' memory is given back once every input's first token shows that it is done with them. */

@@ -1,14 +1,13 @@
 /** The encoder's Worker, private: all of the encoder, or the layers that a chain gives it. */
-import { Half, halfApp } from "../shared/half.ts";
+import { Half, halfApp, NOTHING_OPEN, usedPart } from "../shared/half.ts";
 import { encoderRoutes } from "./routes.ts";
 
-// An encode runs from start to end in one turn of the event loop.
-const half = new Half(["encoder"], () => false);
+const half = new Half(["encoder"], () => NOTHING_OPEN);
 
 const app = halfApp(half, () => ({}));
 app.route(
   "/",
-  encoderRoutes(async (c, model) => (await half.engine(c, model)).encoder),
+  encoderRoutes(async (c, model) => usedPart(await half.use(c, model), "encoder")),
 );
 
 export default app;

@@ -2,21 +2,27 @@
 import { type Context, Hono } from "hono";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { Encoder } from "../../src/t5/engine.ts";
-import type { HalfEnv } from "../shared/half.ts";
+import type { HalfEnv, Used } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
 /** @param encoderOf this Worker's encoder of the model named */
-export function encoderRoutes(encoderOf: (c: Context<HalfEnv>, model: string) => Promise<Encoder>): Hono<HalfEnv> {
+export function encoderRoutes(
+  encoderOf: (c: Context<HalfEnv>, model: string) => Promise<Used<Encoder>>,
+): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
 
   /** Body: ids `[S]` int32. Answer: hidden states `[S, dModel]` float32. */
   app.post("/models/:model/encode", async (c) => {
-    const encoder = await encoderOf(c, c.req.param("model"));
     const body = await c.req.arrayBuffer();
     if (body.byteLength % 4 !== 0) throw new EdgeT5Error("E_INPUT", "An encode request's body must be int32 ids.");
-    const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body });
-    const hidden = await encoder.encode(new Int32Array(body), before && new Float32Array(await before.arrayBuffer()));
-    return c.body(sentOnce(hidden), 200, { "content-type": "application/octet-stream" });
+    const { engine: encoder, end } = await encoderOf(c, c.req.param("model"));
+    try {
+      const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body });
+      const hidden = await encoder.encode(new Int32Array(body), before && new Float32Array(await before.arrayBuffer()));
+      return c.body(sentOnce(hidden), 200, { "content-type": "application/octet-stream" });
+    } finally {
+      end();
+    }
   });
 
   return app;

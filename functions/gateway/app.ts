@@ -13,7 +13,7 @@ import { findModel, listModels } from "./models.ts";
 export const app = new Hono<GatewayEnv>();
 
 app.use(requestId());
-app.use(cors({ origin: "*", exposeHeaders: ["x-request-id", "retry-after"] }));
+app.use(cors({ origin: "*", exposeHeaders: ["x-request-id", "x-model-version", "retry-after"] }));
 app.use("/v1/*", (c, next) =>
   bodyLimit({
     maxSize: c.env.MAX_BODY_BYTES,

@@ -1,19 +1,19 @@
 /** A small model's encoder and decoder in one private Worker: one memory, the embedding held once. */
 import type { Role } from "../../src/t5/engine.ts";
-import { decoderHealth, decoderRoutes } from "../decoder/routes.ts";
+import { decoderActivity, decoderHealth, decoderRoutes } from "../decoder/routes.ts";
 import { encoderRoutes } from "../encoder/routes.ts";
-import { Half, halfApp } from "../shared/half.ts";
+import { Half, halfApp, usedPart } from "../shared/half.ts";
 
-const half = new Half<Role>(["encoder", "decoder"], ({ decoder }) => decoder.openSequences > 0);
+const half = new Half<Role>(["encoder", "decoder"], ({ decoder }) => decoderActivity(decoder));
 
 const app = halfApp(half, ({ decoder }) => decoderHealth(decoder));
 app.route(
   "/",
-  encoderRoutes(async (c, model) => (await half.engine(c, model)).encoder),
+  encoderRoutes(async (c, model) => usedPart(await half.use(c, model), "encoder")),
 );
 app.route(
   "/",
-  decoderRoutes(async (c, model) => (await half.engine(c, model)).decoder),
+  decoderRoutes(async (c, model) => usedPart(await half.use(c, model), "decoder")),
 );
 
 export default app;
