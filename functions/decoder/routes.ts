@@ -6,7 +6,7 @@ import { ChainedDecoder } from "../../src/engines/chained-decoder.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { AdapterSet, Decoder } from "../../src/t5/engine.ts";
 import { type GenerationInput, generate, type TokenEvent } from "../../src/t5/generate.ts";
-import { acquireAdapter, type HalfEnv, toEdgeT5Error } from "../shared/half.ts";
+import { type Activity, acquireAdapter, type HalfEnv, toEdgeT5Error, type Used } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
 /** What a decoder has done, for `/healthz`: rows ÷ passes is how full its passes were. */
@@ -14,24 +14,35 @@ export function decoderHealth({ steps, passes, rows, openSequences }: Decoder) {
   return { steps, passes, rows, open_sequences: openSequences };
 }
 
+export function decoderActivity({ steps, openSequences }: Decoder): Activity {
+  return { open: openSequences, steps };
+}
+
 /** @param engineOf this Worker's part of the model named */
 export function decoderRoutes(
-  engineOf: (c: Context<HalfEnv>, model: string) => Promise<{ decoder: Decoder; adapters: AdapterSet }>,
+  engineOf: (c: Context<HalfEnv>, model: string) => Promise<Used<{ decoder: Decoder; adapters: AdapterSet }>>,
 ): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
 
   /** Body: ids `[S]` int32 of all inputs, then their hidden states `[S, dModel]` float32. Answer: a line of JSON a token. */
   app.post("/models/:model/decode", async (c) => {
     const model = c.req.param("model");
-    const { decoder: own, adapters } = await engineOf(c, model);
-    const body = await c.req.arrayBuffer();
-    const { inputs, adapter: key } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.config.dModel);
-    const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
-    const { decoder, end: endLayers } = await wholeDecoder(c, own, model);
-    const end = async () => {
+    const { engine, end: endUse } = await engineOf(c, model);
+    const { body, inputs, adapter } = await unlessItFails(endUse, async () => {
+      const body = await c.req.arrayBuffer();
+      const { inputs, adapter: key } = parseDecodeRequest(
+        c.req.header(DECODE_HEADER),
+        body,
+        engine.decoder.config.dModel,
+      );
+      const adapter = key === undefined ? undefined : await acquireAdapter(c.env, engine.adapters, key);
+      return { body, inputs, adapter };
+    });
+    const endOwn = () => {
       adapter?.release();
-      await endLayers();
+      endUse();
     };
+    const { decoder, end } = await wholeDecoder(c, { engine: engine.decoder, end: endOwn }, model);
     const { signal } = c.req.raw;
     signal.addEventListener("abort", () => void end(), { once: true });
     const adapted = inputs.map((input) => ({ ...input, adapter }));
@@ -45,28 +56,46 @@ export function decoderRoutes(
     const model = c.req.param("model");
     const asks = c.req.raw.body;
     if (!asks) throw new EdgeT5Error("E_INPUT", "A layers request needs a body.");
-    const { decoder: own, adapters } = await engineOf(c, model);
-    const { decoder, end } = await wholeDecoder(c, own, model);
-    const served = serveLayers(decoder, asks, toEdgeT5Error, end, (key) => acquireAdapter(c.env, adapters, key));
+    const { engine, end: endUse } = await engineOf(c, model);
+    const { decoder, end } = await wholeDecoder(c, { engine: engine.decoder, end: endUse }, model);
+    const acquire = (key: string) => acquireAdapter(c.env, engine.adapters, key);
+    const served = serveLayers(decoder, asks, toEdgeT5Error, end, acquire);
     return c.body(served, 200, { "content-type": "application/octet-stream" });
   });
 
   return app;
 }
 
+async function unlessItFails<T>(end: () => void, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    end();
+    throw error;
+  }
+}
+
 /** This Worker's decoder with the layers before it, wherever they run. */
 async function wholeDecoder(
   c: Context<HalfEnv>,
-  own: Decoder,
+  { engine: own, end }: Used<Decoder>,
   model: string,
 ): Promise<{ decoder: Decoder; end: () => Promise<void> }> {
-  if (own.isFirst) return { decoder: own, end: async () => {} };
-  const before = await RemoteLayers.connect(own.config.dModel, async (asks) => {
-    const { body } = await callUpstream(c.env, `/models/${model}/layers`, { body: asks });
-    if (!body) throw new EdgeT5Error("E_DECODER_LOST", "A Worker of the decoder's chain gave no answer. Try again.");
-    return body;
-  });
-  return { decoder: new ChainedDecoder(own, before), end: () => before.end() };
+  if (own.isFirst) return { decoder: own, end: async () => end() };
+  const before = await unlessItFails(end, () =>
+    RemoteLayers.connect(own.config.dModel, async (asks) => {
+      const { body } = await callUpstream(c.env, `/models/${model}/layers`, { body: asks });
+      if (!body) throw new EdgeT5Error("E_DECODER_LOST", "A Worker of the decoder's chain gave no answer. Try again.");
+      return body;
+    }),
+  );
+  return {
+    decoder: new ChainedDecoder(own, before),
+    end: () => {
+      end();
+      return before.end();
+    },
+  };
 }
 
 /** The same events; the hidden states' memory is given back once every input's first token shows that it is done with them. */

@@ -3,27 +3,34 @@ import { type Context, Hono } from "hono";
 import { ADAPTER_HEADER } from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { AdapterSet, Encoder } from "../../src/t5/engine.ts";
-import { acquireAdapter, type HalfEnv } from "../shared/half.ts";
+import { acquireAdapter, type HalfEnv, type Used } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
 /** @param engineOf this Worker's part of the model named */
 export function encoderRoutes(
-  engineOf: (c: Context<HalfEnv>, model: string) => Promise<{ encoder: Encoder; adapters: AdapterSet }>,
+  engineOf: (c: Context<HalfEnv>, model: string) => Promise<Used<{ encoder: Encoder; adapters: AdapterSet }>>,
 ): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
 
   /** Body: ids `[S]` int32; a header may name an adapter. Answer: hidden states `[S, dModel]` float32. */
   app.post("/models/:model/encode", async (c) => {
-    const { encoder, adapters } = await engineOf(c, c.req.param("model"));
     const body = await c.req.arrayBuffer();
     if (body.byteLength % 4 !== 0) throw new EdgeT5Error("E_INPUT", "An encode request's body must be int32 ids.");
-    const key = c.req.header(ADAPTER_HEADER);
-    const headers = key === undefined ? {} : { [ADAPTER_HEADER]: key };
-    const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body, headers });
-    const states = before && new Float32Array(await before.arrayBuffer());
-    const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
-    const hidden = await encoder.encode(new Int32Array(body), states, adapter).finally(() => adapter?.release());
-    return c.body(sentOnce(hidden), 200, { "content-type": "application/octet-stream" });
+    const {
+      engine: { encoder, adapters },
+      end,
+    } = await engineOf(c, c.req.param("model"));
+    try {
+      const key = c.req.header(ADAPTER_HEADER);
+      const headers = key === undefined ? {} : { [ADAPTER_HEADER]: key };
+      const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body, headers });
+      const states = before && new Float32Array(await before.arrayBuffer());
+      const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
+      const hidden = await encoder.encode(new Int32Array(body), states, adapter).finally(() => adapter?.release());
+      return c.body(sentOnce(hidden), 200, { "content-type": "application/octet-stream" });
+    } finally {
+      end();
+    }
   });
 
   return app;

@@ -18,7 +18,7 @@ import { mayUse } from "../../src/tenancy/caller.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
 import { decode, encode, loadHalves } from "./halves.ts";
-import { findModel, type GatewayModel, modelNotFound } from "./models.ts";
+import { findModel, type GatewayModel, MODEL_VERSION_HEADER, modelNotFound } from "./models.ts";
 
 /** A piece of one sequence. */
 interface Piece {
@@ -41,8 +41,9 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
     c.env.SHARDS,
     request.model,
     (work) => c.executionCtx.waitUntil(work),
-    () => loadHalves(c.env, request.model),
+    (id) => loadHalves(c.env, id),
   );
+  c.header(MODEL_VERSION_HEADER, model.version);
   const prompts = request.prompts.map((text) => model.tokenizer.encode(text));
   checkLengths(c.env, model, prompts, request.maxTokens);
   const generation = resolveGeneration(request.fields, model.defaults);
@@ -144,7 +145,7 @@ async function* answer(
   env: GatewayBindings,
   request: CompletionRequest,
   generation: Generation,
-  { tokenizer }: GatewayModel,
+  { id, tokenizer }: GatewayModel,
   prompts: readonly number[][],
   signal: AbortSignal,
   counter: Counter,
@@ -156,7 +157,7 @@ async function* answer(
   const together = Math.max(1, Math.floor(env.MAX_SEQUENCES / Math.max(copies, params.num_beams)));
   for (let first = 0; first < prompts.length; first += together) {
     const group = prompts.slice(first, first + together);
-    const encoded = await Promise.all(group.map((ids) => encode(env, request.model, ids)));
+    const encoded = await Promise.all(group.map((ids) => encode(env, id, ids)));
     const choices = group.flatMap((_, i) =>
       Array.from({ length: candidates }, (_, k) => {
         const prompt = echo ? (request.prompts[first + i] ?? "") : "";
@@ -167,7 +168,7 @@ async function* answer(
     const told = candidates > answers ? (logprobs ?? 0) : logprobs;
     const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told };
     let open = choices.length;
-    for await (const event of decode(env, request.model, encoded, options, signal)) {
+    for await (const event of decode(env, id, encoded, options, signal)) {
       const choice = choices[event.index];
       if (!choice) throw new Error("The decoder named a sequence that nobody asked for.");
       if (choice.ended) continue;

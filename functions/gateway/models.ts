@@ -1,25 +1,58 @@
-/** The models that this gateway serves: every package in the bucket. Manifest and tokenizer are kept once read. */
+/**
+ * The models that this gateway serves: of every model in the bucket the version that is published. Manifests and
+ * tokenizers are kept once read, as many as there is room for.
+ */
 
 import { ApiError } from "../../src/api/errors.ts";
 import { Resident } from "../../src/engines/resident.ts";
-import { EdgeT5Error } from "../../src/errors.ts";
-import { MODEL_NAME, MODELS_PREFIX, modelKey, modelStore } from "../../src/store/r2.ts";
+import { parsePointer } from "../../src/store/model-pointer.ts";
+import { MODEL_NAME, modelId, modelKey, modelStore, POINTER_KEY } from "../../src/store/r2.ts";
 import { type GenerationParams, generationDefaults } from "../../src/t5/generation/config.ts";
-import { MANIFEST_KEY, type ManifestHead, readManifestHead } from "../../src/t5/manifest.ts";
+import { type ManifestHead, readManifestHead } from "../../src/t5/manifest.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/t5/tokenizer.ts";
+import { modelNames } from "../../src/tenancy/model-versions.ts";
 
 export interface GatewayModel {
+  /** `NAME@VERSION`: what the halves are asked for, from a request's start to its end. */
+  id: string;
+  version: string;
   manifest: ManifestHead;
   tokenizer: Tokenizer;
   /** How it is generated unless a request says otherwise. */
   defaults: Partial<GenerationParams>;
 }
 
+/** Which version of the model answered. */
+export const MODEL_VERSION_HEADER = "x-model-version";
+
+type KeepAlive = (work: Promise<unknown>) => void;
+
+/** What was current, and when that was read, milliseconds since 1970. */
+interface Seen {
+  version: string;
+  read: number;
+  /** When a request began to read it again. */
+  asked: number;
+}
+
+/** A version is taken for current so long without a look. */
+const FRESH_MS = 4_000;
+/** So long while a look is under way: within this after a version was published, all requests get it. */
+const STALE_MS = 10_000;
+
+/**
+ * Pieces of the vocabularies that are kept. A tokenizer holds some 300 bytes a piece: these take about 40 MB of an
+ * isolate's 128.
+ */
+const MOST_PIECES = 130_000;
+
+const current = new Map<string, Seen>();
+/** By `NAME@VERSION`; least recently asked for first. */
 const residents = new Map<string, Resident<GatewayModel>>();
 
 /**
  * @param keepAlive as {@link Resident.get}
- * @param loadHalves called when the model is first asked for: the halves load while the tokenizer is built. The request
+ * @param loadHalves called when the version is first asked for: the halves load while the tokenizer is built. The request
  * that called it waits for it; others find the halves loading.
  * @throws ApiError 404 `model_not_found`
  * @throws EdgeT5Error when the package is there but cannot be read
@@ -27,46 +60,97 @@ const residents = new Map<string, Resident<GatewayModel>>();
 export async function findModel(
   bucket: R2Bucket,
   name: string,
-  keepAlive: (work: Promise<unknown>) => void,
-  loadHalves: () => Promise<void> = async () => {},
+  keepAlive: KeepAlive,
+  loadHalves: (id: string) => Promise<void> = async () => {},
 ): Promise<GatewayModel> {
+  const version = await currentVersion(bucket, name, keepAlive);
+  const id = modelId(name, version);
+  const resident = residents.get(id) ?? new Resident<GatewayModel>();
+  residents.delete(id);
+  residents.set(id, resident);
+  let loading: Promise<void> | undefined;
+  const model = await resident.get(async () => {
+    const store = modelStore(bucket, id);
+    const manifest = await readManifestHead(store);
+    loading = loadHalves(id);
+    loading.catch(() => {});
+    const tokenizer = await loadTokenizer(manifest, store);
+    return { id, version, manifest, tokenizer, defaults: generationDefaults(manifest.generation) };
+  }, keepAlive);
+  letGo(id);
+  await loading;
+  return model;
+}
+
+/** Requests in this isolate get a version that was published in it at once. */
+export function setCurrent(name: string, version: string): void {
+  current.set(name, { version, read: Date.now(), asked: 0 });
+}
+
+/** @throws ApiError 404 `model_not_found` */
+async function currentVersion(bucket: R2Bucket, name: string, keepAlive: KeepAlive): Promise<string> {
   if (!MODEL_NAME.test(name)) throw modelNotFound(name);
-  const resident = residents.get(name) ?? new Resident<GatewayModel>();
-  residents.set(name, resident);
+  const seen = current.get(name);
+  const now = Date.now();
+  const age = seen ? now - seen.read : Number.POSITIVE_INFINITY;
+  if (seen && age < FRESH_MS) return seen.version;
+  if (seen && age < STALE_MS) {
+    // Nobody waits for this look, which may go down with its request: another begins one a second later.
+    if (now - seen.asked >= 1_000) {
+      seen.asked = now;
+      keepAlive(look(bucket, name).catch(() => {}));
+    }
+    return seen.version;
+  }
   try {
-    let loading: Promise<void> | undefined;
-    const model = await resident.get(async () => {
-      const store = modelStore(bucket, name);
-      const manifest = await readManifestHead(store);
-      // Only of a model that is there: names that clients make up go no further.
-      loading = loadHalves();
-      loading.catch(() => {});
-      const tokenizer = await loadTokenizer(manifest, store);
-      return { manifest, tokenizer, defaults: generationDefaults(manifest.generation) };
-    }, keepAlive);
-    await loading;
-    return model;
+    const version = await look(bucket, name);
+    if (version !== null) return version;
   } catch (error) {
-    if (!(error instanceof EdgeT5Error && error.code === "E_PACKAGE_NOT_FOUND")) throw error;
-    // Not kept: names that clients make up must not fill the isolate.
-    residents.delete(name);
-    throw modelNotFound(name);
+    // Storage that is away for a moment does not stop a model that is loaded.
+    if (seen) return seen.version;
+    throw error;
+  }
+  throw modelNotFound(name);
+}
+
+/** Reads which version is current; null where none is. Names that clients make up are not kept. */
+async function look(bucket: R2Bucket, name: string): Promise<string | null> {
+  const began = Date.now();
+  const key = modelKey(name, POINTER_KEY);
+  const object = await bucket.get(key);
+  const version = object && parsePointer(await object.text(), `r2:${key}`).version;
+  if (!version) {
+    current.delete(name);
+    return null;
+  }
+  const seen = current.get(name);
+  // One that began later may have ended earlier.
+  if (!seen || seen.read <= began) current.set(name, { version, read: began, asked: 0 });
+  return version;
+}
+
+/** Lets go of versions that were not asked for longest until the rest fits beside the one named. */
+function letGo(asked: string): void {
+  let pieces = 0;
+  for (const [id, { state, value }] of [...residents].reverse()) {
+    pieces += value?.manifest.model.vocabSize ?? 0;
+    const isOld = pieces > MOST_PIECES || state === "absent";
+    if (isOld && id !== asked && state !== "loading") residents.delete(id);
   }
 }
 
-/** Names and times of the packages in the bucket. */
+/** Names of the models that can be asked for, and when their versions were published. */
 export async function listModels(bucket: R2Bucket): Promise<{ name: string; created: Date }[]> {
-  const names: string[] = [];
-  let cursor: string | undefined;
-  do {
-    const page = await bucket.list({ prefix: MODELS_PREFIX, delimiter: "/", ...(cursor && { cursor }) });
-    names.push(...page.delimitedPrefixes.map((prefix) => prefix.slice(MODELS_PREFIX.length, -1)));
-    cursor = page.truncated ? page.cursor : undefined;
-  } while (cursor);
+  const names = await modelNames(bucket);
   const found = await Promise.all(
-    names.map(async (name) => ({ name, manifest: await bucket.head(modelKey(name, MANIFEST_KEY)) })),
+    names.map(async (name) => ({ name, pointer: await bucket.get(modelKey(name, POINTER_KEY)) })),
   );
-  return found.flatMap(({ name, manifest }) => (manifest ? [{ name, created: manifest.uploaded }] : []));
+  const published = found.map(async ({ name, pointer }) => {
+    if (!pointer) return [];
+    const { version, updated } = parsePointer(await pointer.text(), pointer.key);
+    return version === null ? [] : [{ name, created: new Date(updated) }];
+  });
+  return (await Promise.all(published)).flat();
 }
 
 export function modelNotFound(name: string): ApiError {

@@ -8,12 +8,12 @@ import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { batching } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
-import type { EngineSlot } from "../../src/engines/slot.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { modelStore, R2Store } from "../../src/store/r2.ts";
 import { readAdapter } from "../../src/t5/adapter.ts";
 import type { AdapterSet, Engine, EngineLimits, HeldAdapter, Role } from "../../src/t5/engine.ts";
 import { type Manifest, partOf, readManifest, shardsOf } from "../../src/t5/manifest.ts";
+import { NoRoomNow, PATIENCE_MS, Room, type Tenant } from "./room.ts";
 import { callUpstream } from "./upstream.ts";
 
 export interface HalfBindings {
@@ -35,71 +35,128 @@ export interface HalfEnv {
   Bindings: HalfBindings;
 }
 
-interface Model<R extends Role> {
-  resident: Resident<Engine<R>>;
-  slot: EngineSlot;
+/** An engine while a request uses it. */
+export interface Used<T> {
+  engine: T;
+  /** The request has done with it; called twice, it does nothing more. */
+  end(): void;
+}
+
+/** How a half's engine says whether requests are in the middle of something. */
+export interface Activity {
+  /** What requests come back to. */
+  open: number;
+  /** Moves on while they do. */
+  steps: number;
+}
+
+export const NOTHING_OPEN: Activity = { open: 0, steps: 0 };
+
+/** A request that did not say that it ended, and left nothing open, is taken for gone after so long. */
+const LEASE_MS = 30_000;
+/** What is open but was not stepped for so long was left behind: decoders themselves reclaim it. */
+const ABANDONED_MS = 60_000;
+
+/** One version of one model. */
+class Model<R extends Role> implements Tenant {
+  began = 0;
+  asked = 0;
+  readonly resident = new Resident<Engine<R>>();
+  readonly slot = deployed.createSlot();
+  readonly #activityOf: (engine: Engine<R>) => Activity;
+  /** Requests that use it, and when they began, milliseconds since 1970. */
+  readonly #leases = new Map<object, number>();
+  #steps = -1;
+  #stepped = 0;
+
+  constructor(activityOf: (engine: Engine<R>) => Activity) {
+    this.#activityOf = activityOf;
+  }
+
+  get bytes(): number {
+    return this.slot.bytes;
+  }
+
+  get isLoading(): boolean {
+    return this.resident.state === "loading";
+  }
+
+  get isBusy(): boolean {
+    const now = Date.now();
+    for (const [lease, began] of this.#leases) if (now - began > LEASE_MS) this.#leases.delete(lease);
+    const { open, steps } = this.resident.value ? this.#activityOf(this.resident.value) : { open: 0, steps: -1 };
+    if (steps !== this.#steps) this.#stepped = now;
+    this.#steps = steps;
+    return this.#leases.size > 0 || (open > 0 && now - this.#stepped < ABANDONED_MS);
+  }
+
+  /** A request begins to use it. @returns called when it has done with it; called twice, it does nothing more */
+  lend(): () => void {
+    const lease = {};
+    this.#leases.set(lease, Date.now());
+    return () => void this.#leases.delete(lease);
+  }
+
+  release(): void {
+    this.slot.release();
+  }
 }
 
 export class Half<R extends Role> {
   readonly #roles: readonly R[];
-  readonly #isBusy: (engine: Engine<R>) => boolean;
-  /** Least recently asked for first. */
-  readonly #models = new Map<string, Model<R>>();
+  /** Models by `NAME@VERSION`. */
+  readonly #room: Room<Model<R>>;
 
-  /** @param isBusy whether an engine holds something that a request comes back to */
-  constructor(roles: readonly R[], isBusy: (engine: Engine<R>) => boolean) {
+  constructor(roles: readonly R[], activityOf: (engine: Engine<R>) => Activity) {
     this.#roles = roles;
-    this.#isBusy = isBusy;
+    this.#room = new Room(() => new Model(activityOf));
   }
 
   /**
-   * This Worker's part of a model, loaded by the first request that asks for it.
+   * This Worker's part of a model, loaded by the first request that asks for it. Where it does not fit beside others, it
+   * waits for them.
    *
-   * @throws EdgeT5Error as {@link EngineSlot.load}; `E_CAPACITY` also while other models are busy in its room
+   * @param id `NAME@VERSION`
+   * @throws EdgeT5Error as {@link EngineSlot.load}; `E_CAPACITY` also after waiting for room for {@link PATIENCE_MS}
    */
-  engine(c: Context<HalfEnv>, name: string): Promise<Engine<R>> {
-    const model: Model<R> = this.#models.get(name) ?? { resident: new Resident(), slot: deployed.createSlot() };
-    this.#models.delete(name);
-    this.#models.set(name, model);
-    return model.resident.get(
+  async use(c: Context<HalfEnv>, id: string): Promise<Used<Engine<R>>> {
+    for (const started = Date.now(); ; ) {
+      try {
+        return await this.#tryUse(c, id);
+      } catch (error) {
+        // Who began the load waited in vain: who came later has patience left.
+        if (!(error instanceof NoRoomNow) || Date.now() - started > PATIENCE_MS) throw error;
+      }
+    }
+  }
+
+  async #tryUse(c: Context<HalfEnv>, id: string): Promise<Used<Engine<R>>> {
+    const model = await this.#room.enter(id);
+    const engine = await model.resident.get(
       async ({ signal, touch }) => {
-        const store = modelStore(c.env.SHARDS, name);
+        const store = modelStore(c.env.SHARDS, id);
         const manifest = partFor(c.env, await readManifest(store), this.#roles);
         touch();
         const roles = this.#roles;
         const limits = limitsOf(c.env);
-        this.#makeRoom(model, model.slot.bytesOf(manifest, roles, limits), c.env.MAX_WASM_BYTES);
+        const bytes = model.slot.bytesOf(manifest, roles, limits);
+        await this.#room.make(id, bytes, c.env.MAX_WASM_BYTES, touch, signal);
         const mayGrow = (bytes: number) => this.#heldBytes() + bytes <= c.env.MAX_WASM_BYTES;
         const request = { manifest, store, roles, limits, onProgress: touch, signal, mayGrow };
         return batching(await model.slot.load(request));
       },
       (work) => c.executionCtx.waitUntil(work),
     );
-  }
-
-  /** Lets go of other models until `bytes` fit. A request that still holds one of them ends on it. */
-  #makeRoom(model: Model<R>, bytes: number, limit: number): void {
-    const others = [...this.#models].filter(([, other]) => other !== model && other.slot.bytes > 0);
-    let held = others.reduce((sum, [, { slot }]) => sum + slot.bytes, 0);
-    for (const [name, { resident, slot }] of others) {
-      if (held + bytes <= limit) return;
-      if (resident.state === "loading" || (resident.value && this.#isBusy(resident.value))) continue;
-      this.#models.delete(name);
-      held -= slot.bytes;
-      slot.release();
-    }
-    if (held + bytes > limit) {
-      throw new EdgeT5Error("E_CAPACITY", "Other models are busy in this model's room. Try again in a moment.");
-    }
+    return { engine, end: model.lend() };
   }
 
   #heldBytes(): number {
-    return [...this.#models.values()].reduce((sum, { slot }) => sum + slot.bytes, 0);
+    return [...this.#room.models.values()].reduce((sum, { slot }) => sum + slot.bytes, 0);
   }
 
   /** What is here, for `/healthz`. */
   health(describe: (engine: Engine<R>) => object) {
-    const models = [...this.#models].map(([name, { resident, slot }]) => [
+    const models = [...this.#room.models].map(([name, { resident, slot }]) => [
       name,
       {
         state: resident.state,
@@ -164,7 +221,8 @@ export function halfApp<R extends Role>(half: Half<R>, describe: (engine: Engine
   /** Loads a model that will be asked for. */
   app.post("/models/:model/load", async (c) => {
     const upstream = c.env.UPSTREAM && callUpstream(c.env, c.req.path, {});
-    await Promise.all([half.engine(c, c.req.param("model")), upstream]);
+    const [{ end }] = await Promise.all([half.use(c, c.req.param("model")), upstream]);
+    end();
     return c.body(null, 204);
   });
   return app;

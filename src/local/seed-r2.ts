@@ -1,9 +1,11 @@
-/** Puts a package into wrangler's local R2, blobs first, manifest last. */
+/** Puts a package into wrangler's local R2 and publishes it: blobs first, the manifest, the name that it goes by last. */
 import { createHash } from "node:crypto";
 import { EdgeT5Error } from "../errors.ts";
 import { FolderStore } from "../store/folder.ts";
 import { MODEL_NAME, modelKey } from "../store/r2.ts";
 import { blobKey, MANIFEST_KEY, readManifest } from "../t5/manifest.ts";
+import { BlobsMissing, ModelVersions } from "../tenancy/model-versions.ts";
+import { type PushTarget, pushPackage } from "../tenancy/push-package.ts";
 import { openLocalStorage } from "./storage.ts";
 
 /**
@@ -30,18 +32,27 @@ export async function seedR2(
   }
   const { bucket, dispose } = await openLocalStorage(root, state);
   try {
-    const total = Object.values(manifest.blobs).reduce((sum, { bytes }) => sum + bytes, 0);
-    let done = 0;
-    for (const [sha256, { bytes }] of Object.entries(manifest.blobs)) {
-      const key = modelKey(name, blobKey(sha256));
-      const present = await bucket.head(key);
+    const target: PushTarget = {
       // R2 checks a hash given with the bytes, and keeps it: what is there under it is whole.
-      if (present?.checksums.toJSON().sha256 !== sha256)
-        await bucket.put(key, await readBlob(store, sha256), { sha256 });
-      done += bytes;
-      onProgress?.(done, total, key);
-    }
-    await bucket.put(modelKey(name, MANIFEST_KEY), await read(store, MANIFEST_KEY));
+      hasBlob: async (sha256) =>
+        (await bucket.head(modelKey(name, blobKey(sha256))))?.checksums.toJSON().sha256 === sha256,
+      putBlob: async (sha256) => {
+        await bucket.put(modelKey(name, blobKey(sha256)), await readBlob(store, sha256), { sha256 });
+      },
+      putVersion: async (version, manifest) => {
+        try {
+          await versions.put(version, manifest);
+          return [];
+        } catch (error) {
+          if (error instanceof BlobsMissing) return error.missing;
+          throw error;
+        }
+      },
+    };
+    const versions = new ModelVersions(bucket, name);
+    const text = new TextDecoder().decode(await read(store, MANIFEST_KEY));
+    const { version } = await pushPackage(text, target, { parallel: 1, onProgress });
+    await versions.publish(version);
   } finally {
     await dispose();
   }

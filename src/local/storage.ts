@@ -6,15 +6,10 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { experimental_readRawConfig, getPlatformProxy } from "wrangler";
 import { EdgeT5Error } from "../errors.ts";
-
-/** The part of an R2 bucket that is used from here. */
-export interface LocalBucket {
-  head(key: string): Promise<{ size: number; checksums: { toJSON(): { sha256?: string } } } | null>;
-  put(key: string, value: Uint8Array | string, options?: { sha256: string }): Promise<unknown>;
-}
+import type { ModelBucket } from "../tenancy/model-versions.ts";
 
 export interface LocalStorage {
-  bucket: LocalBucket;
+  bucket: ModelBucket;
   dispose(): Promise<void>;
 }
 
@@ -23,7 +18,7 @@ export interface LocalStorage {
  * @param state wrangler's folder for local state (`--persist-to`)
  */
 export async function openLocalStorage(root: string, state: string): Promise<LocalStorage> {
-  const platform = await getPlatformProxy<{ SHARDS: LocalBucket }>({
+  const platform = await getPlatformProxy<{ SHARDS: ModelBucket }>({
     configPath: await writeStorageConfig(root, state),
     persist: { path: join(state, "v3") },
     remoteBindings: false,

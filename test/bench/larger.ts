@@ -143,7 +143,7 @@ async function measure(dir: string, running: readonly RunningWorker[], key: stri
 /** The chain's memories, first layers first, as its Workers were started. */
 function wasmBytesOf(health: Health | undefined): number[] {
   if (!health) return [];
-  return [...wasmBytesOf(health.upstream), health.models.base?.wasm_bytes ?? 0];
+  return [...wasmBytesOf(health.upstream), Object.values(health.models)[0]?.wasm_bytes ?? 0];
 }
 
 async function complete(url: string, key: string, body: object): Promise<{ text: string; tokens: number; ms: number }> {

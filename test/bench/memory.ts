@@ -87,7 +87,7 @@ async function peakOf(load: Load, model: RunningWorker, gateway: RunningWorker, 
   const health = (await (await fetch(`${gateway.url}/healthz`)).json()) as {
     decoder: { models: Record<string, { wasm_bytes: number }> };
   };
-  const wasm = health.decoder.models[BENCH]?.wasm_bytes ?? 0;
+  const wasm = Object.values(health.decoder.models)[0]?.wasm_bytes ?? 0;
   return {
     ...load,
     wasm_mb: wasm / 1e6,

@@ -78,12 +78,9 @@ describe("a package of five shards, a Worker each", () => {
     const drawn = await t5.generate(prompt, { ...options, do_sample: true, seed: 5 });
     expect(sampled.choices[0]?.text).toBe(drawn.text);
 
-    const health = (await (await fetch(`${kit.url}/healthz`)).json()) as {
-      decoder: { upstream: { upstream: { models: { long: { state: string; open_sequences: number } } } } };
-      encoder: { upstream: { models: { long: { state: string } } } };
-    };
-    expect(health.decoder.upstream.upstream.models.long).toMatchObject({ state: "loaded", open_sequences: 0 });
-    expect(health.encoder.upstream.models.long.state).toBe("loaded");
+    const { encoder, decoder } = await kit.health();
+    expect(decoder.upstream?.upstream?.models.long).toMatchObject({ state: "loaded", open_sequences: 0 });
+    expect(encoder.upstream?.models.long?.state).toBe("loaded");
     expect(kit.output).not.toContain("ERROR");
   });
 
@@ -96,9 +93,8 @@ describe("a package of five shards, a Worker each", () => {
     await reader?.read();
     leaving.abort();
     await expect(reader?.read()).rejects.toThrow();
-    type Health = { models: { long?: { open_sequences: number } }; upstream?: Health };
     const open = async () => {
-      const { decoder } = (await (await fetch(`${kit.url}/healthz`)).json()) as { decoder: Health };
+      const { decoder } = await kit.health();
       return [decoder, decoder.upstream, decoder.upstream?.upstream].map((half) => half?.models.long?.open_sequences);
     };
     await expect.poll(open, { timeout: 20_000 }).toEqual([0, 0, 0]);
@@ -127,7 +123,7 @@ test("edge-t5 start --one-worker holds both halves in one isolate", { timeout: S
   const kit = await start(["--one-worker"]);
   const { choices } = await complete(kit, { model: "default", prompt: PROMPTS[0] });
   expect(choices[0]?.text).toBe("Das Haus ist alt.");
-  const { encoder, decoder } = (await (await fetch(`${kit.url}/healthz`)).json()) as Record<string, object>;
+  const { encoder, decoder } = await kit.health();
   expect(encoder).toEqual(decoder);
   expect(decoder).toMatchObject({ models: { default: { loads: 1, steps: 6 } } });
 });

@@ -96,9 +96,11 @@ export class Kit {
     return this.#output.join("");
   }
 
+  /** With models by name: `/healthz` has them by `NAME@VERSION`. */
   async health(): Promise<{ status: string; encoder: HalfHealth; decoder: HalfHealth }> {
     const response = await fetch(`${this.url}/healthz`);
-    return (await response.json()) as Awaited<ReturnType<Kit["health"]>>;
+    const text = await response.text();
+    return JSON.parse(text.replace(/("[\w.-]+)@[0-9a-f]{16}"/g, '$1"')) as Awaited<ReturnType<Kit["health"]>>;
   }
 
   /** Decoder steps made for a model so far; 0 before it is loaded. */

@@ -1,9 +1,11 @@
 /** Requests of one isolate of workerd decode in shared passes. */
 import { beforeAll, expect, test } from "vitest";
 import { decode, encode } from "../../functions/gateway/halves.ts";
+import { modelId } from "../../src/store/r2.ts";
 import type { TokenEvent } from "../../src/t5/generate.ts";
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
-import { bindingsFor, complete, putModel, send } from "./isolate.ts";
+import { ModelVersions } from "../../src/tenancy/model-versions.ts";
+import { bindingsFor, bucket, byName, complete, putModel, send } from "./isolate.ts";
 
 const MODEL = "batching";
 const PROMPT = "translate English to German: The house is old.";
@@ -13,7 +15,12 @@ const ROWS = 32;
 /** Room for all of them. */
 const PLACEMENT = { limits: { MAX_SEQUENCES: 16 } };
 
-beforeAll(() => putModel(MODEL));
+let id: string;
+beforeAll(async () => {
+  await putModel(MODEL);
+  const { version } = await new ModelVersions(bucket, MODEL).pointer();
+  id = modelId(MODEL, version ?? "");
+});
 
 interface Health {
   decoder: { models: Record<string, { steps: number; passes: number; rows: number; open_sequences: number }> };
@@ -21,7 +28,7 @@ interface Health {
 
 async function health() {
   const { decoder } = await (await send("/healthz")).json<Health>();
-  return decoder.models[MODEL]!;
+  return byName(decoder.models)[MODEL]!;
 }
 
 /** What happens while `run` does. */
@@ -44,7 +51,7 @@ async function* sample(seed: number, copies: number): AsyncGenerator<TokenEvent,
   };
   const ids = [13, 100 + seed, 200, 1];
   const { signal } = new AbortController();
-  yield* decode(bindings, MODEL, [await encode(bindings, MODEL, ids)], options, signal);
+  yield* decode(bindings, id, [await encode(bindings, id, ids)], options, signal);
 }
 
 async function collect(events: AsyncIterable<TokenEvent>): Promise<number[][]> {

@@ -1,8 +1,9 @@
 /** The Workers' own rules: what is refused and how, what happens when storage fails. */
 import { beforeAll, describe, expect, test } from "vitest";
-import { modelKey } from "../../src/store/r2.ts";
+import { modelKey, versionKey } from "../../src/store/r2.ts";
 import { MANIFEST_KEY, type Manifest } from "../../src/t5/manifest.ts";
-import { bucket, complete, type ErrorBody, putBlob, putModel, send } from "./isolate.ts";
+import { ModelVersions } from "../../src/tenancy/model-versions.ts";
+import { bucket, byName, complete, type ErrorBody, putBlob, putModel, send } from "./isolate.ts";
 
 const PROMPT = "translate English to German: The house is old.";
 const ANSWER = "Das Haus ist alt.";
@@ -276,7 +277,7 @@ describe("storage that fails: 503, and 200 once it is mended", () => {
       const { decoder } = await (await send("/healthz")).json<{
         decoder: { models: Record<string, { state: string; loads: number; failures: number; wasm_bytes: number }> };
       }>();
-      return decoder.models[name];
+      return byName(decoder.models)[name];
     };
     const failed = await decoderHealth();
     expect(failed).toMatchObject({ state: "absent", loads: 1, failures: 1 });
@@ -287,7 +288,8 @@ describe("storage that fails: 503, and 200 once it is mended", () => {
 
   test("a manifest that is no manifest", async () => {
     await putModel("bad-manifest");
-    const key = modelKey("bad-manifest", MANIFEST_KEY);
+    const { version } = await new ModelVersions(bucket, "bad-manifest").pointer();
+    const key = modelKey("bad-manifest", versionKey(version ?? "", MANIFEST_KEY));
     const good = await (await bucket.get(key))?.text();
     await bucket.put(key, "{");
     await unavailable("bad-manifest", /E_MANIFEST/);
@@ -352,7 +354,7 @@ test("models take turns in memory that does not hold them all; none is lost, and
     const { decoder } = await (await send("/healthz")).json<{
       decoder: { models: Record<string, { loads: number; wasm_bytes: number }> };
     }>();
-    const models = Object.entries(decoder.models);
+    const models = Object.entries(byName(decoder.models));
     expect(models.reduce((sum, [, { wasm_bytes }]) => sum + wasm_bytes, 0)).toBeLessThanOrEqual(limits.MAX_WASM_BYTES);
     return models.map(([name]) => name);
   };

@@ -4,11 +4,13 @@ import decoder from "../../functions/decoder/index.ts";
 import encoder from "../../functions/encoder/index.ts";
 import { app as gateway } from "../../functions/gateway/app.ts";
 import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
+import { setCurrent } from "../../functions/gateway/models.ts";
 import type { HalfBindings } from "../../functions/shared/half.ts";
 import { modelKey } from "../../src/store/r2.ts";
 import { MANIFEST_KEY, type Manifest, parseManifest } from "../../src/t5/manifest.ts";
 import { SCOPES } from "../../src/tenancy/caller.ts";
 import { createKey, type KeySettings } from "../../src/tenancy/keys.ts";
+import { ModelVersions, versionOf } from "../../src/tenancy/model-versions.ts";
 import { createTenant, findTenant, type TenantSettings } from "../../src/tenancy/tenants.ts";
 
 const { SHARDS, PACKAGE, DB, USAGE, TENANTS } = env as unknown as { PACKAGE: Fetcher } & Pick<
@@ -57,7 +59,11 @@ export async function putModel(name: string, changes: Partial<Manifest> = {}): P
   const text = JSON.stringify({ ...JSON.parse(original), ...changes });
   const manifest = parseManifest(text);
   for (const hash of Object.keys(manifest.blobs)) await putBlob(name, hash);
-  await bucket.put(modelKey(name, MANIFEST_KEY), text);
+  const versions = new ModelVersions(bucket, name);
+  const version = await versionOf(text);
+  await versions.put(version, text);
+  await versions.publish(version);
+  setCurrent(name, version);
   return manifest;
 }
 
@@ -141,6 +147,11 @@ export async function sendAs<Json>(
 export function complete(body: object | string, placement: Placement = {}): Promise<Response> {
   const init = { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body) };
   return send("/v1/completions", init, placement);
+}
+
+/** A half's models in `/healthz`, which has them by `NAME@VERSION`, by their names: for tests with one version of each. */
+export function byName<T>(models: Record<string, T>): Record<string, T> {
+  return Object.fromEntries(Object.entries(models).map(([id, model]) => [id.split("@")[0], model]));
 }
 
 export interface ErrorBody {

@@ -1,12 +1,11 @@
 /** The kit as a library inside workerd, from a package in R2. */
 import { expect, test } from "vitest";
-import { R2Store, T5 } from "../../src/index.workerd.ts";
-import { modelKey } from "../../src/store/r2.ts";
+import { modelStore, R2Store, T5 } from "../../src/index.workerd.ts";
 import { bucket, putModel } from "./isolate.ts";
 
 test("T5.fromPretrained reads R2, and answers", async () => {
   await putModel("library");
-  const store = new R2Store(bucket, modelKey("library", ""));
+  const store = modelStore(bucket, "library");
   const model = await T5.fromPretrained(store, { maxInputTokens: 64, maxNewTokens: 32, batchSize: 1 });
   expect((await model.generate("translate English to German: The house is old.")).text).toBe("Das Haus ist alt.");
   const { label } = await model.classify("classify package: a library for sockets", ["games", "libs", "net"]);
