@@ -30,6 +30,15 @@ export default defineConfig({
               r2Buckets: ["SHARDS"],
               d1Databases: ["DB"],
               queueProducers: { USAGE: "edge-t5-usage" },
+              queueConsumers: {
+                "edge-t5-usage": {
+                  maxBatchSize: 100,
+                  maxBatchTimeout: 0.1,
+                  maxRetries: 1,
+                  deadLetterQueue: "edge-t5-usage-dead",
+                },
+                "edge-t5-usage-dead": { maxBatchSize: 100, maxBatchTimeout: 0.1, maxRetries: 100 },
+              },
               durableObjects: { TENANTS: { className: "TenantMeter", useSQLite: true } },
               bindings: { MIGRATIONS: await readD1Migrations("functions/gateway/migrations") },
               serviceBindings: {

@@ -18,6 +18,11 @@ export interface GatewayBindings {
   KEY_SECRET: string;
   /** Secret: where it is set, usage goes to Stripe as meter events. */
   STRIPE_SECRET_KEY?: string;
+  /** Names of Stripe's meters for input and output tokens; the same name: one meter for both. */
+  STRIPE_INPUT_METER?: string;
+  STRIPE_OUTPUT_METER?: string;
+  /** In place of Stripe's own server, in tests. */
+  STRIPE_API_BASE?: string;
   MAX_PROMPT_TOKENS: number;
   MAX_NEW_TOKENS: number;
   MAX_SEQUENCES: number;

@@ -1,0 +1,260 @@
+/** Prices: versions that each hold from a time on, for all, a model, a tenant, a tenant's model or a tenant's task. */
+import * as z from "zod";
+import { ApiError } from "../api/errors.ts";
+import type { Database } from "./database.ts";
+import { parseDollars } from "./money.ts";
+import { dayOf } from "./period.ts";
+
+/** Above this a month's sums could leave SQLite's 64-bit integers. */
+const MOST_DOLLARS = 1000;
+
+const dollars = (digits: number, unit: string) =>
+  z
+    .string({ error: `dollars ${unit} as a text, such as "0.0015": a JSON number would not be exact` })
+    .transform((text, context) => {
+      const amount = parseDollars(text, digits, MOST_DOLLARS);
+      if (amount !== null) return amount;
+      const message = `dollars ${unit} as a text such as "0.0015", from 0 to ${MOST_DOLLARS}, with at most ${digits} digits after the point`;
+      context.addIssue({ code: "custom", message, input: text });
+      return z.NEVER;
+    })
+    .optional()
+    .transform((amount) => amount ?? 0);
+
+const name = z.string().min(1).max(200);
+
+/** A new price on the wire; amounts left out are 0. */
+export const newPriceSchema = z
+  .strictObject({
+    /** Whose; null: everybody's. */
+    tenant: name.nullish(),
+    /** A task of that tenant's. */
+    task: name.nullish(),
+    model: name.nullish(),
+    /** ISO 8601; default: now. */
+    valid_from: z.iso.datetime({ offset: true }).nullish(),
+    input_per_1k: dollars(6, "per 1,000 input tokens"),
+    output_per_1k: dollars(6, "per 1,000 output tokens"),
+    per_request: dollars(9, "a request"),
+    adapter_day: dollars(9, "a day and adapter"),
+  })
+  .refine(({ task, tenant }) => !task || tenant, {
+    path: ["task"],
+    message: "given together with its tenant: names of tasks are each tenant's own",
+  })
+  .refine(({ task, model }) => !task || !model, {
+    path: ["model"],
+    message: "left out where a task is given: the task names its model",
+  });
+
+export type NewPrice = z.output<typeof newPriceSchema>;
+
+/** Whatever a price says nothing of (null), it holds for all of. */
+export interface Price {
+  id: number;
+  tenant: string | null;
+  task: string | null;
+  model: string | null;
+  /** Milliseconds since 1970. */
+  validFrom: number;
+  /** Micro-dollars per 1,000 tokens: times tokens, nano-dollars. */
+  inputPer1k: number;
+  outputPer1k: number;
+  /** Nano-dollars. */
+  perRequest: number;
+  adapterDay: number;
+  createdAt: number;
+}
+
+/** A version in a list. */
+export interface ListedPrice extends Price {
+  /** When the next version of the same begins; null: there is none. */
+  validUntil: number | null;
+}
+
+interface PriceRow {
+  id: number;
+  tenant: string;
+  task: string;
+  model: string;
+  valid_from: number;
+  input_per_1k: number;
+  output_per_1k: number;
+  per_request: number;
+  adapter_day: number;
+  created_at: number;
+  valid_until?: number | null;
+}
+
+/**
+ * In SQL, the id of the price of a row `r` with `tenant`, `task` ('': none), `model` and a time `priced_at`: of those
+ * that hold then, the most specific one's newest version; {@link resolvePrice} is the same in TypeScript.
+ */
+export const PRICE_OF_ROW = `(
+  SELECT p.id FROM prices p
+  WHERE p.valid_from <= r.priced_at
+    AND p.tenant IN ('', r.tenant) AND p.task IN ('', r.task) AND p.model IN ('', r.model)
+  ORDER BY p.specificity DESC, p.valid_from DESC LIMIT 1
+)`;
+
+/** In SQL, nano-dollars of a row's `requests`, `input_tokens` and `output_tokens`, beside its row of `prices` (or none). */
+export const AMOUNT_OF_ROW = `coalesce(
+  requests * prices.per_request + input_tokens * prices.input_per_1k + output_tokens * prices.output_per_1k, 0)`;
+
+export interface Priced {
+  tenant: string;
+  task: string | null;
+  model: string;
+}
+
+/**
+ * The price of a request, or of an adapter's day: task, then the tenant's model, then the tenant, then the model, then
+ * the default; of each the version that holds `at`.
+ *
+ * @returns null where nothing was priced then: it costs nothing
+ */
+export function resolvePrice(prices: readonly Price[], { tenant, task, model }: Priced, at: number): Price | null {
+  let best: Price | null = null;
+  for (const price of prices) {
+    const fits =
+      price.validFrom <= at &&
+      (price.tenant === null || price.tenant === tenant) &&
+      (price.task === null || price.task === task) &&
+      (price.model === null || price.model === model);
+    if (!fits) continue;
+    const order = best ? specificity(price) - specificity(best) || price.validFrom - best.validFrom : 1;
+    if (order > 0) best = price;
+  }
+  return best;
+}
+
+function specificity({ tenant, task, model }: Price): number {
+  if (task !== null) return 4;
+  if (tenant !== null) return model !== null ? 3 : 2;
+  return model !== null ? 1 : 0;
+}
+
+/** Nano-dollars of one request, without its adapter's days. */
+export function costOf(usage: { inputTokens: number; outputTokens: number }, price: Price | null): bigint {
+  if (!price) return 0n;
+  return (
+    BigInt(price.perRequest) +
+    BigInt(usage.inputTokens) * BigInt(price.inputPer1k) +
+    BigInt(usage.outputTokens) * BigInt(price.outputPer1k)
+  );
+}
+
+/** Every version that can matter to a tenant. */
+export async function pricesOf(db: Database, tenant: string): Promise<Price[]> {
+  const { results } = await db.prepare("SELECT * FROM prices WHERE tenant IN ('', ?1)").bind(tenant).all<PriceRow>();
+  return results.map(priceOf);
+}
+
+/** Versions by id, from `after` on; `tenant`: only that tenant's own. */
+export async function listPrices(
+  db: Database,
+  { tenant, after, limit }: { tenant: string | null; after: number; limit: number },
+): Promise<ListedPrice[]> {
+  const { results } = await db
+    .prepare(
+      `SELECT * FROM (
+        SELECT *, lead(valid_from) OVER (PARTITION BY tenant, task, model ORDER BY valid_from) AS valid_until FROM prices
+      ) WHERE id > ?1 AND (?2 IS NULL OR tenant = ?2) ORDER BY id LIMIT ?3`,
+    )
+    .bind(after, tenant, limit)
+    .all<PriceRow>();
+  return results.map((row) => ({ ...priceOf(row), validUntil: row.valid_until ?? null }));
+}
+
+/** How far clocks of different machines may be apart. */
+const SKEW_MS = 3_600_000;
+
+// One statement, so that no event comes between the look at the ledger and the write.
+const ADD = `
+  WITH wanted AS (
+    SELECT ?1 AS tenant, ?2 AS task, ?3 AS model, ?4 AS valid_from, ?9 AS now
+  ), earliest AS (
+    SELECT max(
+      wanted.now,
+      (SELECT coalesce(max(last_at) + 1, 0) FROM usage_days WHERE day >= ?10 AND day <= ?11),
+      (SELECT coalesce(max(p.valid_from) + 1, 0) FROM prices p
+        WHERE p.tenant = wanted.tenant AND p.task = wanted.task AND p.model = wanted.model AND p.valid_from <= wanted.now)
+    ) AS at FROM wanted
+  )
+  INSERT INTO prices
+    (tenant, task, model, valid_from, input_per_1k, output_per_1k, per_request, adapter_day, created_at)
+  SELECT tenant, task, model, coalesce(valid_from, earliest.at), ?5, ?6, ?7, ?8, now
+  FROM wanted, earliest
+  WHERE valid_from IS NULL OR valid_from >= earliest.at
+  ON CONFLICT DO NOTHING
+  RETURNING *`;
+
+/**
+ * Adds a version. It may begin now or later: one that began earlier would change what was already billed.
+ *
+ * @param now milliseconds since 1970
+ * @throws ApiError 400 `price_in_the_past`; 409 `price_exists` when a version for the same begins at the same time
+ */
+export async function addPrice(db: Database, price: NewPrice, now: number): Promise<Price> {
+  const validFrom = price.valid_from ? Date.parse(price.valid_from) : null;
+  const subject = [price.tenant ?? "", price.task ?? "", price.model ?? ""];
+  const amounts = [price.input_per_1k, price.output_per_1k, price.per_request, price.adapter_day];
+  const row = await db
+    .prepare(ADD)
+    .bind(...subject, validFrom, ...amounts, now, dayOf(now), dayOf(now + SKEW_MS))
+    .first<PriceRow>();
+  if (row) return priceOf(row);
+  const twin = await db
+    .prepare("SELECT id FROM prices WHERE tenant = ?1 AND task = ?2 AND model = ?3 AND valid_from = ?4")
+    .bind(...subject, validFrom)
+    .first<{ id: number }>();
+  if (twin) {
+    throw new ApiError(
+      409,
+      "price_exists",
+      `Version ${twin.id} begins at the same time for the same. Withdraw it while it does not hold yet, or name a later time.`,
+      { param: "valid_from" },
+    );
+  }
+  throw new ApiError(
+    400,
+    "price_in_the_past",
+    "valid_from is in the past, and what was used until now is billed at the prices that held. Leave it out to begin now, or name a later time.",
+    { param: "valid_from" },
+  );
+}
+
+/**
+ * Takes back a version that does not hold yet.
+ *
+ * @throws ApiError 404 `price_not_found`; 409 `price_in_force` for one that holds or held
+ */
+export async function withdrawPrice(db: Database, id: number, now: number): Promise<void> {
+  const removed = await db
+    .prepare("DELETE FROM prices WHERE id = ?1 AND valid_from > ?2 RETURNING id")
+    .bind(id, now)
+    .first<{ id: number }>();
+  if (removed) return;
+  const there = await db.prepare("SELECT id FROM prices WHERE id = ?1").bind(id).first<{ id: number }>();
+  if (!there) throw new ApiError(404, "price_not_found", `There is no price ${id}. GET /admin/prices lists them.`);
+  throw new ApiError(
+    409,
+    "price_in_force",
+    `Price ${id} holds already, and bills are made with it. Add a new version instead: POST /admin/prices.`,
+  );
+}
+
+function priceOf(row: PriceRow): Price {
+  return {
+    id: row.id,
+    tenant: row.tenant || null,
+    task: row.task || null,
+    model: row.model || null,
+    validFrom: row.valid_from,
+    inputPer1k: row.input_per_1k,
+    outputPer1k: row.output_per_1k,
+    perRequest: row.per_request,
+    adapterDay: row.adapter_day,
+    createdAt: row.created_at,
+  };
+}
