@@ -17,6 +17,7 @@ import { requireAdmin } from "./admin-auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readBody } from "./body.ts";
 import { keyRoutes } from "./keys.ts";
+import { taskRoutes } from "./tasks.ts";
 
 export const admin = new Hono<GatewayEnv>();
 
@@ -46,6 +47,14 @@ admin.route(
   keyRoutes(async (c) => {
     const { id } = await tenantOf(c.env.DB, c.req.param("tenant") ?? "");
     return { tenant: id, scopes: SCOPES, limits: { requestsPerMinute: null, tokensPerMinute: null } };
+  }),
+);
+
+admin.route(
+  "/tenants/:tenant/tasks",
+  taskRoutes(async (c) => {
+    const { id, models } = await tenantOf(c.env.DB, c.req.param("tenant") ?? "");
+    return { tenant: id, models };
   }),
 );
 
