@@ -1,11 +1,13 @@
 /** The decoder's routes: ids and hidden states in, tokens out, one by one; and for a chain, steps through its first layers. */
 import { type Context, Hono } from "hono";
+import { LABELS_HEADER, parseLabelsRequest } from "../../src/api/label-scores.ts";
 import { RemoteLayers, serveLayers } from "../../src/api/layer-stream.ts";
 import { DECODE_HEADER, parseDecodeRequest, writeTokenLines } from "../../src/api/token-stream.ts";
 import { ChainedDecoder } from "../../src/engines/chained-decoder.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { AdapterSet, Decoder } from "../../src/t5/engine.ts";
 import { type GenerationInput, generate, type TokenEvent } from "../../src/t5/generate.ts";
+import { scoreLabels } from "../../src/t5/generation/labels.ts";
 import { type Activity, acquireAdapter, type HalfEnv, toEdgeT5Error, type Used } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
@@ -49,6 +51,30 @@ export function decoderRoutes(
     const events = generate(decoder, adapted, { signal });
     const lines = writeTokenLines(endedBy(releasing(events, inputs, body), end), toEdgeT5Error);
     return c.body(lines, 200, { "content-type": "application/x-ndjson" });
+  });
+
+  /** Body: labels, then an input's hidden states (api/label-scores.ts). Answer: the labels' scores. */
+  app.post("/models/:model/labels", async (c) => {
+    const model = c.req.param("model");
+    const { engine, end: endUse } = await engineOf(c, model);
+    const { request, adapter } = await unlessItFails(endUse, async () => {
+      const body = await c.req.arrayBuffer();
+      const request = parseLabelsRequest(c.req.header(LABELS_HEADER), body, engine.decoder.config.dModel);
+      const key = request.adapter;
+      const adapter = key === undefined ? undefined : await acquireAdapter(c.env, engine.adapters, key);
+      return { request, adapter };
+    });
+    const endOwn = () => {
+      adapter?.release();
+      endUse();
+    };
+    const { decoder, end } = await wholeDecoder(c, { engine: engine.decoder, end: endOwn }, model);
+    try {
+      const { hidden, labels } = request;
+      return c.json(await scoreLabels(decoder, hidden, labels, c.req.raw.signal, adapter));
+    } finally {
+      await end();
+    }
   });
 
   /** A chain's later Worker steps through the layers here: one call a request, frames both ways. */

@@ -1,17 +1,20 @@
 /** The public routes. */
-import { Hono } from "hono";
+import { type Context, Hono, type Next } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { requestId } from "hono/request-id";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
+import { MAX_UPLOAD_BYTES } from "./adapters.ts";
 import { admin } from "./admin.ts";
 import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { completions } from "./completions.ts";
 import { cors } from "./cors.ts";
 import { health } from "./halves.ts";
+import { huggingFace } from "./hugging-face.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
+import { runTask } from "./task-run.ts";
 import { tenantRoutes } from "./tenant-routes.ts";
 
 export const app = new Hono<GatewayEnv>();
@@ -19,24 +22,18 @@ export const app = new Hono<GatewayEnv>();
 app.use(requestId());
 app.use(cors);
 // Whatever the path names: who has no key learns nothing of it, and sends no body.
-app.use("/v1/*", requireKey());
-app.use("/v1/*", (c, next) =>
-  bodyLimit({
-    maxSize: c.env.MAX_BODY_BYTES,
-    onError: () => {
-      throw new ApiError(
-        413,
-        "request_too_large",
-        `The body is over ${c.env.MAX_BODY_BYTES} bytes. Send fewer or shorter prompts.`,
-      );
-    },
-  })(c, next),
-);
+for (const path of ["/v1/*", "/models/*"]) {
+  app.use(path, requireKey());
+  app.use(path, limitBody);
+}
 
 app.route("/admin", admin);
 app.route("/v1", tenantRoutes);
 
 app.post("/v1/completions", requireKey("tasks:run"), completions);
+app.post("/v1/tasks/:name", requireKey("tasks:run"), runTask);
+app.post("/models/:name", requireKey("tasks:run"), huggingFace);
+app.post("/models/:name/v1/completions", requireKey("tasks:run"), completions);
 
 app.get("/v1/models", requireKey("tasks:run"), async (c) => {
   const models = (await listModels(c.env.SHARDS)).filter(({ name }) => mayUse(c.get("caller"), name));
@@ -63,6 +60,17 @@ app.onError((error, c) => {
   if (known.code === "internal_error") console.error(c.get("requestId"), error);
   return c.json(known.body(), known.status as ContentfulStatusCode, known.headers());
 });
+
+/** An adapter's files may be larger than texts. */
+function limitBody(c: Context<GatewayEnv>, next: Next) {
+  const isAdapter = c.req.path.startsWith("/v1/adapters/");
+  const maxSize = isAdapter ? MAX_UPLOAD_BYTES : c.env.MAX_BODY_BYTES;
+  const fix = isAdapter ? "Train it with a lower rank, or save it as float16." : "Send fewer or shorter prompts.";
+  const onError = () => {
+    throw new ApiError(413, "request_too_large", `The body is over ${maxSize} bytes. ${fix}`);
+  };
+  return bodyLimit({ maxSize, onError })(c, next);
+}
 
 function describeModel(id: string, created: Date) {
   return { id, object: "model", created: Math.floor(created.getTime() / 1000), owned_by: "edge-t5" };

@@ -1,4 +1,5 @@
 /** The encoder's and the decoder's Workers, as the gateway calls them. */
+import { LABELS_HEADER, type LabelsHeader, packLabels, parseScores, type Scores } from "../../src/api/label-scores.ts";
 import {
   ADAPTER_HEADER,
   DECODE_HEADER,
@@ -67,21 +68,58 @@ export async function* decode(
   const response = await env.DECODER.fetch(`http://decoder/models/${model}/decode`, {
     method: "POST",
     headers: { [DECODE_HEADER]: decodeHeader(inputs, options) },
-    body: joined(inputs),
+    body: oneAfterTheOther(
+      inputs.map(({ ids }) => new Uint8Array(ids.buffer)),
+      inputs.map(({ hidden }) => hidden),
+    ),
     signal,
   });
   if (!response.ok || !response.body) throw await errorOf(response, "decoder");
   yield* readTokenLines(response.body, inputs.length * Math.max(options.copies, options.params.num_return_sequences));
 }
 
-/** The ids of all inputs, then their hidden states, one stream after the other. */
-function joined(inputs: readonly Encoded[]): ReadableStream<Uint8Array> {
+/**
+ * How probable each label is as an input's answer.
+ *
+ * @param labels token ids of each
+ * @param adapter as {@link encode}
+ * @throws EdgeT5Error what the decoder threw
+ */
+export async function score(
+  env: GatewayBindings,
+  model: string,
+  { tokens, hidden }: Encoded,
+  labels: readonly (readonly number[])[],
+  adapter: string | undefined,
+  signal: AbortSignal,
+): Promise<Scores> {
+  const packed = packLabels(labels);
+  const header: LabelsHeader = {
+    inputTokens: tokens,
+    labelNumbers: packed.length,
+    ...(adapter !== undefined && { adapter }),
+  };
+  const response = await env.DECODER.fetch(`http://decoder/models/${model}/labels`, {
+    method: "POST",
+    headers: { [LABELS_HEADER]: JSON.stringify(header) },
+    body: oneAfterTheOther([new Uint8Array(packed.buffer)], [hidden]),
+    signal,
+  });
+  if (!response.ok) throw await errorOf(response, "decoder");
+  return parseScores(await response.json());
+}
+
+/** Bytes, then streams, as one stream. */
+function oneAfterTheOther(
+  first: readonly Uint8Array[],
+  streams: readonly ReadableStream<Uint8Array>[],
+): ReadableStream<Uint8Array> {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const pipe = async () => {
     const writer = writable.getWriter();
-    for (const { ids } of inputs) await writer.write(new Uint8Array(ids.buffer));
+    for (const bytes of first) await writer.write(bytes);
     writer.releaseLock();
-    for (const { hidden } of inputs) await hidden.pipeTo(writable, { preventClose: true });
+    for (const stream of streams) await stream.pipeTo(writable, { preventClose: true });
     await writable.close();
   };
   // A stream that breaks breaks the request that reads it: that is where it is noticed.

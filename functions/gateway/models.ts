@@ -153,9 +153,9 @@ export async function listModels(bucket: R2Bucket): Promise<{ name: string; crea
   return (await Promise.all(published)).flat();
 }
 
-/** Whether a package is there: its manifest is written last. */
+/** Whether a version of a model is published. */
 export async function modelExists(bucket: R2Bucket, name: string): Promise<boolean> {
-  return MODEL_NAME.test(name) && (await bucket.head(modelKey(name, MANIFEST_KEY))) !== null;
+  return MODEL_NAME.test(name) && (await look(bucket, name)) !== null;
 }
 
 export function modelNotFound(name: string): ApiError {

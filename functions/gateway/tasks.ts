@@ -9,6 +9,7 @@ import {
   timeJson,
 } from "../../src/api/control-plane.ts";
 import { ApiError } from "../../src/api/errors.ts";
+import { readAdapterRow } from "../../src/tenancy/adapters.ts";
 import { type Caller, mayUse } from "../../src/tenancy/caller.ts";
 import { taskDefinitionSchema } from "../../src/tenancy/task-definition.ts";
 import {
@@ -19,7 +20,7 @@ import {
   putTask,
   type TaskChecks,
 } from "../../src/tenancy/tasks.ts";
-import type { GatewayEnv } from "./bindings.ts";
+import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
 import { readBody } from "./body.ts";
 import { modelExists } from "./models.ts";
 
@@ -60,14 +61,7 @@ export function taskRoutes(ownerOf: (c: Context<GatewayEnv>) => Owner | Promise<
     const definition = await readBody(c.req.raw, taskDefinitionSchema, "a task");
     const write = { ifMatch, now: Date.now() };
     const name = c.req.param("name");
-    const { task, isNew } = await putTask(
-      c.env.DB,
-      owner.tenant,
-      name,
-      definition,
-      checksOf(c.env.SHARDS, owner),
-      write,
-    );
+    const { task, isNew } = await putTask(c.env.DB, owner.tenant, name, definition, checksOf(c.env, owner), write);
     return c.json(taskJson(task), isNew && task.version === 1 ? 201 : 200, { etag: `"${task.version}"` });
   });
 
@@ -87,12 +81,9 @@ export function taskNotFound(name: string): ApiError {
   return new ApiError(404, "task_not_found", `There is no task ${JSON.stringify(name)}. GET /v1/tasks lists them.`);
 }
 
-function checksOf(bucket: R2Bucket, owner: Owner): TaskChecks {
+function checksOf({ SHARDS: bucket, DB: db }: GatewayBindings, owner: Owner): TaskChecks {
   return {
     modelExists: async (model) => mayUse(owner, model) && (await modelExists(bucket, model)),
-    async adapterExists(tenant, adapter) {
-      const { objects } = await bucket.list({ prefix: `tenants/${tenant}/adapters/${adapter}/`, limit: 1 });
-      return objects.length > 0;
-    },
+    adapterExists: async (tenant, adapter) => (await readAdapterRow(db, tenant, adapter)) !== null,
   };
 }

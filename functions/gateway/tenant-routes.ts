@@ -1,5 +1,6 @@
 /** What tenants manage themselves, with a key: their keys and tasks. */
 import { Hono } from "hono";
+import { adapterRoutes } from "./adapters.ts";
 import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { keyRoutes } from "./keys.ts";
@@ -21,4 +22,12 @@ tenantRoutes.delete("/tasks/*", requireKey("tasks:write"));
 tenantRoutes.route(
   "/tasks",
   taskRoutes((c) => c.get("caller")),
+);
+
+tenantRoutes.get("/adapters/*", requireKey("tasks:run", "adapters:write"));
+tenantRoutes.put("/adapters/*", requireKey("adapters:write"));
+tenantRoutes.delete("/adapters/*", requireKey("adapters:write"));
+tenantRoutes.route(
+  "/adapters",
+  adapterRoutes((c) => c.get("caller")),
 );

@@ -11,16 +11,10 @@ export const MAX_ANSWERS = 8;
 
 const promptText = z.string().refine((text) => text.trim() !== "");
 
-const completionRequestSchema = z.strictObject({
-  model: z.string(),
-  /** One text or a list of them; each stands for itself, its task prefix included. */
-  prompt: z.preprocess(
-    (value) => (typeof value === "string" ? [value] : value),
-    z.array(promptText).min(1).max(MAX_PROMPTS),
-  ),
+/** What is said of how to generate, in every shape of request. */
+export const generationFieldsSchema = z.strictObject({
   max_tokens: z.int().min(1).nullish(),
   stream: z.boolean().nullish(),
-  stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
   /** 0, or left out: greedy. Above: sampling. */
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().positive().max(1).nullish(),
@@ -33,8 +27,6 @@ const completionRequestSchema = z.strictObject({
     z.array(z.string().min(1)).max(4).nullish(),
   ),
   echo: z.boolean().nullish(),
-  /** Taken, and of no effect here. */
-  user: z.string().nullish(),
   // Hugging Face's names, for what OpenAI has none for.
   num_beams: z.int().min(1).max(MAX_ANSWERS).nullish(),
   length_penalty: z.number().min(-10).max(10).nullish(),
@@ -47,6 +39,21 @@ const completionRequestSchema = z.strictObject({
   suppress_tokens: z.array(z.int().nonnegative()).max(256).nullish(),
   forced_bos_token_id: z.int().nonnegative().nullish(),
   prompt_lookup_num_tokens: z.int().nonnegative().max(64).nullish(),
+});
+
+export type GenerationFields = z.infer<typeof generationFieldsSchema>;
+
+export const completionRequestSchema = z.strictObject({
+  model: z.string(),
+  /** One text or a list of them; each stands for itself, its task prefix included. */
+  prompt: z.preprocess(
+    (value) => (typeof value === "string" ? [value] : value),
+    z.array(promptText).min(1).max(MAX_PROMPTS),
+  ),
+  stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
+  /** Taken, and of no effect here. */
+  user: z.string().nullish(),
+  ...generationFieldsSchema.shape,
 });
 
 export type CompletionFields = z.infer<typeof completionRequestSchema>;

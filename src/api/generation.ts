@@ -1,8 +1,10 @@
 /** How a completions request is to be generated: its fields over the model's defaults. */
 import { EdgeT5Error } from "../errors.ts";
 import { type GenerationParams, parseGenerationParams } from "../t5/generation/config.ts";
-import type { CompletionFields } from "./completions.ts";
+import type { GenerationFields } from "./completions.ts";
 import { ApiError } from "./errors.ts";
+
+export type { GenerationFields } from "./completions.ts";
 
 export interface Generation {
   params: GenerationParams;
@@ -22,7 +24,7 @@ export interface Generation {
  * @param defaults the model's, from `generationDefaults`
  * @throws ApiError 400 `invalid_value` for what contradicts itself, with the reason
  */
-export function resolveGeneration(fields: CompletionFields, defaults: Partial<GenerationParams>): Generation {
+export function resolveGeneration(fields: GenerationFields, defaults: Partial<GenerationParams>): Generation {
   const { temperature, top_p, top_k, seed, n, best_of, logprobs, stop, echo } = fields;
   const asksToSample = temperature == null ? (top_p ?? 1) < 1 || (top_k ?? 0) > 0 : temperature > 0;
   const asksForBeams = (fields.num_beams ?? 1) > 1;
@@ -67,7 +69,7 @@ export function resolveGeneration(fields: CompletionFields, defaults: Partial<Ge
 
 /** @throws ApiError 400 `invalid_value`, naming the field that has to change */
 function refuseContradictions(
-  { logprobs, echo, stream, min_new_tokens, max_tokens }: CompletionFields,
+  { logprobs, echo, stream, min_new_tokens, max_tokens }: GenerationFields,
   way: { isSampling: boolean; beams: number; answers: number; candidates: number },
 ): void {
   const { isSampling, beams, answers, candidates } = way;

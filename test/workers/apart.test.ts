@@ -4,12 +4,10 @@
  */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { app } from "../../functions/gateway/app.ts";
-import { modelKey } from "../../src/store/r2.ts";
-import { MANIFEST_KEY } from "../../src/t5/manifest.ts";
 import { keyCache } from "../../src/tenancy/authenticate.ts";
 import { revokeKey } from "../../src/tenancy/keys.ts";
 import { taskCache } from "../../src/tenancy/tasks.ts";
-import { bucket, countedDatabase, database, type ErrorBody, makeKey, send } from "./isolate.ts";
+import { countedDatabase, database, type ErrorBody, makeKey, nameModel, send } from "./isolate.ts";
 
 const TASK = "secret-task";
 const NO_TASK = "absent-task";
@@ -23,9 +21,15 @@ beforeAll(async () => {
   owner = await makeKey("owner");
   other = await makeKey("other");
   ownersKey = owner.slice(0, 14);
-  await bucket.put(modelKey("m", MANIFEST_KEY), "{}");
+  await nameModel("m");
   const made = await ask(owner, ["PUT", `/v1/tasks/${TASK}`, DEFINITION]);
   expect(made.status).toBe(201);
+  await database
+    .prepare(
+      "INSERT INTO adapters (tenant, name, version, model, rank, bytes, created_at) VALUES (?, ?, 'v', 'm', 8, 1, 0)",
+    )
+    .bind("owner", TASK)
+    .run();
 });
 
 type Request = [method: string, path: string, body?: object];
@@ -49,7 +53,8 @@ async function ask(key: string | null, [method, path, body]: Request) {
 async function ownersRows(): Promise<string> {
   const keys = await database.prepare("SELECT * FROM api_keys WHERE tenant = 'owner' ORDER BY id").all();
   const tasks = await database.prepare("SELECT * FROM tasks WHERE tenant = 'owner' ORDER BY name, version").all();
-  return JSON.stringify([keys.results, tasks.results]);
+  const adapters = await database.prepare("SELECT * FROM adapters WHERE tenant = 'owner' ORDER BY id").all();
+  return JSON.stringify([keys.results, tasks.results, adapters.results]);
 }
 
 /** What one may try to reach of a tenant, given the name of one thing of theirs, or of nothing. */
@@ -61,6 +66,15 @@ const REACHING: [route: string, (name: { task: string; key: string }) => Request
   ["GET /v1/keys/:key", ({ key }) => ["GET", `/v1/keys/${key}`]],
   ["DELETE /v1/keys/:key", ({ key }) => ["DELETE", `/v1/keys/${key}`]],
   ["POST /v1/keys/:key/rotate", ({ key }) => ["POST", `/v1/keys/${key}/rotate`, {}]],
+  ["POST /v1/tasks/:name", ({ task }) => ["POST", `/v1/tasks/${task}`, { input: "hello" }]],
+  ["POST /v1/completions", ({ task }) => ["POST", "/v1/completions", { model: task, prompt: "hello" }]],
+  ["POST /models/:name", ({ task }) => ["POST", `/models/${task}`, { inputs: "hello" }]],
+  [
+    "POST /models/:name/v1/completions",
+    ({ task }) => ["POST", `/models/${task}/v1/completions`, { model: "m", prompt: "hello" }],
+  ],
+  ["GET /v1/adapters/:name", ({ task }) => ["GET", `/v1/adapters/${task}`]],
+  ["DELETE /v1/adapters/:name", ({ task }) => ["DELETE", `/v1/adapters/${task}`]],
 ];
 
 /** What has no name of a thing, or makes a thing of one's own. */
@@ -72,11 +86,13 @@ const OWN: [route: string, Request][] = [
   ["GET /v1/models", ["GET", "/v1/models"]],
   ["GET /v1/models/:model", ["GET", "/v1/models/m"]],
   ["POST /v1/completions", ["POST", "/v1/completions", { model: "none", prompt: "hello" }]],
+  ["GET /v1/adapters", ["GET", "/v1/adapters"]],
+  ["PUT /v1/adapters/:name", ["PUT", `/v1/adapters/${TASK}`, {}]],
 ];
 
 test("every route of tenants is walked here", () => {
   const there = app.routes
-    .filter(({ method, path }) => method !== "ALL" && path.startsWith("/v1/") && !path.includes("*"))
+    .filter(({ method, path }) => method !== "ALL" && /^\/(v1|models)\//.test(path) && !path.includes("*"))
     .map(({ method, path }) => `${method} ${path}`);
   expect(new Set([...REACHING, ...OWN].map(([route]) => route))).toEqual(new Set(there));
 });
@@ -95,7 +111,7 @@ describe("another tenant, whose key may do everything", () => {
   });
 
   test("lists hold nothing of the owner's, wherever a page is asked to begin", async () => {
-    for (const path of ["/v1/tasks", "/v1/keys"]) {
+    for (const path of ["/v1/tasks", "/v1/keys", "/v1/adapters"]) {
       const [first, fromTheirs, fromNothing] = [
         await ask(other, ["GET", path]),
         await ask(other, ["GET", `${path}?after=${path.endsWith("keys") ? ownersKey : "secret"}`]),
@@ -172,7 +188,7 @@ describe("who has no key that works", () => {
 });
 
 test("a key without the scope is refused with 403 before anything is looked up, whatever the path names", async () => {
-  const none = await makeKey("other", { scopes: ["adapters:write"] });
+  const none = await makeKey("other", { scopes: [] });
   for (const [, requestOf] of REACHING) {
     const theirs = await ask(none, requestOf({ task: TASK, key: ownersKey }));
     const nothing = await ask(none, requestOf({ task: NO_TASK, key: NO_KEY }));

@@ -6,7 +6,8 @@ import { app as gateway } from "../../functions/gateway/app.ts";
 import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
 import { setCurrent } from "../../functions/gateway/models.ts";
 import type { HalfBindings } from "../../functions/shared/half.ts";
-import { modelKey } from "../../src/store/r2.ts";
+import { emptyPointer } from "../../src/store/model-pointer.ts";
+import { modelKey, POINTER_KEY } from "../../src/store/r2.ts";
 import { MANIFEST_KEY, type Manifest, parseManifest } from "../../src/t5/manifest.ts";
 import { SCOPES } from "../../src/tenancy/caller.ts";
 import { createKey, type KeySettings } from "../../src/tenancy/keys.ts";
@@ -17,6 +18,11 @@ const { SHARDS, PACKAGE, DB, USAGE, TENANTS } = env as unknown as { PACKAGE: Fet
   GatewayBindings,
   "SHARDS" | "DB" | "USAGE" | "TENANTS"
 >;
+
+/** The object that counts for a tenant, or for a test. */
+export function meterOf(name: string) {
+  return TENANTS.get(TENANTS.idFromName(name));
+}
 
 export const bucket = SHARDS;
 export const database = DB;
@@ -81,6 +87,12 @@ export async function putModel(name: string, changes: Partial<Manifest> = {}): P
   await versions.publish(version);
   setCurrent(name, version);
   return manifest;
+}
+
+/** A model that can be named, of which nothing can be read. */
+export async function nameModel(name: string): Promise<void> {
+  const pointer = { ...emptyPointer(), version: "0123456789abcdef" };
+  await bucket.put(modelKey(name, POINTER_KEY), JSON.stringify(pointer));
 }
 
 export async function putBlob(name: string, hash: string, change?: (bytes: Uint8Array) => Uint8Array): Promise<void> {

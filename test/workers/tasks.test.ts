@@ -1,9 +1,7 @@
 /** Tasks: what a definition may say, versions, and who sees a change when. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { modelKey } from "../../src/store/r2.ts";
-import { MANIFEST_KEY } from "../../src/t5/manifest.ts";
 import { createTaskCache, loadTask, taskCache } from "../../src/tenancy/tasks.ts";
-import { ADMIN_TOKEN, bucket, database, type ErrorBody, makeKey, sendAs } from "./isolate.ts";
+import { ADMIN_TOKEN, database, type ErrorBody, makeKey, nameModel, sendAs } from "./isolate.ts";
 
 const TENANT = "task-tenant";
 const MODEL = "m";
@@ -20,9 +18,11 @@ interface TaskJson {
 let key: string;
 beforeAll(async () => {
   key = await makeKey(TENANT);
-  await bucket.put(modelKey(MODEL, MANIFEST_KEY), "{}");
-  await bucket.put(`tenants/${TENANT}/adapters/german/adapter_model.safetensors`, "");
-  await bucket.put("tenants/others/adapters/french/adapter_model.safetensors", "");
+  await nameModel(MODEL);
+  const sql =
+    "INSERT INTO adapters (tenant, name, version, model, rank, bytes, created_at) VALUES (?, ?, 'v', 'm', 8, 1, 0)";
+  await database.prepare(sql).bind(TENANT, "german").run();
+  await database.prepare(sql).bind("others", "french").run();
 });
 beforeEach(() => taskCache.clear());
 
@@ -145,7 +145,7 @@ describe("a definition", () => {
   });
 
   test("may name only models that the tenant may use", async () => {
-    await bucket.put(modelKey("closed", MANIFEST_KEY), "{}");
+    await nameModel("closed");
     const own = await makeKey("narrow-tenant", {}, { models: [MODEL] });
     const put = (model: string) => sendAs<ErrorBody>(own, "PUT", "/v1/tasks/t", { ...GOOD, model });
     const [closed, nothing] = [await put("closed"), await put("nothing")];

@@ -1,0 +1,31 @@
+/** `POST /models/:name` in Hugging Face's shape, and below it the completions that its client asks for text generation. */
+import type { Context } from "hono";
+import { fieldsOf, huggingFaceSchema, textKeyOf } from "../../src/api/hugging-face.ts";
+import { parseWith } from "../../src/api/parse.ts";
+import type { GatewayEnv } from "./bindings.ts";
+import { readJson } from "./body.ts";
+import { perform, performLabels } from "./perform.ts";
+import { findTarget, promptsOf } from "./target.ts";
+import { collect } from "./work.ts";
+
+export async function huggingFace(c: Context<GatewayEnv>): Promise<Response> {
+  const { inputs, parameters } = parseWith(huggingFaceSchema, await readJson(c.req.raw), "an inference request");
+  const target = await findTarget(c, c.req.param("name") ?? "");
+  const { task } = target;
+  const texts = task ? promptsOf(task, inputs, "inputs") : inputs;
+  const labels = task?.definition.labels;
+  if (labels) {
+    const { top_k, ...others } = parameters ?? {};
+    const { results } = await performLabels(c, target, labels, texts, "inputs", fieldsOf(others));
+    return c.json(
+      results.map(({ scores }) =>
+        scores.slice(0, top_k || scores.length).map(({ label, score }) => ({ label, score })),
+      ),
+    );
+  }
+  const fields = fieldsOf(parameters ?? {});
+  const { generation, prompts, pieces } = await perform(c, target, texts, "inputs", fields);
+  const choices = await collect(pieces, prompts.length, generation);
+  const perInput = choices.length / prompts.length;
+  return c.json(choices.map(({ text }, i) => ({ [textKeyOf(prompts[Math.floor(i / perInput)]?.text ?? "")]: text })));
+}

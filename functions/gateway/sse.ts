@@ -1,0 +1,35 @@
+/** Streams for clients. */
+import { toApiError } from "../../src/api/errors.ts";
+
+/**
+ * Server-sent events, `[DONE]` last; an error is the last event. An event is made when it is pulled: one stream from the
+ * decoder's line to the client's socket, since in workerd each one between costs as much as a token's detokenizing.
+ *
+ * @param onGone called when the client goes away
+ */
+export function eventStream(
+  events: AsyncGenerator<object, void, undefined>,
+  onGone: () => void,
+): ReadableStream<Uint8Array> {
+  const encoder = new TextEncoder();
+  const line = (data: string) => encoder.encode(`data: ${data}\n\n`);
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await events.next();
+          if (!done) return controller.enqueue(line(JSON.stringify(value)));
+          controller.enqueue(line("[DONE]"));
+        } catch (error) {
+          controller.enqueue(line(JSON.stringify(toApiError(error).body())));
+        }
+        controller.close();
+      },
+      async cancel() {
+        onGone();
+        await events.return();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,270 @@
+/** What a request has the model do, whatever shape it came in: prompts through both halves, tokens to text. */
+import type { CompletionChoice } from "../../src/api/completions.ts";
+import { ApiError } from "../../src/api/errors.ts";
+import type { Generation } from "../../src/api/generation.ts";
+import { addLogprob, type CompletionLogprobs, emptyLogprobs, joinLogprobs } from "../../src/api/logprobs.ts";
+import type { FinishReason, TokenEvent } from "../../src/t5/generate.ts";
+import { SequenceText } from "../../src/t5/sequence-text.ts";
+import { DEFAULT_MAX_NEW_TOKENS } from "../../src/t5/text-to-text.ts";
+import type { Tokenizer } from "../../src/t5/tokenizer.ts";
+import type { GatewayBindings } from "./bindings.ts";
+import { decode, encode, score } from "./halves.ts";
+import type { GatewayModel } from "./models.ts";
+
+export interface Prompt {
+  text: string;
+  ids: readonly number[];
+}
+
+export interface Work {
+  model: GatewayModel;
+  /** Key of an adapter in the bucket. */
+  adapter: string | undefined;
+  prompts: readonly Prompt[];
+  generation: Generation;
+  /** Of one sequence. */
+  maxNewTokens: number;
+  /** Whether somebody waits for every single token. */
+  stream: boolean;
+}
+
+/** A piece of one sequence. */
+export interface Piece {
+  /** Prompt × candidates + candidate. */
+  index: number;
+  text: string;
+  logprobs: CompletionLogprobs | null;
+  finishReason: FinishReason | null;
+}
+
+/** What has been made so far. */
+export interface Counter {
+  outputTokens: number;
+  /** Tokens through the encoder and rows through the decoder. */
+  workUnits: number;
+}
+
+/** Limits of tokens, as far as a task has its own. */
+export interface TokenLimits {
+  maxInputTokens?: number | null;
+  maxOutputTokens?: number | null;
+}
+
+/**
+ * @param param the field of the request that the prompts stand in
+ * @throws ApiError 400 `context_length_exceeded`
+ */
+export function tokenize(
+  env: GatewayBindings,
+  { manifest, tokenizer }: GatewayModel,
+  texts: readonly string[],
+  { maxInputTokens }: TokenLimits,
+  param: string,
+): Prompt[] {
+  const limit = Math.min(
+    env.MAX_PROMPT_TOKENS,
+    manifest.model.nPositions ?? Number.POSITIVE_INFINITY,
+    maxInputTokens ?? Number.POSITIVE_INFINITY,
+  );
+  return texts.map((text, i) => {
+    const ids = tokenizer.encode(text);
+    if (ids.length <= limit) return { text, ids };
+    const which = texts.length > 1 ? `Number ${i} of ${param}` : `The ${param}`;
+    throw new ApiError(
+      400,
+      "context_length_exceeded",
+      `${which} has ${ids.length} tokens; up to ${limit} are taken here. Shorten it, or split it.`,
+      { param },
+    );
+  });
+}
+
+/**
+ * Most new tokens of a sequence.
+ *
+ * @param asked what the request asks for, if anything
+ * @throws ApiError 400 `context_length_exceeded` when that is more than may be made
+ */
+export function newTokensOf(
+  env: GatewayBindings,
+  { params }: Generation,
+  { maxOutputTokens }: TokenLimits,
+  asked: number | null,
+): number {
+  const limit = Math.min(env.MAX_NEW_TOKENS, maxOutputTokens ?? Number.POSITIVE_INFINITY);
+  if (asked !== null && asked > limit) {
+    throw new ApiError(
+      400,
+      "context_length_exceeded",
+      `max_tokens is ${asked}; an answer may have up to ${limit} here. Ask for fewer.`,
+      { param: "max_tokens" },
+    );
+  }
+  return Math.min(params.max_new_tokens ?? DEFAULT_MAX_NEW_TOKENS, limit);
+}
+
+/** The sequences' texts, piece by piece; a few prompts at a time go through both halves. */
+export async function* answer(
+  env: GatewayBindings,
+  { model, adapter, prompts, generation, maxNewTokens, stream }: Work,
+  signal: AbortSignal,
+  counter: Counter,
+): AsyncGenerator<Piece, void, undefined> {
+  const { id, tokenizer } = model;
+  const { params, candidates, answers, seed, logprobs, echo } = generation;
+  const copies = params.num_beams > 1 ? 1 : candidates;
+  const together = Math.max(1, Math.floor(env.MAX_SEQUENCES / Math.max(copies, params.num_beams)));
+  for (let first = 0; first < prompts.length; first += together) {
+    const group = prompts.slice(first, first + together);
+    for (const { ids } of group) counter.workUnits += ids.length;
+    const encoded = await Promise.all(group.map(({ ids }) => encode(env, id, ids, adapter)));
+    const choices = group.flatMap((_, i) =>
+      Array.from({ length: candidates }, (_, k) => {
+        const prompt = echo ? (prompts[first + i]?.text ?? "") : "";
+        return new Choice(tokenizer, generation, (first + i) * candidates + k, prompt);
+      }),
+    );
+    // Candidates are ranked by their tokens' log-probabilities.
+    const told = candidates > answers ? (logprobs ?? 0) : logprobs;
+    const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told, adapter };
+    let open = choices.length;
+    for await (const event of decode(env, id, encoded, options, signal)) {
+      const choice = choices[event.index];
+      if (!choice) throw new Error("The decoder named a sequence that nobody asked for.");
+      if (choice.ended) continue;
+      counter.outputTokens++;
+      counter.workUnits += params.num_beams;
+      const piece = choice.push(event);
+      if (piece) yield piece;
+      if (choice.ended) open--;
+      // Every one came to its end or to a stop string: leaving the loop ends the decoding.
+      if (open === 0) break;
+    }
+  }
+}
+
+/** One sequence on its way from tokens to what the client is sent. */
+class Choice {
+  readonly #tokenizer: Tokenizer;
+  readonly #index: number;
+  readonly #text: SequenceText;
+  readonly #wantsLogprobs: boolean;
+  /** Comes before the first piece. */
+  #prefix: string;
+  #logprobs = emptyLogprobs();
+
+  constructor(
+    tokenizer: Tokenizer,
+    { stop, logprobs, candidates, answers }: Generation,
+    index: number,
+    prefix: string,
+  ) {
+    this.#tokenizer = tokenizer;
+    this.#index = index;
+    this.#text = new SequenceText(tokenizer, stop);
+    this.#wantsLogprobs = logprobs !== null || candidates > answers;
+    this.#prefix = prefix;
+  }
+
+  get ended(): boolean {
+    return this.#text.finishReason !== null;
+  }
+
+  /** @returns null when there is nothing to send yet */
+  push(event: TokenEvent): Piece | null {
+    if (this.#wantsLogprobs) {
+      addLogprob(this.#logprobs, event, this.#text.length, (id) => this.#tokenizer.nameOf(id));
+    }
+    const text = this.#text.push(event);
+    const { finishReason } = this.#text;
+    if (!text && !finishReason) return null;
+    const piece: Piece = {
+      index: this.#index,
+      text: this.#prefix + text,
+      logprobs: this.#wantsLogprobs ? this.#logprobs : null,
+      finishReason,
+    };
+    this.#prefix = "";
+    this.#logprobs = emptyLogprobs();
+    return piece;
+  }
+}
+
+/** The whole answers: of each prompt's candidates the most probable a token, when there are more than asked for. */
+export async function collect(
+  pieces: AsyncIterable<Piece>,
+  prompts: number,
+  { candidates, answers, logprobs }: Generation,
+): Promise<CompletionChoice[]> {
+  const all: CompletionChoice[] = Array.from({ length: prompts * candidates }, (_, index) => ({
+    text: "",
+    index,
+    logprobs: null,
+    finish_reason: null,
+  }));
+  for await (const piece of pieces) {
+    const choice = all[piece.index];
+    if (!choice) continue;
+    choice.text += piece.text;
+    choice.finish_reason = piece.finishReason;
+    if (piece.logprobs) {
+      choice.logprobs ??= emptyLogprobs();
+      joinLogprobs(choice.logprobs, piece.logprobs);
+    }
+  }
+  if (candidates === answers) return all;
+  const chosen = Array.from({ length: prompts }, (_, i) => i).flatMap((i) =>
+    all
+      .slice(i * candidates, (i + 1) * candidates)
+      .sort((a, b) => meanLogprob(b) - meanLogprob(a))
+      .slice(0, answers),
+  );
+  return chosen.map((choice, index) => ({ ...choice, index, logprobs: logprobs === null ? null : choice.logprobs }));
+}
+
+function meanLogprob({ logprobs }: CompletionChoice): number {
+  const values = logprobs?.token_logprobs ?? [];
+  return values.reduce((sum, value) => sum + value, 0) / Math.max(1, values.length);
+}
+
+/** An input's labels, the most probable first. */
+export interface Classified {
+  scores: { label: string; score: number; logprob: number }[];
+}
+
+/** Scores a closed set of labels for each prompt, a few prompts side by side. */
+export async function classify(
+  env: GatewayBindings,
+  { model, adapter, prompts }: Pick<Work, "model" | "adapter" | "prompts">,
+  labels: readonly string[],
+  signal: AbortSignal,
+  counter: Counter,
+): Promise<Classified[]> {
+  const ids = labels.map((label) => model.tokenizer.encode(label));
+  const rows = ids.reduce((sum, { length }) => sum + length, 0);
+  const classifyOne = async (prompt: Prompt): Promise<Classified> => {
+    const encoded = await encode(env, model.id, prompt.ids, adapter);
+    const { scores, logprobs } = await score(env, model.id, encoded, ids, adapter, signal);
+    const all = labels.map((label, i) => ({ label, score: scores[i] ?? 0, logprob: logprobs[i] ?? 0 }));
+    const ranked = all.sort((a, b) => b.score - a.score);
+    counter.workUnits += prompt.ids.length + rows;
+    counter.outputTokens += ids[labels.indexOf(ranked[0]?.label ?? "")]?.length ?? 0;
+    return { scores: ranked };
+  };
+  const results: Classified[] = [];
+  for (let first = 0; first < prompts.length; first += env.MAX_SEQUENCES) {
+    results.push(...(await Promise.all(prompts.slice(first, first + env.MAX_SEQUENCES).map(classifyOne))));
+  }
+  return results;
+}
+
+/** The most tokens that a request's answers can have together. */
+export function mostTokens({ generation, maxNewTokens, prompts }: Omit<Work, "model" | "adapter" | "stream">): number {
+  const { candidates, params } = generation;
+  return prompts.length * Math.max(candidates, params.num_return_sequences) * maxNewTokens;
+}
+
+/** The most tokens that labels can be billed as. */
+export function mostLabelTokens({ tokenizer }: GatewayModel, labels: readonly string[], prompts: number): number {
+  return prompts * Math.max(...labels.map((label) => tokenizer.encode(label).length));
+}

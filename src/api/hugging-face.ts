@@ -1,0 +1,87 @@
+/**
+ * Hugging Face's inference shape (https://huggingface.co/docs/inference-providers): `inputs` and `parameters` in; texts, or
+ * labels with scores, out.
+ */
+import * as z from "zod";
+import { MAX_PROMPTS } from "./completions.ts";
+import type { GenerationFields } from "./generation.ts";
+
+const positive = z.int().min(1);
+
+const parametersSchema = z.strictObject({
+  max_new_tokens: positive.nullish(),
+  max_length: positive.nullish(),
+  min_new_tokens: z.int().nonnegative().nullish(),
+  min_length: z.int().nonnegative().nullish(),
+  do_sample: z.boolean().nullish(),
+  temperature: z.number().nullish(),
+  /** Of a task with labels: how many of them to tell. */
+  top_k: z.int().nonnegative().nullish(),
+  top_p: z.number().nullish(),
+  seed: z.int().nullish(),
+  num_beams: positive.nullish(),
+  num_return_sequences: positive.nullish(),
+  length_penalty: z.number().nullish(),
+  early_stopping: z.union([z.boolean(), z.literal("never")]).nullish(),
+  repetition_penalty: z.number().nullish(),
+  no_repeat_ngram_size: z.int().nonnegative().nullish(),
+  stop: z.array(z.string()).nullish(),
+  /** Parameters of a generation in their own object, as the clients for summaries and translations send them. */
+  generate_parameters: z.record(z.string(), z.unknown()).nullish(),
+  // Taken, and of no effect here: an encoder-decoder's answer has no prompt in it, scores are always a softmax, and
+  // languages and spaces are the template's and the tokenizer's matter.
+  return_full_text: z.boolean().nullish(),
+  function_to_apply: z.enum(["softmax"]).nullish(),
+  clean_up_tokenization_spaces: z.boolean().nullish(),
+  src_lang: z.string().nullish(),
+  tgt_lang: z.string().nullish(),
+});
+
+export const huggingFaceSchema = z.strictObject({
+  inputs: z.preprocess(
+    (value) => (typeof value === "string" ? [value] : value),
+    z
+      .array(z.string().refine((text) => text.trim() !== "", "a text that is not empty"))
+      .min(1)
+      .max(MAX_PROMPTS),
+  ),
+  parameters: parametersSchema.nullish(),
+  /** What is of the hosted service alone: waiting for models, caches, GPUs. */
+  options: z.record(z.string(), z.unknown()).nullish(),
+});
+
+export type HuggingFaceParameters = z.output<typeof parametersSchema>;
+
+/** In the names of completions; what was left out stays so. */
+export function fieldsOf(given: HuggingFaceParameters): GenerationFields {
+  const parameters = { ...given, ...(given.generate_parameters as HuggingFaceParameters | undefined) };
+  const { max_new_tokens, max_length, min_new_tokens, min_length, num_return_sequences, do_sample } = parameters;
+  // Without sampling, what shapes the chances says nothing.
+  const sampling =
+    do_sample === false
+      ? { temperature: 0 }
+      : {
+          temperature: parameters.temperature ?? (do_sample ? 1 : undefined),
+          top_k: parameters.top_k,
+          top_p: parameters.top_p,
+          seed: parameters.seed,
+        };
+  return {
+    ...sampling,
+    max_tokens: max_new_tokens ?? max_length,
+    min_new_tokens: min_new_tokens ?? min_length,
+    n: num_return_sequences,
+    num_beams: parameters.num_beams,
+    length_penalty: parameters.length_penalty,
+    early_stopping: parameters.early_stopping,
+    repetition_penalty: parameters.repetition_penalty,
+    no_repeat_ngram_size: parameters.no_repeat_ngram_size,
+    stop: parameters.stop,
+  };
+}
+
+/** What the pipelines call their text: by what the model is asked to do, which T5's prompts begin with. */
+export function textKeyOf(prompt: string): "translation_text" | "summary_text" | "generated_text" {
+  if (/^translate\b/i.test(prompt)) return "translation_text";
+  return /^summari[sz]e\b/i.test(prompt) ? "summary_text" : "generated_text";
+}
