@@ -5,6 +5,7 @@ import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
+import { adminModels } from "./admin-models.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { completions } from "./completions.ts";
 import { health } from "./halves.ts";
@@ -41,6 +42,8 @@ app.get("/v1/models/:model", async (c) => {
   const created = models.find((model) => model.name === name)?.created ?? new Date(0);
   return c.json(describeModel(name, created));
 });
+
+app.route("/admin/models", adminModels);
 
 app.get("/healthz", async (c) => c.json({ status: "ok", ...(await health(c.env)) }));
 

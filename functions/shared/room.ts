@@ -36,7 +36,7 @@ const GONE_MS = 1_000;
 /** Room that may be there in a moment; not what never fits. */
 export class NoRoomNow extends EdgeT5Error {
   constructor() {
-    super("E_CAPACITY", "Other models are busy in this model's room. Try again in a moment.");
+    super("E_BUSY", "Other models are busy in this model's room. Try again in a moment.");
   }
 }
 
