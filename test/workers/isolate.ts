@@ -21,7 +21,7 @@ export const database = DB;
 /** The control plane's, in tests. */
 export const ADMIN_TOKEN = "admin token of the tests";
 
-async function packageFile(key: string): Promise<ArrayBuffer> {
+export async function packageFile(key: string): Promise<ArrayBuffer> {
   const response = await PACKAGE.fetch(`http://package/${key}`);
   return response.arrayBuffer();
 }
