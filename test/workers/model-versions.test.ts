@@ -1,5 +1,5 @@
 /** Versions of a model over R2 as workerd has it: put, published, taken back, deleted; two at once; and while requests go on. */
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { modelKey, versionKey } from "../../src/store/r2.ts";
 import { blobKey, MANIFEST_KEY, type Manifest } from "../../src/t5/manifest.ts";
 import { BlobsMissing, FRESH_MS, GRACE_MS, ModelVersions, versionOf } from "../../src/tenancy/model-versions.ts";
@@ -293,6 +293,45 @@ describe("deleting", () => {
     // Named by a manifest that every deletion since has seen: they stay.
     const next = await versionWith(9);
     await new ModelVersions(bucket, name, later(FRESH_MS + 60_000)).put(next.version, next.text);
+  });
+});
+
+describe("a version that was published elsewhere", () => {
+  test("is noticed within ten seconds, in the background; the last one known serves while storage is away", async () => {
+    const name = "elsewhere";
+    await putModel(name);
+    const first = await versionWith(3);
+    const second = await versionWith(4);
+    const versions = new ModelVersions(bucket, name);
+    for (const { version, text } of [first, second]) await versions.put(version, text);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() });
+    onTestFinished(() => void vi.useRealTimers());
+    const passes = (ms: number) => vi.setSystemTime(Date.now() + ms);
+
+    await versions.publish(first.version);
+    passes(11_000);
+    expect(await tokens(name)).toBe(3);
+    await versions.publish(second.version);
+    passes(3_000);
+    expect(await tokens(name)).toBe(3);
+    passes(2_000);
+    // This one begins the look, and does not wait for it.
+    expect(await tokens(name)).toBe(3);
+    expect(await tokens(name)).toBe(4);
+
+    await versions.rollback();
+    passes(11_000);
+    const away = new Proxy(bucket, {
+      get(target, property) {
+        const value: unknown = Reflect.get(target, property);
+        if (typeof value !== "function") return value;
+        if (property === "get") return () => Promise.reject(new Error("storage is away"));
+        return value.bind(target);
+      },
+    });
+    const served = await complete({ model: name, prompt: PROMPT }, { shards: away });
+    expect([served.status, served.headers.get("x-model-version")]).toEqual([200, second.version]);
+    expect(await tokens(name)).toBe(3);
   });
 });
 
