@@ -68,6 +68,16 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     ],
     load: load(() => import("./workers.ts")),
   },
+  deploy: {
+    summary: "Make what is missing in a Cloudflare account, deploy the Workers, push the package",
+    examples: [
+      "edge-t5 deploy --dry-run",
+      "edge-t5 deploy",
+      "edge-t5 deploy ./packages/my-t5 --name my-t5 --requests 5e6 --json",
+      "edge-t5 deploy ./packages/my-t5 --one-worker --url https://t5.example.org",
+    ],
+    load: load(() => import("./deploy.ts")),
+  },
   push: {
     summary: "Upload a package as a version of a model, and have requests get it",
     examples: [

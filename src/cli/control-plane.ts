@@ -28,10 +28,11 @@ export interface ControlPlane {
   /**
    * @param path such as `/admin/tenants`
    * @param body sent as JSON
+   * @param headers more of them, such as `if-match`
    * @returns the answer's JSON; null where it has none
    * @throws EdgeT5Error `E_IO` with the gateway's own words when it refuses, or when it cannot be reached
    */
-  request(method: string, path: string, body?: unknown): Promise<unknown>;
+  request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<unknown>;
 }
 
 const LOCAL_URL = "http://127.0.0.1:8787";
@@ -40,10 +41,11 @@ export async function controlPlane(args: ControlPlaneArgs): Promise<ControlPlane
   const { url, token } = await gatewayOf(args);
   return {
     url,
-    async request(method, path, body) {
+    async request(method, path, body, headers = {}) {
       const response = await fetch(`${url}${path}`, {
         method,
         headers: {
+          ...headers,
           authorization: `Bearer ${token}`,
           ...(body !== undefined && { "content-type": "application/json" }),
         },
@@ -87,4 +89,19 @@ export function refusal(status: number, text: string): EdgeT5Error {
     // Not ours: what stands in front of the gateway.
   }
   return new EdgeT5Error("E_IO", `The gateway answers ${status}: ${message}`);
+}
+
+/** Every item of a list, part by part. @param path such as `/admin/tenants` */
+export async function listAll<Item>({ request }: ControlPlane, path: string): Promise<Item[]> {
+  const items: Item[] = [];
+  for (let after = ""; ; ) {
+    const page = (await request("GET", `${path}?limit=100${after}`)) as {
+      data: Item[];
+      has_more: boolean;
+      last_id: string;
+    };
+    items.push(...page.data);
+    if (!page.has_more) return items;
+    after = `&after=${encodeURIComponent(page.last_id)}`;
+  }
 }

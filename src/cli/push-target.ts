@@ -93,8 +93,18 @@ export class GatewayPush implements PushTarget {
     if (!response.ok) throw refusal(response.status, text);
   }
 
-  #pathOf(key: string): string {
-    return `/admin/models/${encodeURIComponent(this.#options.name)}/${key}`;
+  /** The version that requests get; null where none was published. */
+  async current(): Promise<string | null> {
+    const response = await this.#send("GET", this.#pathOf());
+    const text = await response.text();
+    if (response.status === 404) return null;
+    if (!response.ok) throw refusal(response.status, text);
+    return (JSON.parse(text) as { version: string | null }).version;
+  }
+
+  #pathOf(key?: string): string {
+    const path = `/admin/models/${encodeURIComponent(this.#options.name)}`;
+    return key === undefined ? path : `${path}/${key}`;
   }
 
   /** @returns the answer, whatever its status, unless it is one that another try may change and there are none left */

@@ -68,6 +68,8 @@ export interface PushedModel {
   skipped: number;
   bytes_uploaded: number;
   published: boolean;
+  /** Requests got this version before already. */
+  was_current: boolean;
   url: string;
 }
 
@@ -114,7 +116,8 @@ export async function pushFolder(
         show("uploading");
       },
     });
-    if (options.publish) await target.publish(result.version, options.check);
+    const wasCurrent = options.publish && (await target.current()) === result.version;
+    if (options.publish && !wasCurrent) await target.publish(result.version, options.check);
     return {
       name,
       version: result.version,
@@ -122,6 +125,7 @@ export async function pushFolder(
       skipped: result.skipped,
       bytes_uploaded: result.bytesUploaded,
       published: options.publish,
+      was_current: wasCurrent,
       url: target.url,
     };
   } catch (error) {
