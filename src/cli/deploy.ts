@@ -112,6 +112,10 @@ export default defineCommand({
         { ...options, dir: out, url: args.url, adminToken, signal },
         tell,
       );
+      if (token.isNewToken) {
+        const kept = `${relative(".", out)}/deployment.json`;
+        say(`\nThe gateway's admin token, shown this once and kept in ${kept}:\n\n  ${token.adminToken}\n`);
+      }
       const gateway = { url, "admin-token": token.adminToken };
       const pushed = await pushFolder(dir, gateway, {
         parallel: 4,
@@ -133,11 +137,6 @@ export default defineCommand({
         });
       }
       say(`\n${costText(cost)}\n\n${name} is at ${url}`);
-      if (token.isNewToken) {
-        say(
-          `Its admin token, shown this once and kept in ${relative(".", out)}/deployment.json:\n\n  ${token.adminToken}`,
-        );
-      }
     } finally {
       interruption.dispose();
     }
