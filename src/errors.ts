@@ -28,6 +28,7 @@ export type ErrorCode =
   | "E_INPUT"
   | "E_CONTEXT_LENGTH"
   | "E_CAPACITY"
+  | "E_BUSY"
   | "E_SEQUENCE_CLOSED"
   | "E_KERNELS"
   | "E_INTERNAL"
@@ -41,6 +42,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_CONTEXT_LENGTH: 400,
   E_USAGE: 400,
   E_CAPACITY: 503,
+  E_BUSY: 503,
   E_DECODER_LOST: 503,
   E_PACKAGE_NOT_FOUND: 503,
   E_BLOB_MISSING: 503,

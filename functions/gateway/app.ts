@@ -7,6 +7,7 @@ import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
 import { MAX_UPLOAD_BYTES } from "./adapters.ts";
 import { admin } from "./admin.ts";
+import { adminModels } from "./admin-models.ts";
 import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { completions } from "./completions.ts";
@@ -48,6 +49,8 @@ app.get("/v1/models/:model", requireKey("tasks:run"), async (c) => {
   const created = models.find((model) => model.name === name)?.created ?? new Date(0);
   return c.json(describeModel(name, created));
 });
+
+app.route("/admin/models", adminModels);
 
 app.get("/healthz", async (c) => c.json({ status: "ok", ...(await health(c.env)) }));
 

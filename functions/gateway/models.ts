@@ -5,6 +5,7 @@
 
 import { ApiError } from "../../src/api/errors.ts";
 import { Resident } from "../../src/engines/resident.ts";
+import { EdgeT5Error } from "../../src/errors.ts";
 import { parsePointer } from "../../src/store/model-pointer.ts";
 import { MODEL_NAME, modelId, modelKey, modelStore, POINTER_KEY } from "../../src/store/r2.ts";
 import { type GenerationParams, generationDefaults } from "../../src/t5/generation/config.ts";
@@ -64,6 +65,25 @@ export async function findModel(
   loadHalves: (id: string) => Promise<void> = async () => {},
 ): Promise<GatewayModel> {
   const version = await currentVersion(bucket, name, keepAlive);
+  try {
+    return await loadModel(bucket, name, version, keepAlive, loadHalves);
+  } catch (error) {
+    // What was current when it was last looked at is no more.
+    if (!(error instanceof EdgeT5Error && error.code === "E_PACKAGE_NOT_FOUND")) throw error;
+    const now = await look(bucket, name);
+    if (now === null) throw modelNotFound(name);
+    if (now === version) throw error;
+    return loadModel(bucket, name, now, keepAlive, loadHalves);
+  }
+}
+
+async function loadModel(
+  bucket: R2Bucket,
+  name: string,
+  version: string,
+  keepAlive: KeepAlive,
+  loadHalves: (id: string) => Promise<void>,
+): Promise<GatewayModel> {
   const id = modelId(name, version);
   const resident = residents.get(id) ?? new Resident<GatewayModel>();
   residents.delete(id);

@@ -117,7 +117,7 @@ export class Half<R extends Role> {
    * waits for them.
    *
    * @param id `NAME@VERSION`
-   * @throws EdgeT5Error as {@link EngineSlot.load}; `E_CAPACITY` also after waiting for room for {@link PATIENCE_MS}
+   * @throws EdgeT5Error as {@link EngineSlot.load}; `E_BUSY` after waiting for room for {@link PATIENCE_MS}
    */
   async use(c: Context<HalfEnv>, id: string): Promise<Used<Engine<R>>> {
     for (const started = Date.now(); ; ) {

@@ -36,7 +36,7 @@ const GONE_MS = 1_000;
 /** Room that may be there in a moment; not what never fits. */
 export class NoRoomNow extends EdgeT5Error {
   constructor() {
-    super("E_CAPACITY", "Other models are busy in this model's room. Try again in a moment.");
+    super("E_BUSY", "Other models are busy in this model's room. Try again in a moment.");
   }
 }
 
@@ -90,13 +90,13 @@ export class Room<T extends Tenant> {
 
   #isClosedTo(name: string): boolean {
     const model = this.models.get(name);
-    if (!model || model.bytes === 0 || Date.now() - model.began < TURN_MS) return false;
+    if (!model || model.bytes === 0 || isWithin(TURN_MS, model.began, Date.now())) return false;
     return this.#someoneWaits(name);
   }
 
   #someoneWaits(besides: string): boolean {
     const now = Date.now();
-    return [...this.#waiting].some(([name, looked]) => name !== besides && now - looked < GONE_MS);
+    return [...this.#waiting].some(([name, looked]) => name !== besides && isWithin(GONE_MS, looked, now));
   }
 
   #tryMake(name: string, bytes: number, limit: number): boolean {
@@ -105,7 +105,7 @@ export class Room<T extends Tenant> {
     let held = others.reduce((sum, [, { bytes }]) => sum + bytes, 0);
     for (const [other, model] of others) {
       if (held + bytes <= limit) break;
-      const hasTurn = now - model.began < TURN_MS && now - model.asked < IDLE_MS;
+      const hasTurn = isWithin(TURN_MS, model.began, now) && isWithin(IDLE_MS, model.asked, now);
       if (model.isLoading || model.isBusy || hasTurn) continue;
       held -= model.bytes;
       this.models.delete(other);
@@ -113,6 +113,11 @@ export class Room<T extends Tenant> {
     }
     return held + bytes <= limit;
   }
+}
+
+/** A clock that was set back ends a turn, and does not prolong it. */
+function isWithin(ms: number, since: number, now: number): boolean {
+  return now >= since && now - since < ms;
 }
 
 function delay(ms: number): Promise<void> {

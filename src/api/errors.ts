@@ -71,7 +71,7 @@ export function toApiError(error: unknown): ApiError {
         cause: error,
       });
     }
-    if (code === "E_CAPACITY")
+    if (code === "E_CAPACITY" || code === "E_BUSY")
       return new ApiError(503, "overloaded", message, { retryAfter: RETRY_ROOM, cause: error });
     if (code === "E_DECODER_LOST")
       return new ApiError(503, "decoder_lost", message, { retryAfter: RETRY_ROOM, cause: error });

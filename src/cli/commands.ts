@@ -191,6 +191,35 @@ export const COMMANDS: Commands = {
       },
     },
   },
+  deploy: {
+    summary: "Make what is missing in a Cloudflare account, deploy the Workers, push the package",
+    examples: [
+      "edge-t5 deploy --dry-run",
+      "edge-t5 deploy",
+      "edge-t5 deploy ./packages/my-t5 --name my-t5 --requests 5e6 --json",
+      "edge-t5 deploy ./packages/my-t5 --one-worker --url https://t5.example.org",
+    ],
+    load: load(() => import("./deploy.ts")),
+  },
+  push: {
+    summary: "Upload a package as a version of a model, and have requests get it",
+    examples: [
+      "edge-t5 push ./packages/my-t5 --name support",
+      "edge-t5 push ./packages/my-t5 --name support --url https://edge-t5.example.workers.dev --admin-token $TOKEN",
+      "edge-t5 push ./packages/my-t5 --name support --no-publish --json",
+    ],
+    load: load(() => import("./push.ts")),
+  },
+  rollback: {
+    summary: "Have requests get the version of a model that was current before",
+    examples: ["edge-t5 rollback support", "edge-t5 rollback support --to 0123456789abcdef --json"],
+    load: load(() => import("./rollback.ts")),
+  },
+  models: {
+    summary: "List a gateway's models and their versions, or delete a version",
+    examples: ["edge-t5 models", "edge-t5 models --json", "edge-t5 models --delete support@0123456789abcdef"],
+    load: load(() => import("./models.ts")),
+  },
   eval: {
     summary: "Measure a package's answers against references",
     examples: [

@@ -2,8 +2,13 @@
 import { EdgeT5Error } from "../errors.ts";
 
 /** @throws EdgeT5Error `E_USAGE` where wrangler is missing */
-export async function loadLocal() {
-  try {
+export function loadDeploy() {
+  return withWrangler(() => import("../local/deploy.ts"));
+}
+
+/** @throws EdgeT5Error `E_USAGE` where wrangler is missing */
+export function loadLocal() {
+  return withWrangler(async () => {
     const [{ seedR2 }, { checkPort, serve }, { writeWorkers }, { migrateLocal }] = await Promise.all([
       import("../local/seed-r2.ts"),
       import("../local/serve.ts"),
@@ -11,6 +16,12 @@ export async function loadLocal() {
       import("../local/storage.ts"),
     ]);
     return { checkPort, migrateLocal, seedR2, serve, writeWorkers };
+  });
+}
+
+async function withWrangler<T>(load: () => Promise<T>): Promise<T> {
+  try {
+    return await load();
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw cause;
     throw new EdgeT5Error("E_USAGE", "This needs wrangler. Install it: npm i -D wrangler.", { cause });

@@ -15,6 +15,8 @@ export interface DeploymentOptions {
   engine: EngineName;
   /** Encoder and decoder in one Worker, for a model that fits one isolate. */
   oneWorker: boolean;
+  /** What the gateway is called, and what the names of all else begin with; default: `edge-t5`. */
+  name?: string | undefined;
 }
 
 /** The configuration that a Worker's is made of, by what the Worker is for. */
@@ -43,7 +45,8 @@ export interface PlannedDeployment {
   limits: EngineLimits;
 }
 
-const GATEWAY = "edge-t5";
+/** The name in the configurations as they stand. */
+export const DEFAULT_NAME = "edge-t5";
 /** Shorter prompts and answers are not worth a deployment. */
 const LEAST_TOKENS = 16;
 
@@ -53,7 +56,7 @@ const LEAST_TOKENS = 16;
  * @throws EdgeT5Error `E_CAPACITY` when a shard does not fit an isolate, `E_USAGE` when one Worker cannot hold both halves
  */
 export async function planDeployment(manifest: Manifest, options: DeploymentOptions): Promise<PlannedDeployment> {
-  const workers = planWorkers(manifest, options.oneWorker);
+  const workers = planWorkers(manifest, options.oneWorker, options.name ?? DEFAULT_NAME);
   const base = options.oneWorker ? BASES.model : BASES.decoder;
   return { workers, limits: fitLimits(workers, options, await deployedLimits(options.root, base)) };
 }
@@ -88,9 +91,9 @@ async function deployedLimits(root: string, base: string): Promise<EngineLimits>
   };
 }
 
-function planWorkers(manifest: Manifest, oneWorker: boolean): PlannedWorker[] {
+function planWorkers(manifest: Manifest, oneWorker: boolean, prefix: string): PlannedWorker[] {
   const gateway = (encoder: string, decoder: string): PlannedWorker => ({
-    name: GATEWAY,
+    name: prefix,
     base: BASES.gateway,
     holds: "gateway",
     roles: [],
@@ -102,7 +105,7 @@ function planWorkers(manifest: Manifest, oneWorker: boolean): PlannedWorker[] {
     vars: {},
   });
   if (oneWorker) {
-    const name = `${GATEWAY}-model`;
+    const name = `${prefix}-model`;
     const model: PlannedWorker = {
       name,
       base: BASES.model,
@@ -114,15 +117,15 @@ function planWorkers(manifest: Manifest, oneWorker: boolean): PlannedWorker[] {
     };
     return [model, gateway(name, name)];
   }
-  const encoder = planChain(manifest, "encoder");
-  const decoder = planChain(manifest, "decoder");
+  const encoder = planChain(manifest, "encoder", prefix);
+  const decoder = planChain(manifest, "decoder", prefix);
   return [...encoder, ...decoder, gateway(encoder.at(-1)?.name ?? "", decoder.at(-1)?.name ?? "")];
 }
 
 /** A stack's Workers, the one with the first layers first; the last one is what the gateway calls. */
-function planChain(manifest: Manifest, role: Role): PlannedWorker[] {
+function planChain(manifest: Manifest, role: Role, prefix: string): PlannedWorker[] {
   const shards = shardsOf(manifest, role);
-  const nameOf = (i: number) => `${GATEWAY}-${role}${i === shards.length - 1 ? "" : `-${i}`}`;
+  const nameOf = (i: number) => `${prefix}-${role}${i === shards.length - 1 ? "" : `-${i}`}`;
   return shards.map(({ layers }, i) => ({
     name: nameOf(i),
     base: BASES[role],

@@ -4,7 +4,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { experimental_readRawConfig } from "wrangler";
 import type { EngineLimits } from "../t5/engine.ts";
 import type { Manifest } from "../t5/manifest.ts";
-import { type DeploymentOptions, memoryOf, planDeployment } from "./deployment.ts";
+import { DEFAULT_NAME, type DeploymentOptions, memoryOf, planDeployment } from "./deployment.ts";
 
 /** A Worker's configuration file, and what its isolate holds. */
 export interface DeployedWorker {
@@ -30,7 +30,14 @@ type RawConfig = ReturnType<typeof experimental_readRawConfig>["rawConfig"];
  *
  * @throws EdgeT5Error `E_CAPACITY` when a shard does not fit an isolate, `E_USAGE` when one Worker cannot hold both halves
  */
-export async function writeWorkers(manifest: Manifest, dir: string, options: DeploymentOptions): Promise<Deployment> {
+export async function writeWorkers(
+  manifest: Manifest,
+  dir: string,
+  options: DeploymentOptions & {
+    /** Of the gateway's database in the account. */
+    databaseId?: string | undefined;
+  },
+): Promise<Deployment> {
   const planned = await planDeployment(manifest, options);
   const { limits } = planned;
   await mkdir(dir, { recursive: true });
@@ -56,16 +63,32 @@ export async function writeWorkers(manifest: Manifest, dir: string, options: Dep
       ...(base.d1_databases && {
         d1_databases: base.d1_databases.map((database: { migrations_dir?: string }) => ({
           ...database,
+          ...(options.databaseId && { database_id: options.databaseId }),
           migrations_dir: placed(database.migrations_dir ?? "migrations"),
         })),
       }),
     };
+    const named = withName(config, options.name ?? DEFAULT_NAME);
     const path = join(dir, `${worker.name}.json`);
-    await writeFile(path, `${JSON.stringify(config, null, 2)}\n`);
+    await writeFile(path, `${JSON.stringify(named, null, 2)}\n`);
     const bytes = memoryOf(worker, options.engine, limits)?.bytes ?? 0;
     workers.push({ name: worker.name, path, holds: worker.holds, bytes });
   }
   return { workers, limits };
+}
+
+/** What is shared in an account, by a deployment's own names: buckets, databases and queues. */
+const NAMED = ["bucket_name", "database_name", "queue", "dead_letter_queue"];
+
+/** The configuration with the default name at the beginning of what is shared replaced. */
+function withName<T>(config: T, name: string): T {
+  const rename = (value: string) =>
+    value === DEFAULT_NAME || value.startsWith(`${DEFAULT_NAME}-`) ? name + value.slice(DEFAULT_NAME.length) : value;
+  return JSON.parse(
+    JSON.stringify(config, (key, value: unknown) =>
+      NAMED.includes(key) && typeof value === "string" ? rename(value) : value,
+    ),
+  ) as T;
 }
 
 function readConfig(root: string, path: string): RawConfig {

@@ -133,10 +133,10 @@ export class ModelVersions {
     }
     await this.#checkBlobs(manifest);
     await this.#checkDeleting(version);
-    await this.#bucket.put(this.#manifestKey(version), text, { onlyIf: { etagDoesNotMatch: "*" } });
+    const isNew = await this.#bucket.put(this.#manifestKey(version), text, { onlyIf: { etagDoesNotMatch: "*" } });
     // Looked at again now that the manifest is there for a deletion to see.
     await this.#checkDeleting(version);
-    await this.#checkBlobs(manifest, true);
+    await this.#checkStaying(manifest, isNew ? version : null);
     return manifest;
   }
 
@@ -239,33 +239,45 @@ export class ModelVersions {
     };
   }
 
-  /** Blobs that manifests name which were put before `before`, milliseconds. */
-  async #namedBlobs(before: number): Promise<Set<string>> {
-    const versions = (await this.#versions()).filter(({ created }) => created.getTime() < before);
+  /** Blobs that manifests name which were put before `before`, milliseconds; those of one version left out. */
+  async #namedBlobs(before: number, besides: string | null = null): Promise<Set<string>> {
+    const versions = (await this.#versions()).filter(
+      ({ version, created }) => created.getTime() < before && version !== besides,
+    );
     const manifests = await Promise.all(versions.map(({ version }) => this.#manifestOf(version)));
     return new Set(manifests.flatMap((manifest) => Object.keys(manifest?.blobs ?? {})));
   }
 
+  /** @throws BlobsMissing */
+  async #checkBlobs(manifest: Manifest): Promise<void> {
+    const missing = (await this.#heads(manifest)).filter(({ isThere }) => !isThere);
+    if (missing.length > 0) throw new BlobsMissing(missing.map(({ hash }) => hash));
+  }
+
   /**
-   * @param mustStay also that no deletion that goes on now can take them
+   * That blobs are there, and that no deletion that goes on now can take them.
+   *
+   * @param put the version whose manifest was put just now, which deletions may not have seen
    * @throws BlobsMissing
    */
-  async #checkBlobs({ blobs }: Manifest, mustStay = false): Promise<void> {
-    const entries = Object.entries(blobs);
-    const heads = await Promise.all(entries.map(([hash]) => this.#bucket.head(modelKey(this.name, blobKey(hash)))));
-    const missing = entries.filter(([, { bytes }], i) => heads[i]?.size !== bytes).map(([hash]) => hash);
-    if (mustStay) {
-      const fresh = this.#now() - FRESH_MS;
-      const isOld = (i: number) => (heads[i]?.uploaded.getTime() ?? 0) < fresh;
-      const old = entries.filter(([hash], i) => !missing.includes(hash) && isOld(i)).map(([hash]) => hash);
-      const { deleting } = await this.pointer();
-      if (old.length > 0) {
-        // One that is being deleted still names its blobs, to who reads it in time.
-        const named = deleting.length > 0 ? new Set<string>() : await this.#namedBlobs(fresh);
-        missing.push(...old.filter((hash) => !named.has(hash)));
-      }
-    }
-    if (missing.length > 0) throw new BlobsMissing(missing);
+  async #checkStaying(manifest: Manifest, put: string | null): Promise<void> {
+    const fresh = this.#now() - FRESH_MS;
+    const doubtful = (await this.#heads(manifest)).filter(({ isThere, uploaded }) => !isThere || uploaded < fresh);
+    if (doubtful.length === 0) return;
+    const { deleting } = await this.pointer();
+    // One that is being deleted still names its blobs, to who reads it in time.
+    const named = deleting.length > 0 ? new Set<string>() : await this.#namedBlobs(fresh, put);
+    const missing = doubtful.filter(({ hash, isThere }) => !isThere || !named.has(hash));
+    if (missing.length > 0) throw new BlobsMissing(missing.map(({ hash }) => hash));
+  }
+
+  async #heads({ blobs }: Manifest): Promise<{ hash: string; isThere: boolean; uploaded: number }[]> {
+    return Promise.all(
+      Object.entries(blobs).map(async ([hash, { bytes }]) => {
+        const head = await this.#bucket.head(modelKey(this.name, blobKey(hash)));
+        return { hash, isThere: head?.size === bytes, uploaded: head?.uploaded.getTime() ?? 0 };
+      }),
+    );
   }
 
   async #checkDeleting(version: string): Promise<void> {

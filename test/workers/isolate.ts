@@ -70,7 +70,7 @@ export function countedDatabase(): { db: D1Database; statements: string[] } {
 
 let ownKey: Promise<string> | undefined;
 
-async function packageFile(key: string): Promise<ArrayBuffer> {
+export async function packageFile(key: string): Promise<ArrayBuffer> {
   const response = await PACKAGE.fetch(`http://package/${key}`);
   return response.arrayBuffer();
 }
