@@ -27,7 +27,10 @@ export function decoderRoutes(
     const body = await c.req.arrayBuffer();
     const { inputs, adapter: key } = parseDecodeRequest(c.req.header(DECODE_HEADER), body, own.config.dModel);
     const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
-    const { decoder, end: endLayers } = await wholeDecoder(c, own, model);
+    const { decoder, end: endLayers } = await wholeDecoder(c, own, model).catch((error) => {
+      adapter?.release();
+      throw error;
+    });
     const end = async () => {
       adapter?.release();
       await endLayers();

@@ -1,7 +1,13 @@
 /** Adapters of the bucket on their way through the private Workers, inside workerd. */
-import { env } from "cloudflare:test";
+import { createExecutionContext, env } from "cloudflare:test";
+import type { Hono } from "hono";
 import { beforeAll, describe, expect, test } from "vitest";
+import { decoderRoutes } from "../../functions/decoder/routes.ts";
+import { encoderRoutes } from "../../functions/encoder/routes.ts";
+import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
 import { decode, encode } from "../../functions/gateway/halves.ts";
+import { Half, type HalfBindings, type HalfEnv, halfApp } from "../../functions/shared/half.ts";
+import { planMemory } from "../../src/engines/simd/plan.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../../src/t5/adapter.ts";
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
@@ -47,8 +53,12 @@ const watched = new Proxy(bucket, {
   },
 });
 
-async function answer(ids: readonly number[], adapter?: string): Promise<number[]> {
-  const bindings = bindingsFor({ shards: watched });
+async function answer(
+  ids: readonly number[],
+  adapter?: string,
+  bindings = bindingsFor({ shards: watched }),
+  model = MODEL,
+): Promise<number[]> {
   const options = {
     maxNewTokens: 24,
     stream: false,
@@ -58,9 +68,9 @@ async function answer(ids: readonly number[], adapter?: string): Promise<number[
     logprobs: null,
     ...(adapter !== undefined && { adapter }),
   };
-  const encoded = await encode(bindings, MODEL, ids, adapter);
+  const encoded = await encode(bindings, model, ids, adapter);
   const tokens: number[] = [];
-  for await (const { token } of decode(bindings, MODEL, [encoded], options, new AbortController().signal)) {
+  for await (const { token } of decode(bindings, model, [encoded], options, new AbortController().signal)) {
     tokens.push(token);
   }
   return tokens;
@@ -152,4 +162,87 @@ describe("an adapter that cannot be had", () => {
     await expect(events.next()).rejects.toMatchObject({ code: "E_ADAPTER_NOT_FOUND" });
     expect((await health()).decoder).toMatchObject({ open_sequences: 0 });
   });
+});
+
+describe("a chain of Workers", () => {
+  const CHAIN = "adapted-chain";
+
+  /** The same packaged model, cut in two: every stack's halves are Workers of their own. */
+  async function putCut(): Promise<void> {
+    const { shards } = await putModel(CHAIN);
+    const cut = shards.flatMap((shard) => {
+      const [first, end] = shard.layers;
+      const middle = (first + end) / 2;
+      return [
+        { ...shard, layers: [first, middle] as [number, number] },
+        { ...shard, layers: [middle, end] as [number, number] },
+      ];
+    });
+    await putModel(CHAIN, { shards: cut });
+  }
+
+  /** A Worker bound as a service. */
+  function service(app: Hono<HalfEnv>, more: Partial<HalfBindings>): Fetcher {
+    const { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES } = bindingsFor();
+    const limits = { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES, MAX_WASM_BYTES: 2 ** 30 };
+    const bindings: HalfBindings = { ...limits, SHARDS: watched, ...more };
+    const context = createExecutionContext();
+    return { fetch: (url: string, init?: RequestInit) => app.request(url, init, bindings, context) } as Fetcher;
+  }
+
+  function encoderWorker(): Hono<HalfEnv> {
+    const half = new Half(["encoder"], () => false);
+    return halfApp(half, () => ({})).route(
+      "/",
+      encoderRoutes((c, model) => half.engine(c, model)),
+    );
+  }
+
+  function decoderWorker(): Hono<HalfEnv> {
+    const half = new Half(["decoder"], () => false);
+    return halfApp(half, () => ({})).route(
+      "/",
+      decoderRoutes((c, model) => half.engine(c, model)),
+    );
+  }
+
+  test("answers with an adapter as the whole does; every Worker reads it once, for its own layers", async () => {
+    await putCut();
+    const before = service(encoderWorker(), { WORKERS_AFTER: 1 });
+    const beforeDecoder = service(decoderWorker(), { WORKERS_AFTER: 1 });
+    const chained: GatewayBindings = {
+      ...bindingsFor(),
+      ENCODER: service(encoderWorker(), { UPSTREAM: before }),
+      DECODER: service(decoderWorker(), { UPSTREAM: beforeDecoder }),
+    };
+    const [row] = await expectedOf("everywhere");
+    const ids = row?.input_ids ?? [];
+    const expected = await answer(ids, SHOUT);
+    expect(expected).not.toEqual(await answer(ids));
+    reads.length = 0;
+    expect(await answer(ids, SHOUT, chained, CHAIN)).toEqual(expected);
+    expect(await answer(ids, undefined, chained, CHAIN)).toEqual(await answer(ids));
+    expect(await answer(ids, SHOUT, chained, CHAIN)).toEqual(expected);
+    expect(reads).toHaveLength(4);
+  });
+});
+
+test("a Worker that is full of models keeps its bound: adapters go into the sequences' room", async () => {
+  const names = ["full-1", "full-2"];
+  const [manifest] = [await putModel(names[0] ?? ""), await putModel(names[1] ?? "")];
+  const { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES } = bindingsFor();
+  const size = { maxInputTokens: MAX_PROMPT_TOKENS, maxNewTokens: MAX_NEW_TOKENS, maxSequences: MAX_SEQUENCES };
+  const limit = names.length * planMemory(manifest, ["decoder"], size).pages * 65536;
+  const bindings = bindingsFor({ limits: { MAX_WASM_BYTES: limit } });
+  const [row] = await expectedOf("everywhere");
+  const ids = row?.input_ids ?? [];
+  const expected = await answer(ids, SHOUT);
+  for (const name of names) await answer(ids, undefined, bindings, name);
+  for (const name of names) expect(await answer(ids, SHOUT, bindings, name)).toEqual(expected);
+  const { decoder } = await (await send("/healthz")).json<{
+    decoder: { models: Record<string, { wasm_bytes: number; adapters: number }> };
+  }>();
+  const held = names.map((name) => decoder.models[name]);
+  expect(held.map((model) => model?.adapters)).toEqual([1, 1]);
+  expect(held.reduce((sum, model) => sum + (model?.wasm_bytes ?? 0), 0)).toBe(limit);
 });
