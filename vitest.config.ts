@@ -5,6 +5,7 @@ import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
 
 const PACKAGE = fileURLToPath(new URL("model-split/default", import.meta.url));
+const ADAPTERS = fileURLToPath(new URL("test/fixtures/adapters", import.meta.url));
 
 export default defineConfig({
   test: {
@@ -45,6 +46,9 @@ export default defineConfig({
                 /** Files of the packaged default model, for the tests to put into R2. */
                 PACKAGE: async (request: { url: string }) =>
                   new Response(await readFile(join(PACKAGE, new URL(request.url).pathname))),
+                /** Adapters for it, and what Hugging Face answers with them. */
+                ADAPTERS: async (request: { url: string }) =>
+                  new Response(await readFile(join(ADAPTERS, new URL(request.url).pathname))),
               },
             },
           }),

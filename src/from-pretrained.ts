@@ -92,8 +92,9 @@ export class T5 extends TextToText {
    * runtime cannot open
    */
   override async loadAdapter(source: string | URL | Store | AdapterFiles): Promise<LoadedAdapter> {
-    const isFiles = typeof source === "object" && "tensors" in source;
-    return super.loadAdapter(isFiles ? source : await readAdapter(await openStore(source)));
+    if (typeof source === "object" && "tensors" in source) return super.loadAdapter(source);
+    const store = await openStore(source);
+    return super.loadAdapter(await readAdapter(store), store.description);
   }
 }
 

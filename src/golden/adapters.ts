@@ -62,7 +62,7 @@ export async function runAdapterGolden(
     for (const [i, path] of folders.entries()) {
       signal?.throwIfAborted();
       onModel?.(i, folders.length, basename(path));
-      const adapter = await model.loadAdapter(await readAdapter(new FolderStore(path)));
+      const adapter = await model.loadAdapter(await readAdapter(new FolderStore(path)), path);
       const held = await model.adapters.acquire(adapter.id, async () => adapter.files, signal);
       try {
         report.kinds.push(...(await compareRows(model, held, basename(path), rows[i] ?? [], bits === 32, signal)));

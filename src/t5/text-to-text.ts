@@ -122,10 +122,11 @@ export class TextToText {
    * Checks an adapter against this model: pass what comes back as `adapter`. Answers with different ones and with none may
    * go on at the same time.
    *
+   * @param source where they are from, for messages
    * @throws EdgeT5Error `E_ADAPTER`, saying what does not fit
    */
-  async loadAdapter(files: AdapterFiles): Promise<LoadedAdapter> {
-    parseAdapter(files, this.encoder.config);
+  async loadAdapter(files: AdapterFiles, source?: string): Promise<LoadedAdapter> {
+    parseAdapter(files, this.encoder.config, source);
     const hash = createSha256();
     hash.update(new TextEncoder().encode(JSON.stringify(files.config)));
     hash.update(files.tensors);

@@ -274,10 +274,11 @@ export class SimdDecoder extends PooledDecoder {
 /** Null where every row is the base's alone. @throws EdgeT5Error `E_SEQUENCE_CLOSED` as {@link placedOf} */
 function adaptedRows(sequences: readonly PooledSequence[]): Adapted {
   let adapted: AdaptedRows[] | null = null;
-  for (const [i, { cross }] of sequences.entries()) {
-    if (!cross.adapter) continue;
+  for (let i = 0; i < sequences.length; i++) {
+    const held = sequences[i]?.cross.adapter;
+    if (!held) continue;
     adapted ??= [];
-    const adapter = placedOf(cross.adapter);
+    const adapter = placedOf(held);
     const last = adapted.at(-1);
     if (last?.adapter === adapter && last.first + last.rows === i) last.rows++;
     else adapted.push({ adapter, first: i, rows: 1 });
