@@ -1,19 +1,25 @@
 /** The public routes. */
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
+import { mayUse } from "../../src/tenancy/caller.ts";
+import { admin } from "./admin.ts";
+import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { completions } from "./completions.ts";
+import { cors } from "./cors.ts";
 import { health } from "./halves.ts";
-import { findModel, listModels } from "./models.ts";
+import { findModel, listModels, modelNotFound } from "./models.ts";
+import { tenantRoutes } from "./tenant-routes.ts";
 
 export const app = new Hono<GatewayEnv>();
 
 app.use(requestId());
-app.use(cors({ origin: "*", exposeHeaders: ["x-request-id", "retry-after"] }));
+app.use(cors);
+// Whatever the path names: who has no key learns nothing of it, and sends no body.
+app.use("/v1/*", requireKey());
 app.use("/v1/*", (c, next) =>
   bodyLimit({
     maxSize: c.env.MAX_BODY_BYTES,
@@ -27,15 +33,19 @@ app.use("/v1/*", (c, next) =>
   })(c, next),
 );
 
-app.post("/v1/completions", completions);
+app.route("/admin", admin);
+app.route("/v1", tenantRoutes);
 
-app.get("/v1/models", async (c) => {
-  const models = await listModels(c.env.SHARDS);
+app.post("/v1/completions", requireKey("tasks:run"), completions);
+
+app.get("/v1/models", requireKey("tasks:run"), async (c) => {
+  const models = (await listModels(c.env.SHARDS)).filter(({ name }) => mayUse(c.get("caller"), name));
   return c.json({ object: "list", data: models.map(({ name, created }) => describeModel(name, created)) });
 });
 
-app.get("/v1/models/:model", async (c) => {
+app.get("/v1/models/:model", requireKey("tasks:run"), async (c) => {
   const name = c.req.param("model");
+  if (!mayUse(c.get("caller"), name)) throw modelNotFound(name);
   await findModel(c.env.SHARDS, name, (work) => c.executionCtx.waitUntil(work));
   const models = await listModels(c.env.SHARDS);
   const created = models.find((model) => model.name === name)?.created ?? new Date(0);

@@ -14,9 +14,11 @@ import type { FinishReason, TokenEvent } from "../../src/t5/generate.ts";
 import { SequenceText } from "../../src/t5/sequence-text.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../../src/t5/text-to-text.ts";
 import type { Tokenizer } from "../../src/t5/tokenizer.ts";
+import { mayUse } from "../../src/tenancy/caller.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
+import { readJson } from "./body.ts";
 import { decode, encode, loadHalves } from "./halves.ts";
-import { findModel, type GatewayModel } from "./models.ts";
+import { findModel, type GatewayModel, modelNotFound } from "./models.ts";
 
 /** A piece of one sequence. */
 interface Piece {
@@ -34,6 +36,7 @@ interface Counter {
 
 export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const request = parseCompletionRequest(await readJson(c.req.raw));
+  if (!mayUse(c.get("caller"), request.model)) throw modelNotFound(request.model);
   const model = await findModel(
     c.env.SHARDS,
     request.model,
@@ -105,19 +108,6 @@ function eventStream(events: AsyncGenerator<object, void, undefined>, onGone: ()
     },
     { highWaterMark: 0 },
   );
-}
-
-async function readJson(request: Request): Promise<unknown> {
-  const text = await request.text();
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new ApiError(
-      400,
-      "invalid_json",
-      "The body is not JSON. Send an object, with content-type application/json.",
-    );
-  }
 }
 
 /** @throws ApiError 400 `context_length_exceeded` */

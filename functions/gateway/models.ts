@@ -30,7 +30,7 @@ export async function findModel(
   keepAlive: (work: Promise<unknown>) => void,
   loadHalves: () => Promise<void> = async () => {},
 ): Promise<GatewayModel> {
-  if (!MODEL_NAME.test(name)) throw notFound(name);
+  if (!MODEL_NAME.test(name)) throw modelNotFound(name);
   const resident = residents.get(name) ?? new Resident<GatewayModel>();
   residents.set(name, resident);
   try {
@@ -50,7 +50,7 @@ export async function findModel(
     if (!(error instanceof EdgeT5Error && error.code === "E_PACKAGE_NOT_FOUND")) throw error;
     // Not kept: names that clients make up must not fill the isolate.
     residents.delete(name);
-    throw notFound(name);
+    throw modelNotFound(name);
   }
 }
 
@@ -69,7 +69,7 @@ export async function listModels(bucket: R2Bucket): Promise<{ name: string; crea
   return found.flatMap(({ name, manifest }) => (manifest ? [{ name, created: manifest.uploaded }] : []));
 }
 
-function notFound(name: string): ApiError {
+export function modelNotFound(name: string): ApiError {
   return new ApiError(404, "model_not_found", `There is no model ${JSON.stringify(name)}. GET /v1/models lists them.`, {
     param: "model",
   });

@@ -11,12 +11,19 @@ export class ApiError extends Error {
   readonly param: string | null;
   /** Seconds after which another try makes sense. */
   readonly retryAfter: number | null;
+  readonly #headers: Readonly<Record<string, string>>;
 
   constructor(
     status: number,
     code: string,
     message: string,
-    options: { param?: string | null; retryAfter?: number; cause?: unknown } = {},
+    options: {
+      param?: string | null;
+      retryAfter?: number;
+      /** More headers of the answer. */
+      headers?: Readonly<Record<string, string>>;
+      cause?: unknown;
+    } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = "ApiError";
@@ -25,6 +32,7 @@ export class ApiError extends Error {
     this.type = status < 500 ? "invalid_request_error" : "server_error";
     this.param = options.param ?? null;
     this.retryAfter = options.retryAfter ?? null;
+    this.#headers = options.headers ?? {};
   }
 
   /** `{ error: { message, type, param, code } }` */
@@ -34,7 +42,7 @@ export class ApiError extends Error {
   }
 
   headers(): Record<string, string> {
-    return this.retryAfter === null ? {} : { "retry-after": String(this.retryAfter) };
+    return { ...this.#headers, ...(this.retryAfter !== null && { "retry-after": String(this.retryAfter) }) };
   }
 }
 

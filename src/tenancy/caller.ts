@@ -32,3 +32,17 @@ export interface Caller {
   keyLimits: KeyLimits;
   tenantLimits: TenantLimits;
 }
+
+/** Whether a tenant may use a model. A model that they may not is answered for like one that is not there. */
+export function mayUse({ models }: Pick<Caller, "models">, model: string): boolean {
+  return models === null || models.includes(model);
+}
+
+/** Of two limits each the lower one. */
+export function lowerLimits(a: KeyLimits, b: KeyLimits): KeyLimits {
+  const lower = (x: number | null, y: number | null) => (x === null ? y : y === null ? x : Math.min(x, y));
+  return {
+    requestsPerMinute: lower(a.requestsPerMinute, b.requestsPerMinute),
+    tokensPerMinute: lower(a.tokensPerMinute, b.tokensPerMinute),
+  };
+}

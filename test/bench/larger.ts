@@ -13,11 +13,12 @@ import { formatTable } from "../../src/cli/output.ts";
 import { T5 } from "../../src/index.ts";
 import { seedR2 } from "../../src/local/seed-r2.ts";
 import { writeWorkers } from "../../src/local/workers.ts";
+import { makeKey } from "../local-key.ts";
 import { T5_SMALL, writeRandomCheckpoint } from "./checkpoint.ts";
 import { HeapWatch } from "./heap-watch.ts";
+import { prepareGateway, ROOT } from "./package.ts";
 import { type RunningWorker, startWorker } from "./workerd-run.ts";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const SPIECE = fileURLToPath(new URL("../fixtures/t5-tokenizer/spiece.model", import.meta.url));
 const T5_BASE = { ...T5_SMALL, d_model: 768, d_ff: 3072, num_heads: 12, num_layers: 12, num_decoder_layers: 12 };
 const PROMPT_TOKENS = 128;
@@ -58,13 +59,15 @@ try {
     });
     const state = join(work, `state-${bits}`);
     await seedR2(dir, ROOT, state);
+    await prepareGateway(workers, state);
     const running: RunningWorker[] = [];
     try {
       say(`starting ${workers.length} Workers`);
       for (const { path } of workers) {
         running.push(await startWorker(path, state, { WRANGLER_REGISTRY_PATH: join(work, `registry-${bits}`) }));
       }
-      const answer = await measure(dir, running);
+      const { key } = await makeKey((running.at(-1) as RunningWorker).url, state);
+      const answer = await measure(dir, running, key);
       answers.push({ bits, ...answer.summary });
       for (const [i, { name, holds }] of workers.entries()) {
         if (holds === "gateway") continue;
@@ -105,7 +108,7 @@ function same(isSame: boolean): string {
 }
 
 /** One greedy and one sampled answer through the Workers, the last of which is the gateway. */
-async function measure(dir: string, running: readonly RunningWorker[]) {
+async function measure(dir: string, running: readonly RunningWorker[], key: string) {
   const t5 = await T5.fromPretrained(dir, { maxInputTokens: PROMPT_TOKENS, maxNewTokens: NEW_TOKENS, batchSize: 1 });
   let prompt = "summarize:";
   while (t5.tokenizer.encode(`${prompt} word`).length <= PROMPT_TOKENS) prompt += " word";
@@ -119,8 +122,8 @@ async function measure(dir: string, running: readonly RunningWorker[]) {
   const body = { model: "base", prompt, max_tokens: NEW_TOKENS, suppress_tokens: [1] };
   const idle = await Promise.all(watches.map((watch) => watch.usage().catch(() => 0)));
   say(`heaps before loading, MB: ${idle.map((bytes) => (bytes / 1e6).toFixed(1)).join(", ")}`);
-  const first = await complete(gateway.url, body);
-  const second = await complete(gateway.url, { ...body, temperature: 1, seed: SEED });
+  const first = await complete(gateway.url, key, body);
+  const second = await complete(gateway.url, key, { ...body, temperature: 1, seed: SEED });
   const heapBytes = await Promise.all(watches.map((watch) => watch.stop()));
   for (const watch of watches) watch.close();
   const { encoder, decoder } = (await (await fetch(`${gateway.url}/healthz`)).json()) as Record<string, Health>;
@@ -143,9 +146,13 @@ function wasmBytesOf(health: Health | undefined): number[] {
   return [...wasmBytesOf(health.upstream), health.models.base?.wasm_bytes ?? 0];
 }
 
-async function complete(url: string, body: object): Promise<{ text: string; tokens: number; ms: number }> {
+async function complete(url: string, key: string, body: object): Promise<{ text: string; tokens: number; ms: number }> {
   const started = performance.now();
-  const response = await fetch(`${url}/v1/completions`, { method: "POST", body: JSON.stringify(body) });
+  const response = await fetch(`${url}/v1/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}` },
+    body: JSON.stringify(body),
+  });
   const answer = (await response.json()) as {
     choices?: { text: string }[];
     usage?: { completion_tokens: number };

@@ -17,8 +17,9 @@ import { seedR2 } from "../../src/local/seed-r2.ts";
 import { writeWorkers } from "../../src/local/workers.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
+import { makeKey } from "../local-key.ts";
 import { HeapWatch } from "./heap-watch.ts";
-import { BENCH, makeBenchPackage, promptOf, ROOT } from "./package.ts";
+import { BENCH, makeBenchPackage, prepareGateway, promptOf, ROOT } from "./package.ts";
 import { type RunningWorker, startWorker } from "./workerd-run.ts";
 
 /** Streams at once, tokens in, tokens out. */
@@ -56,6 +57,7 @@ export async function measureMemoryInWorkerd(dir: string, work: string): Promise
   });
   const state = join(work, "state");
   await seedR2(dir, ROOT, state);
+  await prepareGateway(workers, state);
   const peaks: Peak[] = [];
   for (const load of LOADS) {
     const running: RunningWorker[] = [];
@@ -63,7 +65,9 @@ export async function measureMemoryInWorkerd(dir: string, work: string): Promise
       for (const { path } of workers) {
         running.push(await startWorker(path, state, { WRANGLER_REGISTRY_PATH: join(work, "registry") }));
       }
-      peaks.push(await peakOf(load, running[0] as RunningWorker, running[1] as RunningWorker));
+      const [model, gateway] = running as [RunningWorker, RunningWorker];
+      const { key } = await makeKey(gateway.url, state);
+      peaks.push(await peakOf(load, model, gateway, key));
     } finally {
       for (const worker of running) await worker.stop();
     }
@@ -72,11 +76,11 @@ export async function measureMemoryInWorkerd(dir: string, work: string): Promise
 }
 
 /** The first request loads the model, the others join; then the same again, on what is loaded. */
-async function peakOf(load: Load, model: RunningWorker, gateway: RunningWorker): Promise<Peak> {
+async function peakOf(load: Load, model: RunningWorker, gateway: RunningWorker, key: string): Promise<Peak> {
   const watches = await Promise.all([model, gateway].map(({ inspectorPort }) => HeapWatch.connect(inspectorPort)));
   for (const watch of watches) watch.start();
   for (let round = 0; round < 2; round++) {
-    await Promise.all(Array.from({ length: load.streams }, () => stream(gateway.url, load)));
+    await Promise.all(Array.from({ length: load.streams }, () => stream(gateway.url, key, load)));
   }
   const [heap = 0, gatewayHeap = 0] = await Promise.all(watches.map((watch) => watch.stop()));
   for (const watch of watches) watch.close();
@@ -93,9 +97,13 @@ async function peakOf(load: Load, model: RunningWorker, gateway: RunningWorker):
   };
 }
 
-async function stream(url: string, { promptTokens, newTokens }: Load): Promise<void> {
+async function stream(url: string, key: string, { promptTokens, newTokens }: Load): Promise<void> {
   const body = { model: BENCH, prompt: promptOf(promptTokens), max_tokens: newTokens, stream: true, ...ENDLESS };
-  const response = await fetch(`${url}/v1/completions`, { method: "POST", body: JSON.stringify(body) });
+  const response = await fetch(`${url}/v1/completions`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}` },
+    body: JSON.stringify(body),
+  });
   const text = await response.text();
   if (!response.ok || !text.includes("[DONE]")) throw new Error(`${response.status}: ${text.slice(-300)}`);
 }

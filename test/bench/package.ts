@@ -1,8 +1,10 @@
 /** The benches' package: T5-small's shape with seeded random weights, and T5's tokenizer. */
 import { copyFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { splitCheckpoint } from "../../model-split/index.ts";
+import { localSecrets, writeDevVars } from "../../src/local/secrets.ts";
+import { migrateLocal } from "../../src/local/storage.ts";
 import { writeRandomCheckpoint } from "./checkpoint.ts";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
@@ -22,6 +24,13 @@ export async function makeBenchPackage(work: string): Promise<string> {
   await splitCheckpoint(checkpoint, dir, { name: BENCH });
   await rm(checkpoint, { recursive: true });
   return dir;
+}
+
+/** What the gateway needs beside the package: secrets and its database. @param workers from `writeWorkers` */
+export async function prepareGateway(workers: readonly { path: string }[], state: string): Promise<void> {
+  const secrets = await localSecrets(state);
+  for (const folder of new Set(workers.map(({ path }) => dirname(path)))) await writeDevVars(folder, secrets);
+  await migrateLocal(ROOT, state);
 }
 
 /** A text of exactly so many tokens, the end of sequence included. */

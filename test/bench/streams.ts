@@ -15,9 +15,10 @@ import { serve } from "../../src/local/serve.ts";
 import { writeWorkers } from "../../src/local/workers.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
+import { makeKey } from "../local-key.ts";
 import { DIGITS } from "./floors.ts";
 import { median } from "./measure.ts";
-import { BENCH, promptOf, ROOT } from "./package.ts";
+import { BENCH, prepareGateway, promptOf, ROOT } from "./package.ts";
 import { FIRST_POSITION, PROMPT_TOKENS, prompt, STEPS } from "./subject.ts";
 import { freePort } from "./workerd-run.ts";
 
@@ -82,6 +83,7 @@ export async function measureStreamsInWorkerd(dir: string, work: string, rounds:
   });
   const state = join(folder, "state");
   await seedR2(dir, ROOT, state);
+  await prepareGateway(workers, state);
   const port = await freePort();
   const stopping = new AbortController();
   const configs = workers.map(({ path }) => path).reverse();
@@ -91,9 +93,10 @@ export async function measureStreamsInWorkerd(dir: string, work: string, rounds:
   });
   const ended = once(child, "exit");
   try {
+    const { key } = await makeKey(`http://127.0.0.1:${port}`, state);
     return await inTurns(rounds, async (streams) => {
       const started = performance.now();
-      const times = await Promise.all(Array.from({ length: streams }, () => stream(port)));
+      const times = await Promise.all(Array.from({ length: streams }, () => stream(port, key)));
       const whole = (streams * NEW_TOKENS) / ((performance.now() - started) / 1000);
       const from = Math.max(...times.map((own) => own[0] ?? 0));
       const end = Math.min(...times.map((own) => own.at(-1) ?? 0));
@@ -110,10 +113,11 @@ export async function measureStreamsInWorkerd(dir: string, work: string, rounds:
 }
 
 /** @returns when each event came */
-async function stream(port: number): Promise<number[]> {
+async function stream(port: number, key: string): Promise<number[]> {
   const body = { model: BENCH, prompt: promptOf(PROMPT_TOKENS), max_tokens: NEW_TOKENS, stream: true };
   const response = await fetch(`http://127.0.0.1:${port}/v1/completions`, {
     method: "POST",
+    headers: { authorization: `Bearer ${key}` },
     // Random weights repeat themselves: drafts would make one stream faster than any text does.
     body: JSON.stringify({ ...body, prompt_lookup_num_tokens: 0, stream_options: { include_usage: true } }),
   });

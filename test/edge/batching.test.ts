@@ -71,7 +71,7 @@ describe.each([
   afterAll(async () => void (await kit?.stop()));
 
   const ask = async (body: object) => {
-    const response = await fetch(`${kit.url}/v1/completions`, { method: "POST", body: JSON.stringify(body) });
+    const response = await kit.complete(body);
     return textsOf(await response.text());
   };
   /** The decoder's, and those of the Workers before it. */
@@ -92,6 +92,7 @@ describe.each([
     const head = [
       "POST /v1/completions HTTP/1.1",
       `host: ${hostname}`,
+      `authorization: Bearer ${kit.key}`,
       "connection: close",
       `content-length: ${Buffer.byteLength(json)}`,
     ];
@@ -120,11 +121,7 @@ describe.each([
     const alone = await ask(staying!);
     const slow = unread(staying!);
     const leaving = new AbortController();
-    const left = await fetch(`${kit.url}/v1/completions`, {
-      method: "POST",
-      body: JSON.stringify({ ...staying, max_tokens: 250 }),
-      signal: leaving.signal,
-    });
+    const left = await kit.complete({ ...staying, max_tokens: 250 }, { signal: leaving.signal });
     await left.body?.getReader().read();
     const others = Array.from({ length: 4 }, () => ask(staying!));
     leaving.abort();

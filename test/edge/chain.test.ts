@@ -44,7 +44,7 @@ interface Answer {
 }
 
 async function complete(kit: Kit, body: object): Promise<Answer> {
-  const response = await fetch(`${kit.url}/v1/completions`, { method: "POST", body: JSON.stringify(body) });
+  const response = await kit.complete(body);
   const answer = (await response.json()) as Answer;
   expect(answer, JSON.stringify(answer)).toHaveProperty("choices");
   return answer;
@@ -90,11 +90,8 @@ describe("a package of five shards, a Worker each", () => {
   test("a client that goes away leaves no sequence open in any of them", { timeout: START_MS }, async () => {
     const kit = await start(["--model", model]);
     const leaving = new AbortController();
-    const response = await fetch(`${kit.url}/v1/completions`, {
-      method: "POST",
-      signal: leaving.signal,
-      body: JSON.stringify({ model: "long", prompt: PROMPTS[0], stream: true, max_tokens: 256, suppress_tokens: [1] }),
-    });
+    const body = { model: "long", prompt: PROMPTS[0], stream: true, max_tokens: 256, suppress_tokens: [1] };
+    const response = await kit.complete(body, { signal: leaving.signal });
     const reader = response.body?.getReader();
     await reader?.read();
     leaving.abort();

@@ -16,7 +16,7 @@ let openai: OpenAI;
 beforeAll(async () => {
   state = await makeState();
   kit = await Kit.start(state.state);
-  openai = new OpenAI({ baseURL: `${kit.url}/v1`, apiKey: "none", maxRetries: 0 });
+  openai = new OpenAI({ baseURL: `${kit.url}/v1`, apiKey: kit.key, maxRetries: 0 });
 }, START_MS);
 
 afterAll(async () => {

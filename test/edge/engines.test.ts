@@ -21,12 +21,9 @@ async function scratch(): Promise<string> {
 test("edge-t5 start --engine onnx answers as the simd engine does", { timeout: START_MS }, async () => {
   const kit = await Kit.start(await scratch(), ["--engine", "onnx"]);
   onTestFinished(async () => void (await kit.stop()));
-  const response = await fetch(`${kit.url}/v1/completions`, {
-    method: "POST",
-    body: JSON.stringify({
-      model: "default",
-      prompt: ["translate English to German: The house is old.", "translate English to French: I am hungry."],
-    }),
+  const response = await kit.complete({
+    model: "default",
+    prompt: ["translate English to German: The house is old.", "translate English to French: I am hungry."],
   });
   const { choices } = (await response.json()) as { choices: { text: string }[] };
   expect(choices.map(({ text }) => text)).toEqual(["Das Haus ist alt.", "J'ai faim."]);

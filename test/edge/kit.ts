@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { copyFile, mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { splitCheckpoint } from "../../model-split/index.ts";
@@ -13,6 +13,7 @@ import { seedR2 } from "../../src/local/seed-r2.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { blobKey, readManifest } from "../../src/t5/manifest.ts";
 import { T5_SMALL, writeRandomCheckpoint } from "../bench/checkpoint.ts";
+import { makeKey } from "../local-key.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -36,11 +37,17 @@ export interface HalfHealth {
 
 export class Kit {
   readonly url: string;
+  /** An API key that may do everything. */
+  readonly key: string;
+  /** The control plane's. */
+  readonly adminToken: string;
   readonly #child: ChildProcess;
   readonly #output: string[];
 
-  private constructor(url: string, child: ChildProcess, output: string[]) {
+  private constructor(url: string, key: string, adminToken: string, child: ChildProcess, output: string[]) {
     this.url = url;
+    this.key = key;
+    this.adminToken = adminToken;
     this.#child = child;
     this.#output = output;
   }
@@ -68,7 +75,20 @@ export class Kit {
       child.once("exit", (code) => reject(new Error(`edge-t5 start ended with ${code}:\n${output.join("")}`)));
     });
     await welcome;
-    return new Kit(`http://127.0.0.1:${port}`, child, output);
+    const url = `http://127.0.0.1:${port}`;
+    // Where `edge-t5 start` stands.
+    const { key, adminToken } = await makeKey(url, resolve(tmpdir(), state));
+    return new Kit(url, key, adminToken, child, output);
+  }
+
+  /** With the key. */
+  fetch(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(this.url + path, { ...init, headers: { authorization: `Bearer ${this.key}`, ...init.headers } });
+  }
+
+  /** `POST /v1/completions` */
+  complete(body: object, init: RequestInit = {}): Promise<Response> {
+    return this.fetch("/v1/completions", { ...init, method: "POST", body: JSON.stringify(body) });
   }
 
   /** Everything printed so far. */

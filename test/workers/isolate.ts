@@ -7,6 +7,9 @@ import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
 import type { HalfBindings } from "../../functions/shared/half.ts";
 import { modelKey } from "../../src/store/r2.ts";
 import { MANIFEST_KEY, type Manifest, parseManifest } from "../../src/t5/manifest.ts";
+import { SCOPES } from "../../src/tenancy/caller.ts";
+import { createKey, type KeySettings } from "../../src/tenancy/keys.ts";
+import { createTenant, findTenant, type TenantSettings } from "../../src/tenancy/tenants.ts";
 
 const { SHARDS, PACKAGE, DB, USAGE, TENANTS } = env as unknown as { PACKAGE: Fetcher } & Pick<
   GatewayBindings,
@@ -18,6 +21,30 @@ export const database = DB;
 
 /** The control plane's, in tests. */
 export const ADMIN_TOKEN = "admin token of the tests";
+export const KEY_SECRET = "key secret of the tests";
+
+/** The tenant that requests come from unless a test says otherwise. */
+export const TENANT = "tests";
+
+const NO_LIMITS = { requestsPerMinute: null, tokensPerMinute: null };
+
+/** A key that may do everything, unless told otherwise, of a tenant that is made where there is none. */
+export async function makeKey(
+  tenant: string = TENANT,
+  settings: Partial<KeySettings> = {},
+  tenantSettings: Partial<TenantSettings> = {},
+): Promise<string> {
+  const now = Date.now();
+  if (!(await findTenant(DB, tenant))) {
+    const limits = { concurrency: null, softBudget: null, hardBudget: null };
+    const all = { name: tenant, models: null, limits, keyLimits: NO_LIMITS, ...tenantSettings };
+    await createTenant(DB, tenant, all, now);
+  }
+  const all = { name: "test", scopes: SCOPES, allowedOrigins: [], limits: NO_LIMITS, expiresAt: null, ...settings };
+  return (await createKey(DB, KEY_SECRET, tenant, all, now)).text;
+}
+
+let ownKey: Promise<string> | undefined;
 
 async function packageFile(key: string): Promise<ArrayBuffer> {
   const response = await PACKAGE.fetch(`http://package/${key}`);
@@ -51,6 +78,8 @@ const LIMITS: Limits = { MAX_PROMPT_TOKENS: 512, MAX_NEW_TOKENS: 64, MAX_SEQUENC
 interface Placement {
   shards?: R2Bucket;
   limits?: Partial<Limits>;
+  /** In place of the gateway's own. */
+  bindings?: Partial<GatewayBindings>;
 }
 
 /** What the gateway is given, both halves included. */
@@ -71,18 +100,42 @@ export function bindingsFor(
     USAGE,
     TENANTS,
     ADMIN_TOKEN,
-    KEY_SECRET: "a secret of the tests",
+    KEY_SECRET,
     MAX_BODY_BYTES: 10_000,
   };
 }
 
-/** Sends a request to the gateway. */
+/** Sends a request to the gateway, with {@link TENANT}'s key unless it has an `authorization` of its own. */
 export async function send(path: string, init: RequestInit = {}, placement: Placement = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  if (!headers.has("authorization")) {
+    ownKey ??= makeKey();
+    headers.set("authorization", `Bearer ${await ownKey}`);
+  }
   const context = createExecutionContext();
-  const response = await gateway.request(path, init, bindingsFor(placement, context), context);
+  const bindings = { ...bindingsFor(placement, context), ...placement.bindings };
+  const response = await gateway.request(path, { ...init, headers }, bindings, context);
   const text = await response.text();
   await waitOnExecutionContext(context);
-  return new Response(text, response);
+  return new Response(text === "" ? null : text, response);
+}
+
+/** Sends JSON, with a key or the admin's token. @returns status and JSON */
+export async function sendAs<Json>(
+  token: string,
+  method: string,
+  path: string,
+  body?: object,
+  headers: Record<string, string> = {},
+  placement: Placement = {},
+): Promise<{ status: number; json: Json; headers: Headers }> {
+  const init = {
+    method,
+    headers: { authorization: `Bearer ${token}`, ...headers },
+    ...(body && { body: JSON.stringify(body) }),
+  };
+  const response = await send(path, init, placement);
+  return { status: response.status, json: (await response.json()) as Json, headers: response.headers };
 }
 
 export function complete(body: object | string, placement: Placement = {}): Promise<Response> {

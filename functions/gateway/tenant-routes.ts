@@ -1,0 +1,16 @@
+/** What tenants manage themselves, with a key: their keys and tasks. */
+import { Hono } from "hono";
+import { requireKey } from "./auth.ts";
+import type { GatewayEnv } from "./bindings.ts";
+import { keyRoutes } from "./keys.ts";
+
+export const tenantRoutes = new Hono<GatewayEnv>();
+
+const ownKeys = keyRoutes((c) => {
+  const { tenant, scopes, keyLimits: limits } = c.get("caller");
+  return { tenant, scopes, limits };
+});
+
+tenantRoutes.use("/keys", requireKey("keys:write"));
+tenantRoutes.use("/keys/*", requireKey("keys:write"));
+tenantRoutes.route("/keys", ownKeys);

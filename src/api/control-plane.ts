@@ -1,0 +1,190 @@
+/** The control plane on the wire: what is taken and given for tenants and keys. */
+import * as z from "zod";
+import { type KeyLimits, SCOPES } from "../tenancy/caller.ts";
+import type { Page, PageOptions } from "../tenancy/database.ts";
+import { isActive, type Key } from "../tenancy/keys.ts";
+import { TENANT_ID, type Tenant, type TenantChange, type TenantSettings } from "../tenancy/tenants.ts";
+import { dollarsOf, dollarsSchema } from "./money.ts";
+import { parseWith } from "./parse.ts";
+
+const name = z.string().trim().min(1).max(200);
+/** Null: no limit. */
+const limit = z.int().min(1).max(1_000_000_000).nullable();
+
+const keyLimits = z.strictObject({ requests_per_minute: limit.optional(), tokens_per_minute: limit.optional() });
+
+const tenantFields = {
+  name,
+  /** Null: all models. */
+  models: z.array(z.string().min(1)).max(200).nullable().optional(),
+  limits: z
+    .strictObject({
+      /** Requests at once. */
+      concurrency: limit.optional(),
+      /** Of a calendar month (UTC): past the soft mark answers say so, past the hard one requests are refused. */
+      soft_budget: dollarsSchema.nullable().optional(),
+      hard_budget: dollarsSchema.nullable().optional(),
+    })
+    .optional(),
+  /** Of a new key that is given none. */
+  key_limits: keyLimits.optional(),
+};
+
+export const newTenantSchema = z.strictObject({
+  id: z.string().regex(TENANT_ID, "2 to 39 of a-z, 0-9 and -, not beginning with -"),
+  ...tenantFields,
+});
+
+export const tenantChangeSchema = z.strictObject({
+  ...tenantFields,
+  name: name.optional(),
+  /** Whether their keys open nothing. */
+  disabled: z.boolean().optional(),
+});
+
+const origin = z
+  .string()
+  .refine(
+    (text) => text === "*" || (URL.canParse(text) && new URL(text).origin === text),
+    'an origin such as "https://app.example.com", without a path, or "*" for any',
+  );
+
+/** A key that has these may do what a service does that only asks. */
+const DEFAULT_SCOPES = ["tasks:run"] as const;
+
+export const newKeySchema = z.strictObject({
+  name,
+  scopes: z
+    .array(z.enum(SCOPES))
+    .min(1)
+    .default([...DEFAULT_SCOPES]),
+  /** Origins of pages that may read answers in a browser. */
+  allowed_origins: z.array(origin).max(50).default([]),
+  /** Left out: the tenant's for new keys. */
+  limits: keyLimits.default({}),
+  expires_at: z.iso
+    .datetime({ offset: true })
+    .transform((text) => Date.parse(text))
+    .nullable()
+    .default(null),
+});
+
+export type NewKeyRequest = z.output<typeof newKeySchema>;
+
+export const rotationSchema = z.strictObject({
+  /** How long the old key works on; a week at most. */
+  overlap_seconds: z
+    .int()
+    .min(0)
+    .max(7 * 24 * 3600)
+    .optional(),
+});
+
+const pageSchema = z.object({
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  after: z.string().min(1).nullable().default(null),
+});
+
+/** @param query of a list's URL @throws ApiError 400 */
+export function parsePage(query: Record<string, string>): PageOptions {
+  return parseWith(pageSchema, query, "a list's query");
+}
+
+/** OpenAI's list: `after` = the last item's id gives the next part. */
+export function listJson<Item, Json extends { id: string }>(
+  { items, hasMore }: Page<Item>,
+  toJson: (item: Item) => Json,
+) {
+  const data = items.map(toJson);
+  return { object: "list" as const, data, has_more: hasMore, last_id: data.at(-1)?.id ?? null };
+}
+
+type TenantFields = Omit<z.output<typeof tenantChangeSchema>, "disabled">;
+
+export function tenantSettings({ name, models, ...fields }: TenantFields & { name: string }): TenantSettings {
+  const { limits, keyLimits } = limitsOf(fields);
+  return {
+    name,
+    models: models ?? null,
+    limits: { concurrency: null, softBudget: null, hardBudget: null, ...limits },
+    keyLimits: { requestsPerMinute: null, tokensPerMinute: null, ...keyLimits },
+  };
+}
+
+export function tenantChange({ disabled, name, models, ...fields }: z.output<typeof tenantChangeSchema>): TenantChange {
+  return {
+    ...given({ name, models, isDisabled: disabled }),
+    ...limitsOf(fields),
+  };
+}
+
+function limitsOf({ limits, key_limits }: Pick<TenantFields, "limits" | "key_limits">) {
+  return {
+    limits: given({
+      concurrency: limits?.concurrency,
+      softBudget: limits?.soft_budget,
+      hardBudget: limits?.hard_budget,
+    }),
+    keyLimits: keyLimitsOf(key_limits),
+  };
+}
+
+/** Those that are given. */
+export function keyLimitsOf(limits: z.output<typeof keyLimits> | undefined): Partial<KeyLimits> {
+  return given({ requestsPerMinute: limits?.requests_per_minute, tokensPerMinute: limits?.tokens_per_minute });
+}
+
+type Given<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
+
+/** Without what is undefined. */
+function given<T extends object>(fields: T): Given<T> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Given<T>;
+}
+
+export function tenantJson({ id, name, models, limits, keyLimits, ...times }: Tenant) {
+  return {
+    id,
+    object: "tenant" as const,
+    name,
+    models,
+    limits: {
+      concurrency: limits.concurrency,
+      soft_budget: limits.softBudget === null ? null : dollarsOf(limits.softBudget),
+      hard_budget: limits.hardBudget === null ? null : dollarsOf(limits.hardBudget),
+    },
+    key_limits: keyLimitsJson(keyLimits),
+    created_at: timeJson(times.createdAt),
+    updated_at: timeJson(times.updatedAt),
+    disabled_at: timeJson(times.disabledAt),
+  };
+}
+
+/** What may be shown of a key: never its secret. @param now milliseconds since 1970 */
+export function keyJson(key: Key, now: number) {
+  const ends = [key.expiresAt, key.retiresAt].filter((time) => time !== null);
+  return {
+    id: key.id,
+    object: "api_key" as const,
+    name: key.name,
+    scopes: key.scopes,
+    allowed_origins: key.allowedOrigins,
+    limits: keyLimitsJson(key.limits),
+    status: key.revokedAt !== null ? "revoked" : isActive(key, now) ? "active" : "expired",
+    created_at: timeJson(key.createdAt),
+    /** The end of its own life, or of the overlap with the key that took its place. */
+    expires_at: ends.length > 0 ? timeJson(Math.min(...ends)) : null,
+    revoked_at: timeJson(key.revokedAt),
+    replaces: key.replaces,
+  };
+}
+
+function keyLimitsJson({ requestsPerMinute, tokensPerMinute }: KeyLimits) {
+  return { requests_per_minute: requestsPerMinute, tokens_per_minute: tokensPerMinute };
+}
+
+/** ISO 8601, UTC. */
+export function timeJson(time: number): string;
+export function timeJson(time: number | null): string | null;
+export function timeJson(time: number | null): string | null {
+  return time === null ? null : new Date(time).toISOString();
+}

@@ -1,0 +1,33 @@
+/** Checks what a client sent against a schema, in the words of our errors. */
+import type * as z from "zod";
+import { ApiError } from "./errors.ts";
+
+/**
+ * @param what what is checked, as its reader calls it: `a tenant`
+ * @throws ApiError 400: `missing_required_parameter`, `unknown_parameter`, `invalid_type`, `invalid_value`; `param` names
+ * the field
+ */
+export function parseWith<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw describe(parsed.error, value, what);
+}
+
+function describe({ issues: [issue] }: z.ZodError, value: unknown, what: string): ApiError {
+  const path = issue?.path ?? [];
+  const param = path.join(".") || null;
+  const refuse = (code: string, message: string, at = param) => new ApiError(400, code, message, { param: at });
+  if (issue?.code === "unrecognized_keys") {
+    const unknown = [...path, issue.keys[0]].join(".");
+    return refuse("unknown_parameter", `${unknown} is no part of ${what}. Leave it out.`, unknown);
+  }
+  const reason = `${issue?.message ?? "invalid"}`.replace(/^Invalid input: /, "");
+  if (issue?.code === "invalid_type") {
+    const given = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
+    if (given === undefined && param !== null) {
+      return refuse("missing_required_parameter", `${param} is missing from ${what}: ${reason}.`);
+    }
+    return refuse("invalid_type", `${param ?? what}: ${reason}.`);
+  }
+  return refuse("invalid_value", `${param ?? what}: ${reason}.`);
+}
