@@ -1,8 +1,9 @@
-/** What tenants manage themselves, with a key: their keys and tasks. */
+/** What tenants manage themselves, with a key: their keys and tasks; and what they used. */
 import { Hono } from "hono";
 import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { keyRoutes } from "./keys.ts";
+import { usageRoutes } from "./usage.ts";
 
 export const tenantRoutes = new Hono<GatewayEnv>();
 
@@ -14,3 +15,10 @@ const ownKeys = keyRoutes((c) => {
 tenantRoutes.use("/keys", requireKey("keys:write"));
 tenantRoutes.use("/keys/*", requireKey("keys:write"));
 tenantRoutes.route("/keys", ownKeys);
+
+tenantRoutes.use("/usage/*", requireKey("usage:read"));
+tenantRoutes.use("/invoices/*", requireKey("usage:read"));
+tenantRoutes.route(
+  "/",
+  usageRoutes((c) => c.get("caller").tenant),
+);
