@@ -18,6 +18,7 @@ import { billing } from "./billing.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readBody } from "./body.ts";
 import { keyRoutes } from "./keys.ts";
+import { taskRoutes } from "./tasks.ts";
 import { usageRoutes } from "./usage.ts";
 
 export const admin = new Hono<GatewayEnv>();
@@ -48,6 +49,14 @@ admin.route(
   keyRoutes(async (c) => {
     const { id } = await tenantOf(c.env.DB, c.req.param("tenant") ?? "");
     return { tenant: id, scopes: SCOPES, limits: { requestsPerMinute: null, tokensPerMinute: null } };
+  }),
+);
+
+admin.route(
+  "/tenants/:tenant/tasks",
+  taskRoutes(async (c) => {
+    const { id, models } = await tenantOf(c.env.DB, c.req.param("tenant") ?? "");
+    return { tenant: id, models };
   }),
 );
 

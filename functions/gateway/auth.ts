@@ -6,11 +6,11 @@ import type { Scope } from "../../src/tenancy/caller.ts";
 import type { GatewayEnv } from "./bindings.ts";
 
 /**
- * Lets through who has a key, with a scope where one is named, and sets `c.var.caller`.
+ * Lets through who has a key, with one of the scopes where some are named, and sets `c.var.caller`.
  *
  * @throws ApiError 401 `invalid_api_key`, the same whatever is wrong with it; 403 `insufficient_scope`
  */
-export function requireKey(scope?: Scope) {
+export function requireKey(...scopes: readonly Scope[]) {
   return createMiddleware<GatewayEnv>(async (c, next) => {
     if (!c.get("caller")) {
       const { DB: db, KEY_SECRET: secret } = c.env;
@@ -22,8 +22,13 @@ export function requireKey(scope?: Scope) {
       }
       c.set("caller", caller);
     }
-    if (scope && !c.get("caller").scopes.includes(scope)) {
-      throw new ApiError(403, "insufficient_scope", `This needs a key with the scope ${scope}. Use another key.`);
+    const own = c.get("caller").scopes;
+    if (scopes.length > 0 && !scopes.some((scope) => own.includes(scope))) {
+      throw new ApiError(
+        403,
+        "insufficient_scope",
+        `This needs a key with the scope ${scopes.join(" or ")}. Use another key.`,
+      );
     }
     await next();
   });

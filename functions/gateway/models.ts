@@ -69,6 +69,11 @@ export async function listModels(bucket: R2Bucket): Promise<{ name: string; crea
   return found.flatMap(({ name, manifest }) => (manifest ? [{ name, created: manifest.uploaded }] : []));
 }
 
+/** Whether a package is there: its manifest is written last. */
+export async function modelExists(bucket: R2Bucket, name: string): Promise<boolean> {
+  return MODEL_NAME.test(name) && (await bucket.head(modelKey(name, MANIFEST_KEY))) !== null;
+}
+
 export function modelNotFound(name: string): ApiError {
   return new ApiError(404, "model_not_found", `There is no model ${JSON.stringify(name)}. GET /v1/models lists them.`, {
     param: "model",

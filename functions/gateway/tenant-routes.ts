@@ -3,6 +3,7 @@ import { Hono } from "hono";
 import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { keyRoutes } from "./keys.ts";
+import { taskRoutes } from "./tasks.ts";
 import { usageRoutes } from "./usage.ts";
 
 export const tenantRoutes = new Hono<GatewayEnv>();
@@ -12,9 +13,16 @@ const ownKeys = keyRoutes((c) => {
   return { tenant, scopes, limits };
 });
 
-tenantRoutes.use("/keys", requireKey("keys:write"));
 tenantRoutes.use("/keys/*", requireKey("keys:write"));
 tenantRoutes.route("/keys", ownKeys);
+
+tenantRoutes.get("/tasks/*", requireKey("tasks:run", "tasks:write"));
+tenantRoutes.put("/tasks/*", requireKey("tasks:write"));
+tenantRoutes.delete("/tasks/*", requireKey("tasks:write"));
+tenantRoutes.route(
+  "/tasks",
+  taskRoutes((c) => c.get("caller")),
+);
 
 tenantRoutes.use("/usage/*", requireKey("usage:read"));
 tenantRoutes.use("/invoices/*", requireKey("usage:read"));

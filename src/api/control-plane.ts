@@ -1,9 +1,15 @@
-/** The control plane on the wire: what is taken and given for tenants and keys. */
+/**
+ * The control plane on the wire: what is taken and given for tenants, keys and tasks. A task is taken as
+ * `taskDefinitionSchema` has it.
+ */
 import * as z from "zod";
+import { parseTemplate } from "../t5/template.ts";
 import { type KeyLimits, SCOPES } from "../tenancy/caller.ts";
 import type { Page, PageOptions } from "../tenancy/database.ts";
 import { isActive, type Key } from "../tenancy/keys.ts";
+import type { Task } from "../tenancy/tasks.ts";
 import { TENANT_ID, type Tenant, type TenantChange, type TenantSettings } from "../tenancy/tenants.ts";
+import { ApiError } from "./errors.ts";
 import { dollarsOf, dollarsSchema } from "./money.ts";
 import { parseWith } from "./parse.ts";
 
@@ -139,6 +145,37 @@ type Given<T> = { [Name in keyof T]?: Exclude<T[Name], undefined> };
 /** Without what is undefined. */
 function given<T extends object>(fields: T): Given<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Given<T>;
+}
+
+export function taskJson({ name, version, definition, createdAt }: Task) {
+  const { fields } = parseTemplate(definition.template);
+  return {
+    id: name,
+    object: "task" as const,
+    version,
+    /** When this version was made. */
+    created_at: timeJson(createdAt),
+    /** What an input must give, after the template. */
+    fields,
+    definition,
+  };
+}
+
+/** `?version=3` @returns null when it is not given @throws ApiError 400 */
+export function parseVersion(version: string | undefined): number | null {
+  if (version === undefined) return null;
+  if (/^[1-9]\d{0,8}$/.test(version)) return Number(version);
+  throw new ApiError(400, "invalid_value", "version: it must be a whole number from 1.", { param: "version" });
+}
+
+/** `If-Match: 3`, `"3"` as an ETag has it, or `*` for any version that is there. @throws ApiError 400 */
+export function parseVersionMatch(header: string | undefined): number | "*" | null {
+  if (header === undefined || header === "*") return header ?? null;
+  const version = /^"?([1-9]\d{0,8})"?$/.exec(header)?.[1];
+  if (version !== undefined) return Number(version);
+  throw new ApiError(400, "invalid_value", "If-Match: it must be a task's version, such as 3, or *.", {
+    param: "If-Match",
+  });
 }
 
 export function tenantJson({ id, name, models, limits, keyLimits, ...times }: Tenant) {

@@ -44,6 +44,22 @@ export async function makeKey(
   return (await createKey(DB, KEY_SECRET, tenant, all, now)).text;
 }
 
+/** The database, and every statement that is prepared through it. */
+export function countedDatabase(): { db: D1Database; statements: string[] } {
+  const statements: string[] = [];
+  const db = new Proxy(DB, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property);
+      if (property !== "prepare") return typeof value === "function" ? value.bind(target) : value;
+      return (sql: string) => {
+        statements.push(sql);
+        return target.prepare(sql);
+      };
+    },
+  });
+  return { db, statements };
+}
+
 let ownKey: Promise<string> | undefined;
 
 async function packageFile(key: string): Promise<ArrayBuffer> {

@@ -3,7 +3,17 @@ import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { authenticate, createKeyCache, keyCache } from "../../src/tenancy/authenticate.ts";
 import { createKey, findKey, readKeyText, revokeKey, rotateKey } from "../../src/tenancy/keys.ts";
 import { updateTenant } from "../../src/tenancy/tenants.ts";
-import { ADMIN_TOKEN, database, type ErrorBody, KEY_SECRET, makeKey, putModel, send, sendAs } from "./isolate.ts";
+import {
+  ADMIN_TOKEN,
+  countedDatabase,
+  database,
+  type ErrorBody,
+  KEY_SECRET,
+  makeKey,
+  putModel,
+  send,
+  sendAs,
+} from "./isolate.ts";
 
 const KEY = /^et5_[0-9A-Za-z]{10}_[0-9A-Za-z_-]{43}$/;
 const MINUTE = 60_000;
@@ -26,22 +36,6 @@ interface KeyList {
   data: KeyJson[];
   has_more: boolean;
   last_id: string | null;
-}
-
-/** The database with every statement counted and its text kept. */
-function counted() {
-  const statements: string[] = [];
-  const db = new Proxy(database, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property);
-      if (property !== "prepare") return typeof value === "function" ? value.bind(target) : value;
-      return (sql: string) => {
-        statements.push(sql);
-        return target.prepare(sql);
-      };
-    },
-  });
-  return { db, statements };
 }
 
 const verify = (text: string, now = Date.now(), cache = createKeyCache()) =>
@@ -154,7 +148,7 @@ describe("who is not", () => {
     };
     try {
       for (const [what, header] of [...cases, ["a good key", `Bearer ${key}`] as const]) {
-        const { db, statements } = counted();
+        const { db, statements } = countedDatabase();
         const caller = await authenticate(header, { db, secret: KEY_SECRET, now, cache: createKeyCache() });
         expect(caller === null, what).toBe(what !== "a good key");
         expect(statements, what).toHaveLength(1);
@@ -183,7 +177,7 @@ describe("who is not", () => {
 describe("the isolate's memory of rows", () => {
   test("a key is read again after half a minute, one that is unknown as well", async () => {
     const cache = createKeyCache();
-    const { db, statements } = counted();
+    const { db, statements } = countedDatabase();
     const ask = (text: string, now: number) => authenticate(`Bearer ${text}`, { db, secret: KEY_SECRET, now, cache });
     for (const text of [key, `et5_9999999999_${"A".repeat(43)}`]) {
       statements.length = 0;
@@ -223,7 +217,7 @@ describe("the isolate's memory of rows", () => {
       if (i % 100 === 0) await verify(key, now, cache);
     }
     expect(cache.size).toBe(2_000);
-    const { db, statements } = counted();
+    const { db, statements } = countedDatabase();
     await authenticate(`Bearer ${key}`, { db, secret: KEY_SECRET, now, cache });
     expect(statements).toHaveLength(0);
   });

@@ -1,0 +1,192 @@
+/**
+ * Tenants apart: what is one's is neither read nor changed nor confirmed by another, nor by who has no key; the answer, and
+ * the work behind it, are those of what is not there.
+ */
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { app } from "../../functions/gateway/app.ts";
+import { modelKey } from "../../src/store/r2.ts";
+import { MANIFEST_KEY } from "../../src/t5/manifest.ts";
+import { keyCache } from "../../src/tenancy/authenticate.ts";
+import { revokeKey } from "../../src/tenancy/keys.ts";
+import { taskCache } from "../../src/tenancy/tasks.ts";
+import { bucket, countedDatabase, database, type ErrorBody, makeKey, send } from "./isolate.ts";
+
+const TASK = "secret-task";
+const NO_TASK = "absent-task";
+const NO_KEY = "et5_0000000000";
+const DEFINITION = { model: "m", template: "a secret template: {input}" };
+
+let owner: string;
+let other: string;
+let ownersKey: string;
+beforeAll(async () => {
+  owner = await makeKey("owner");
+  other = await makeKey("other");
+  ownersKey = owner.slice(0, 14);
+  await bucket.put(modelKey("m", MANIFEST_KEY), "{}");
+  const made = await ask(owner, ["PUT", `/v1/tasks/${TASK}`, DEFINITION]);
+  expect(made.status).toBe(201);
+});
+
+type Request = [method: string, path: string, body?: object];
+
+/** From an isolate that knows nothing yet. */
+async function ask(key: string | null, [method, path, body]: Request) {
+  keyCache.clear();
+  taskCache.clear();
+  const { db, statements } = countedDatabase();
+  const init = {
+    method,
+    headers: { authorization: key === null ? "" : `Bearer ${key}` },
+    ...(body && { body: JSON.stringify(body) }),
+  };
+  const response = await send(path, init, { bindings: { DB: db } });
+  const headers = [...response.headers.keys()].filter((name) => name !== "content-length").sort();
+  return { status: response.status, headers, text: await response.text(), statements };
+}
+
+/** Everything of the owner's, as the database has it. */
+async function ownersRows(): Promise<string> {
+  const keys = await database.prepare("SELECT * FROM api_keys WHERE tenant = 'owner' ORDER BY id").all();
+  const tasks = await database.prepare("SELECT * FROM tasks WHERE tenant = 'owner' ORDER BY name, version").all();
+  return JSON.stringify([keys.results, tasks.results]);
+}
+
+/** What one may try to reach of a tenant, given the name of one thing of theirs, or of nothing. */
+const REACHING: [route: string, (name: { task: string; key: string }) => Request][] = [
+  ["GET /v1/tasks/:name", ({ task }) => ["GET", `/v1/tasks/${task}`]],
+  ["GET /v1/tasks/:name", ({ task }) => ["GET", `/v1/tasks/${task}?version=1`]],
+  ["GET /v1/tasks/:name/versions", ({ task }) => ["GET", `/v1/tasks/${task}/versions`]],
+  ["DELETE /v1/tasks/:name", ({ task }) => ["DELETE", `/v1/tasks/${task}`]],
+  ["GET /v1/keys/:key", ({ key }) => ["GET", `/v1/keys/${key}`]],
+  ["DELETE /v1/keys/:key", ({ key }) => ["DELETE", `/v1/keys/${key}`]],
+  ["POST /v1/keys/:key/rotate", ({ key }) => ["POST", `/v1/keys/${key}/rotate`, {}]],
+];
+
+/** What has no name of a thing, or makes a thing of one's own. */
+const OWN: [route: string, Request][] = [
+  ["GET /v1/tasks", ["GET", "/v1/tasks"]],
+  ["GET /v1/keys", ["GET", "/v1/keys"]],
+  ["PUT /v1/tasks/:name", ["PUT", `/v1/tasks/${TASK}`, { ...DEFINITION, template: "mine: {input}" }]],
+  ["POST /v1/keys", ["POST", "/v1/keys", { name: "mine" }]],
+  ["GET /v1/usage", ["GET", "/v1/usage"]],
+  ["GET /v1/usage/events", ["GET", "/v1/usage/events"]],
+  ["GET /v1/invoices/:month", ["GET", "/v1/invoices/2026-11"]],
+  ["GET /v1/models", ["GET", "/v1/models"]],
+  ["GET /v1/models/:model", ["GET", "/v1/models/m"]],
+  ["POST /v1/completions", ["POST", "/v1/completions", { model: "none", prompt: "hello" }]],
+];
+
+test("every route of tenants is walked here", () => {
+  const there = app.routes
+    .filter(({ method, path }) => method !== "ALL" && path.startsWith("/v1/") && !path.includes("*"))
+    .map(({ method, path }) => `${method} ${path}`);
+  expect(new Set([...REACHING, ...OWN].map(([route]) => route))).toEqual(new Set(there));
+});
+
+describe("another tenant, whose key may do everything", () => {
+  test.each(REACHING)("%s: 404, as for what is not there, after as many queries", async (_, requestOf) => {
+    const before = await ownersRows();
+    const theirs = await ask(other, requestOf({ task: TASK, key: ownersKey }));
+    const nothing = await ask(other, requestOf({ task: NO_TASK, key: NO_KEY }));
+    expect(theirs.status).toBe(404);
+    expect(theirs.text.replaceAll(TASK, NO_TASK).replaceAll(ownersKey, NO_KEY)).toBe(nothing.text);
+    expect(theirs.headers).toEqual(nothing.headers);
+    expect(theirs.statements).toEqual(nothing.statements);
+    expect(theirs.text).not.toContain("secret template");
+    expect(await ownersRows()).toBe(before);
+  });
+
+  test("lists hold nothing of the owner's, wherever a page is asked to begin", async () => {
+    for (const path of ["/v1/tasks", "/v1/keys"]) {
+      const [first, fromTheirs, fromNothing] = [
+        await ask(other, ["GET", path]),
+        await ask(other, ["GET", `${path}?after=${path.endsWith("keys") ? ownersKey : "secret"}`]),
+        await ask(other, ["GET", `${path}?after=${path.endsWith("keys") ? NO_KEY : "absent"}`]),
+      ];
+      for (const { text } of [first, fromTheirs]) {
+        expect(text).not.toContain(ownersKey);
+        expect(text).not.toContain("secret template");
+      }
+      if (path === "/v1/keys") expect(fromTheirs.text).toBe(fromNothing.text);
+      expect(fromTheirs.statements).toEqual(fromNothing.statements);
+    }
+  });
+
+  test("a task of the same name is a task of its own", async () => {
+    const before = await ownersRows();
+    const made = await ask(other, ["PUT", `/v1/tasks/${TASK}`, { ...DEFINITION, template: "mine: {input}" }]);
+    expect([made.status, JSON.parse(made.text).version]).toEqual([201, 1]);
+    expect((await ask(other, ["DELETE", `/v1/tasks/${TASK}`])).status).toBe(200);
+    expect(await ownersRows()).toBe(before);
+    expect((await ask(owner, ["GET", `/v1/tasks/${TASK}`])).text).toContain("secret template");
+  });
+});
+
+describe("who has no key that works", () => {
+  let keys: [who: string, key: string | null][];
+  beforeAll(async () => {
+    const revoked = await makeKey("owner");
+    await revokeKey(database, "owner", revoked.slice(0, 14), Date.now());
+    const guess = owner.at(-1) === "A" ? "B" : "A";
+    keys = [
+      ["no one", null],
+      ["revoked", revoked],
+      ["expired", await makeKey("owner", { expiresAt: Date.now() - 1 })],
+      ["malformed", "sk-1234"],
+      ["guessed, of a key's id", `${owner.slice(0, -1)}${guess}`],
+      ["guessed", `et5_1234567890_${"A".repeat(43)}`],
+    ];
+  });
+  beforeEach(() => keyCache.clear());
+
+  const everything: Request[] = [
+    ...REACHING.flatMap(([, requestOf]) => [
+      requestOf({ task: TASK, key: NO_KEY }),
+      requestOf({ task: NO_TASK, key: NO_KEY }),
+    ]),
+    ...OWN.map(([, request]) => request),
+    ["GET", "/v1/nothing"],
+  ];
+
+  test("gets one and the same answer on every route, after one and the same query, and changes nothing", async () => {
+    const before = await ownersRows();
+    const answers = new Set<string>();
+    for (const [, key] of keys) {
+      for (const request of everything) answers.add(JSON.stringify(await ask(key, request)));
+    }
+    expect(answers.size).toBe(1);
+    const [answer] = [...answers].map((text) => JSON.parse(text) as Awaited<ReturnType<typeof ask>>);
+    expect(answer).toMatchObject({ status: 401, statements: [expect.stringContaining("FROM api_keys")] });
+    expect((JSON.parse(answer!.text) as ErrorBody).error.code).toBe("invalid_api_key");
+    expect(await ownersRows()).toBe(before);
+  });
+
+  test("and no tenant's key opens the control plane", async () => {
+    for (const path of [
+      "/admin/tenants",
+      "/admin/tenants/owner",
+      "/admin/tenants/owner/keys",
+      "/admin/tenants/owner/tasks",
+      "/admin/tenants/owner/usage",
+      "/admin/tenants/owner/usage/events",
+      "/admin/tenants/owner/invoices/2026-11",
+      "/admin/prices",
+      "/admin/dead-letters",
+      "/admin/stripe",
+    ]) {
+      for (const key of [owner, other, null]) expect((await ask(key, ["GET", path])).status).toBe(401);
+    }
+  });
+});
+
+test("a key without the scope is refused with 403 before anything is looked up, whatever the path names", async () => {
+  const none = await makeKey("other", { scopes: ["adapters:write"] });
+  for (const [, requestOf] of REACHING) {
+    const theirs = await ask(none, requestOf({ task: TASK, key: ownersKey }));
+    const nothing = await ask(none, requestOf({ task: NO_TASK, key: NO_KEY }));
+    expect(theirs).toEqual(nothing);
+    expect(theirs.status).toBe(403);
+    expect(theirs.statements).toHaveLength(1);
+  }
+});
