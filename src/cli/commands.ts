@@ -7,10 +7,25 @@ export interface CommandEntry {
   load: () => Promise<CommandDef>;
 }
 
+/** Commands of one subject: `edge-t5 tenant create`. */
+export interface CommandGroup {
+  summary: string;
+  examples: readonly string[];
+  commands: Commands;
+}
+
+export type Commands = Readonly<Record<string, CommandEntry | CommandGroup>>;
+
 /** Each command declares its own arguments' types; here they are all just commands. */
 const load = (module: () => Promise<{ default: unknown }>) => async () => (await module()).default as CommandDef;
 
-export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
+/** One of the commands that a module exports by their names. */
+const loadFrom =
+  <Name extends string>(module: () => Promise<Record<Name, unknown>>, name: Name) =>
+  async () =>
+    (await module())[name] as CommandDef;
+
+export const COMMANDS: Commands = {
   split: {
     summary: "Quantize a Hugging Face T5 checkpoint and split it into a package of shards",
     examples: [
@@ -67,6 +82,113 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
       "edge-t5 workers ./packages/t5-tiny --out ./deploy --one-worker --json",
     ],
     load: load(() => import("./workers.ts")),
+  },
+  tenant: {
+    summary: "Make, list and change the tenants of a gateway",
+    examples: ["edge-t5 tenant create acme --models default --hard-budget 50"],
+    commands: {
+      create: {
+        summary: "Make a tenant",
+        examples: [
+          "edge-t5 tenant create acme",
+          'edge-t5 tenant create acme --name "Acme Inc." --models default,support --concurrency 8',
+          "edge-t5 tenant create acme --soft-budget 40 --hard-budget 50 --requests-per-minute 600 --json",
+        ],
+        load: loadFrom(() => import("./tenant.ts"), "create"),
+      },
+      list: {
+        summary: "List the tenants",
+        examples: ["edge-t5 tenant list", "edge-t5 tenant list --json"],
+        load: loadFrom(() => import("./tenant.ts"), "list"),
+      },
+      show: {
+        summary: "Show a tenant's limits",
+        examples: ["edge-t5 tenant show acme", "edge-t5 tenant show acme --json"],
+        load: loadFrom(() => import("./tenant.ts"), "show"),
+      },
+      update: {
+        summary: "Change a tenant; what is not named stays",
+        examples: [
+          "edge-t5 tenant update acme --hard-budget 100",
+          "edge-t5 tenant update acme --concurrency none --models all --json",
+        ],
+        load: loadFrom(() => import("./tenant.ts"), "update"),
+      },
+      disable: {
+        summary: "Refuse all of a tenant's keys, within half a minute",
+        examples: ["edge-t5 tenant disable acme"],
+        load: loadFrom(() => import("./tenant.ts"), "disable"),
+      },
+      enable: {
+        summary: "Take a disabled tenant's keys again",
+        examples: ["edge-t5 tenant enable acme"],
+        load: loadFrom(() => import("./tenant.ts"), "enable"),
+      },
+    },
+  },
+  key: {
+    summary: "Make, list, rotate and revoke a tenant's API keys",
+    examples: ["edge-t5 key create acme --name website"],
+    commands: {
+      create: {
+        summary: "Make an API key: it is printed once",
+        examples: [
+          "edge-t5 key create acme",
+          "KEY=$(edge-t5 key create acme --name website --origins https://app.acme.example)",
+          "edge-t5 key create acme --scopes tasks:run,tasks:write --expires 90d --requests-per-minute 60 --json",
+        ],
+        load: loadFrom(() => import("./key.ts"), "create"),
+      },
+      list: {
+        summary: "List a tenant's keys by their visible parts",
+        examples: ["edge-t5 key list acme", "edge-t5 key list acme --json"],
+        load: loadFrom(() => import("./key.ts"), "list"),
+      },
+      rotate: {
+        summary: "Make a key in a key's place; both work for a while",
+        examples: [
+          "edge-t5 key rotate acme et5_0123456789",
+          "edge-t5 key rotate acme et5_0123456789 --overlap-seconds 3600 --json",
+        ],
+        load: loadFrom(() => import("./key.ts"), "rotate"),
+      },
+      revoke: {
+        summary: "Refuse a key, within half a minute",
+        examples: ["edge-t5 key revoke acme et5_0123456789"],
+        load: loadFrom(() => import("./key.ts"), "revoke"),
+      },
+    },
+  },
+  task: {
+    summary: "Define, list and delete a tenant's tasks",
+    examples: ["edge-t5 task put acme summarize --model default --template 'summarize: {input}'"],
+    commands: {
+      put: {
+        summary: "Define a task, or change it: a new version, where it differs",
+        examples: [
+          "edge-t5 task put acme summarize --model default --template 'summarize: {input}'",
+          "edge-t5 task put acme triage --model default --template 'classify: {input}' --labels bug,question,praise",
+          "edge-t5 task put acme qa --model default --template 'question: {question} context: {context}' --generation '{\"num_beams\":4}'",
+          "edge-t5 task put acme summarize --file summarize.json --if-match 3 --json",
+        ],
+        load: loadFrom(() => import("./task.ts"), "put"),
+      },
+      list: {
+        summary: "List a tenant's tasks",
+        examples: ["edge-t5 task list acme", "edge-t5 task list acme --json"],
+        load: loadFrom(() => import("./task.ts"), "list"),
+      },
+      show: {
+        summary: "Show a task's definition, as `task put --file` takes it",
+        examples: ["edge-t5 task show acme summarize", "edge-t5 task show acme summarize --version 2 --json"],
+        load: loadFrom(() => import("./task.ts"), "show"),
+      },
+      delete: {
+        summary: "Delete a task; its versions stay readable",
+        examples: ["edge-t5 task delete acme summarize", "edge-t5 task delete acme summarize --if-match 3"],
+        load: loadFrom(() => import("./task.ts"), "remove"),
+      },
+    },
   },
   eval: {
     summary: "Measure a package's answers against references",

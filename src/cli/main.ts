@@ -4,26 +4,39 @@ import { type CommandDef, renderUsage, runCommand } from "citty";
 import packageJson from "../../package.json" with { type: "json" };
 import { EdgeT5Error } from "../errors.ts";
 import { checkArguments, suggestion } from "./arguments.ts";
-import { COMMANDS, type CommandEntry } from "./commands.ts";
+import { COMMANDS, type CommandEntry, type CommandGroup, type Commands } from "./commands.ts";
 import { withErrors } from "./output.ts";
 
 const NAME = "edge-t5";
 
 async function main(argv: readonly string[]): Promise<void> {
-  const [name, ...rawArgs] = argv;
+  const [name] = argv;
   if (name === "--version" || name === "-v") return console.log(packageJson.version);
-  if (name === "--help" || name === "-h") return console.log(overview());
-  if (name === undefined) throw new EdgeT5Error("E_USAGE", `No command given. See ${NAME} --help.`);
-  const entry = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const title = `${packageJson.description} (v${packageJson.version})`;
+  await runOneOf(NAME, title, COMMANDS, argv);
+}
+
+/** Runs the command that the line begins with, or tells of all. @param path what was typed before */
+async function runOneOf(path: string, title: string, commands: Commands, argv: readonly string[]): Promise<void> {
+  const [name, ...rawArgs] = argv;
+  if (name === "--help" || name === "-h") return console.log(overview(path, title, commands));
+  if (name === undefined) throw new EdgeT5Error("E_USAGE", `No command given. See ${path} --help.`);
+  const entry = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (!entry) {
     const kind = name.startsWith("-") ? "option" : "command";
-    throw new EdgeT5Error("E_USAGE", `Unknown ${kind} ${name}. ${suggestion(NAME, name, Object.keys(COMMANDS))}`);
+    throw new EdgeT5Error("E_USAGE", `Unknown ${kind} ${name}. ${suggestion(path, name, Object.keys(commands))}`);
   }
+  const called = `${path} ${name}`;
+  if (isGroup(entry)) return runOneOf(called, `${entry.summary}.`, entry.commands, rawArgs);
   const command = await entry.load();
-  if (optionsIn(rawArgs).some((arg) => arg === "--help" || arg === "-h")) return printHelp(entry, command);
+  if (optionsIn(rawArgs).some((arg) => arg === "--help" || arg === "-h")) return printHelp(path, entry, command);
   const args = typeof command.args === "function" ? await command.args() : await command.args;
-  checkArguments(`${NAME} ${name}`, args ?? {}, rawArgs);
+  checkArguments(called, args ?? {}, rawArgs);
   await runCommand(command, { rawArgs });
+}
+
+function isGroup(entry: CommandEntry | CommandGroup): entry is CommandGroup {
+  return "commands" in entry;
 }
 
 /** Everything before `--`. */
@@ -32,21 +45,21 @@ function optionsIn(argv: readonly string[]): readonly string[] {
   return end < 0 ? argv : argv.slice(0, end);
 }
 
-function overview(): string {
-  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length));
-  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
-  const examples = Object.values(COMMANDS).map((entry) => `  ${entry.examples[0]}`);
+function overview(path: string, title: string, commands: Commands): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const summaries = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  const examples = Object.values(commands).map((entry) => `  ${entry.examples[0]}`);
   return [
-    `${packageJson.description} (v${packageJson.version})`,
-    `USAGE ${NAME} COMMAND [OPTIONS]`,
-    ["COMMANDS", ...commands].join("\n"),
+    title,
+    `USAGE ${path} COMMAND [OPTIONS]`,
+    ["COMMANDS", ...summaries].join("\n"),
     ["EXAMPLES", ...examples].join("\n"),
-    `${NAME} COMMAND --help tells a command's options.`,
+    `${path} COMMAND --help tells a command's options.`,
   ].join("\n\n");
 }
 
-async function printHelp({ examples }: CommandEntry, command: CommandDef): Promise<void> {
-  const usage = await renderUsage(command, { meta: { name: NAME } });
+async function printHelp(path: string, { examples }: CommandEntry, command: CommandDef): Promise<void> {
+  const usage = await renderUsage(command, { meta: { name: path } });
   const help = [usage.trimEnd(), "", "EXAMPLES", "", ...examples.map((example) => `  ${example}`)].join("\n");
   // citty pads every cell.
   console.log(process.stdout.isTTY ? help : stripVTControlCharacters(help).replace(/ +$/gm, ""));

@@ -14,6 +14,7 @@ import { loadLocal } from "./local.ts";
 import { abortOnSignals } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
+const DEFAULT_PORT = 8787;
 const ROOT = fileURLToPath(PACKAGE_ROOT);
 
 export default defineCommand({
@@ -40,7 +41,7 @@ export default defineCommand({
   async run({ args }) {
     const port = wholeNumber(
       args.port === undefined ? "PORT" : "--port",
-      args.port ?? (process.env.PORT || "8787"),
+      args.port ?? (process.env.PORT || String(DEFAULT_PORT)),
       1,
       65535,
     );
@@ -73,7 +74,7 @@ export default defineCommand({
       const { host } = args;
       const registry = join(folder, "registry");
       const child = await serve({ root: ROOT, configs, port, host, state, registry, signal: interruption.signal });
-      console.log(welcome(name, port));
+      console.log(welcome(name, port, args.state === undefined ? null : state));
       const [code] = await once(child, "exit");
       if (!interruption.signal.aborted) {
         throw new EdgeT5Error("E_IO", `The Workers ended by themselves (exit code ${code}); see the messages above.`);
@@ -84,12 +85,20 @@ export default defineCommand({
   },
 });
 
-function welcome(model: string, port: number): string {
+/** @param state the folder of local state, where it is not the kit's own */
+function welcome(model: string, port: number, state: string | null): string {
+  const url = `http://localhost:${port}`;
   const body = JSON.stringify({ model, prompt: "translate English to German: The house is old." });
+  const readToken = `node -p 'require("${state}/secrets.json").ADMIN_TOKEN'`;
   return [
-    `edge-t5 serves ${model} on http://localhost:${port} (Ctrl-C ends it). Try:`,
+    `edge-t5 serves ${model} on ${url} (Ctrl-C ends it). Make a tenant and a key, then try it:`,
     "",
-    `  curl http://localhost:${port}/v1/completions -H 'content-type: application/json' -d '${body}'`,
+    ...(port === DEFAULT_PORT ? [] : [`  export EDGE_T5_URL=${url}`]),
+    ...(state === null ? [] : [`  export EDGE_T5_ADMIN_TOKEN=$(${readToken})`]),
+    "  npx edge-t5 tenant create demo",
+    "  KEY=$(npx edge-t5 key create demo)",
+    `  curl ${url}/v1/completions -H "authorization: Bearer $KEY" -H 'content-type: application/json' \\`,
+    `    -d '${body}'`,
     "",
   ].join("\n");
 }
