@@ -15,6 +15,8 @@ export interface DeploymentOptions {
   engine: EngineName;
   /** Encoder and decoder in one Worker, for a model that fits one isolate. */
   oneWorker: boolean;
+  /** To run on this machine, where nothing is called by the clock. */
+  isLocal?: boolean;
 }
 
 /** The configuration that a Worker's is made of, by what the Worker is for. */
