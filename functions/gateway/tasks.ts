@@ -1,12 +1,13 @@
 /** A tenant's tasks: the same routes below `/v1/tasks` for the tenant, and below `/admin/tenants/:tenant/tasks`. */
 import { type Context, Hono } from "hono";
 import {
+  deletedTaskJson,
   listJson,
   parsePage,
   parseVersion,
   parseVersionMatch,
   taskJson,
-  timeJson,
+  taskVersionsJson,
 } from "../../src/api/control-plane.ts";
 import { ApiError } from "../../src/api/errors.ts";
 import { type Caller, mayUse } from "../../src/tenancy/caller.ts";
@@ -46,12 +47,7 @@ export function taskRoutes(ownerOf: (c: Context<GatewayEnv>) => Owner | Promise<
     const name = c.req.param("name");
     const versions = await listTaskVersions(c.env.DB, tenant, name);
     if (versions.length === 0) throw taskNotFound(name);
-    const data = versions.map(({ version, isDeletion, createdAt }) => ({
-      version,
-      deleted: isDeletion,
-      created_at: timeJson(createdAt),
-    }));
-    return c.json({ object: "list", data });
+    return c.json(taskVersionsJson(versions));
   });
 
   routes.put("/:name", async (c) => {
@@ -77,7 +73,7 @@ export function taskRoutes(ownerOf: (c: Context<GatewayEnv>) => Owner | Promise<
     const write = { ifMatch: parseVersionMatch(c.req.header("if-match")), now: Date.now() };
     const version = await deleteTask(c.env.DB, tenant, name, write);
     if (version === null) throw taskNotFound(name);
-    return c.json({ id: name, object: "task", version, deleted: true });
+    return c.json(deletedTaskJson(name, version));
   });
 
   return routes;

@@ -7,7 +7,8 @@ import { parseTemplate } from "../t5/template.ts";
 import { type KeyLimits, SCOPES } from "../tenancy/caller.ts";
 import type { Page, PageOptions } from "../tenancy/database.ts";
 import { isActive, type Key } from "../tenancy/keys.ts";
-import type { Task } from "../tenancy/tasks.ts";
+import { taskDefinitionSchema } from "../tenancy/task-definition.ts";
+import type { Task, TaskVersion } from "../tenancy/tasks.ts";
 import { TENANT_ID, type Tenant, type TenantChange, type TenantSettings } from "../tenancy/tenants.ts";
 import { ApiError } from "./errors.ts";
 import { dollarsOf, dollarsSchema } from "./money.ts";
@@ -105,6 +106,81 @@ export function listJson<Item, Json extends { id: string }>(
   return { object: "list" as const, data, has_more: hasMore, last_id: data.at(-1)?.id ?? null };
 }
 
+/** ISO 8601, UTC. */
+const time = z.iso.datetime();
+const count = z.int().nullable();
+const givenKeyLimits = z.object({ requests_per_minute: count, tokens_per_minute: count });
+
+/** What is given, for programs that read it. */
+export const tenantSchema = z.object({
+  id: z.string(),
+  object: z.literal("tenant"),
+  name: z.string(),
+  models: z.array(z.string()).nullable(),
+  /** Budgets: dollars. */
+  limits: z.object({ concurrency: count, soft_budget: z.string().nullable(), hard_budget: z.string().nullable() }),
+  key_limits: givenKeyLimits,
+  created_at: time,
+  updated_at: time,
+  disabled_at: time.nullable(),
+});
+
+export const keySchema = z.object({
+  /** The visible part of the key. */
+  id: z.string(),
+  object: z.literal("api_key"),
+  name: z.string(),
+  scopes: z.array(z.enum(SCOPES)),
+  allowed_origins: z.array(z.string()),
+  limits: givenKeyLimits,
+  status: z.enum(["active", "expired", "revoked"]),
+  created_at: time,
+  /** The end of its own life, or of the overlap with the key that took its place. */
+  expires_at: time.nullable(),
+  revoked_at: time.nullable(),
+  /** The key whose place it took. */
+  replaces: z.string().nullable(),
+});
+
+/** The whole key is given once. */
+export const madeKeySchema = keySchema.extend({ key: z.string() });
+export const rotatedKeySchema = madeKeySchema.extend({ replaced: keySchema });
+
+export const taskSchema = z.object({
+  /** The task's name. */
+  id: z.string(),
+  object: z.literal("task"),
+  version: z.int(),
+  /** When this version was made. */
+  created_at: time,
+  /** What an input must give, after the template. */
+  fields: z.array(z.string()),
+  definition: taskDefinitionSchema,
+});
+
+export const taskVersionsSchema = z.object({
+  object: z.literal("list"),
+  data: z.array(z.object({ version: z.int(), deleted: z.boolean(), created_at: time })),
+});
+
+export const deletedTaskSchema = z.object({
+  id: z.string(),
+  object: z.literal("task"),
+  /** The deletion's own. */
+  version: z.int(),
+  deleted: z.literal(true),
+});
+
+/** Of {@link listJson}. */
+export function listSchema<Item extends z.ZodType>(item: Item) {
+  return z.object({
+    object: z.literal("list"),
+    data: z.array(item),
+    has_more: z.boolean(),
+    last_id: z.string().nullable(),
+  });
+}
+
 type TenantFields = Omit<z.output<typeof tenantChangeSchema>, "disabled">;
 
 export function tenantSettings({ name, models, ...fields }: TenantFields & { name: string }): TenantSettings {
@@ -147,18 +223,22 @@ function given<T extends object>(fields: T): Given<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Given<T>;
 }
 
-export function taskJson({ name, version, definition, createdAt }: Task) {
+export function taskJson({ name, version, definition, createdAt }: Task): z.output<typeof taskSchema> {
   const { fields } = parseTemplate(definition.template);
-  return {
-    id: name,
-    object: "task" as const,
+  return { id: name, object: "task", version, created_at: timeJson(createdAt), fields, definition };
+}
+
+export function taskVersionsJson(versions: readonly TaskVersion[]): z.output<typeof taskVersionsSchema> {
+  const data = versions.map(({ version, isDeletion, createdAt }) => ({
     version,
-    /** When this version was made. */
+    deleted: isDeletion,
     created_at: timeJson(createdAt),
-    /** What an input must give, after the template. */
-    fields,
-    definition,
-  };
+  }));
+  return { object: "list", data };
+}
+
+export function deletedTaskJson(name: string, version: number): z.output<typeof deletedTaskSchema> {
+  return { id: name, object: "task", version, deleted: true };
 }
 
 /** `?version=3` @returns null when it is not given @throws ApiError 400 */
@@ -178,12 +258,13 @@ export function parseVersionMatch(header: string | undefined): number | "*" | nu
   });
 }
 
-export function tenantJson({ id, name, models, limits, keyLimits, ...times }: Tenant) {
+export function tenantJson(tenant: Tenant): z.output<typeof tenantSchema> {
+  const { id, name, models, limits, keyLimits, ...times } = tenant;
   return {
     id,
-    object: "tenant" as const,
+    object: "tenant",
     name,
-    models,
+    models: models && [...models],
     limits: {
       concurrency: limits.concurrency,
       soft_budget: limits.softBudget === null ? null : dollarsOf(limits.softBudget),
@@ -197,18 +278,17 @@ export function tenantJson({ id, name, models, limits, keyLimits, ...times }: Te
 }
 
 /** What may be shown of a key: never its secret. @param now milliseconds since 1970 */
-export function keyJson(key: Key, now: number) {
+export function keyJson(key: Key, now: number): z.output<typeof keySchema> {
   const ends = [key.expiresAt, key.retiresAt].filter((time) => time !== null);
   return {
     id: key.id,
-    object: "api_key" as const,
+    object: "api_key",
     name: key.name,
-    scopes: key.scopes,
-    allowed_origins: key.allowedOrigins,
+    scopes: [...key.scopes],
+    allowed_origins: [...key.allowedOrigins],
     limits: keyLimitsJson(key.limits),
     status: key.revokedAt !== null ? "revoked" : isActive(key, now) ? "active" : "expired",
     created_at: timeJson(key.createdAt),
-    /** The end of its own life, or of the overlap with the key that took its place. */
     expires_at: ends.length > 0 ? timeJson(Math.min(...ends)) : null,
     revoked_at: timeJson(key.revokedAt),
     replaces: key.replaces,

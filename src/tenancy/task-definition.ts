@@ -47,48 +47,56 @@ const tokens = z.int().min(1).max(1_000_000).nullable().default(null);
 
 const LATER = ["table", "document", "image"];
 
-const input = z.enum(["text", "pair"], {
+const inputKind = z.enum(["text", "pair"], {
   error: ({ input: given }) =>
     LATER.includes(String(given))
       ? `${given} inputs are not supported yet; send their text, as "text" or "pair"`
       : '"text" for a template of one field, "pair" for one of several',
 });
 
+const fields = {
+  model: z.string().regex(MODEL_NAME, "the name of a model, as GET /v1/models lists them"),
+  /** `summarize: {input}` */
+  template: z.string().max(20_000),
+  /** The answer is one of these, with scores; null: it is a text. */
+  labels: z
+    .array(z.string().trim().min(1).max(200))
+    .min(2)
+    .max(64)
+    .refine((labels) => new Set(labels).size === labels.length, "labels must differ from each other")
+    .nullable()
+    .default(null),
+  /** How answers are generated unless a request may say otherwise, and does. */
+  generation: generation.default({}),
+  /** Parameters that a request may give. */
+  overridable: z.array(z.enum(OVERRIDABLE)).default([]),
+  /** One of the tenant's adapters. */
+  adapter: z.string().regex(TASK_NAME, "the name of an adapter").nullable().default(null),
+  /** Null: what the deployment and the model allow. */
+  max_input_tokens: tokens,
+  max_output_tokens: tokens,
+  /** `answers`: the same question gets the same answer again, for a time. */
+  cache: z
+    .strictObject({
+      policy: z.enum(["none", "answers"]).default("none"),
+      ttl_seconds: z
+        .int()
+        .min(1)
+        .max(30 * 24 * 3600)
+        .default(3600),
+    })
+    .prefault({}),
+};
+
+const whole = z.strictObject({ ...fields, input: inputKind });
+
+export type TaskDefinition = z.output<typeof whole>;
+
 export const taskDefinitionSchema = z
   .strictObject({
-    model: z.string().regex(MODEL_NAME, "the name of a model, as GET /v1/models lists them"),
-    /** `summarize: {input}` */
-    template: z.string().max(20_000),
-    /** Left out: as many fields as the template has. */
-    input: input.optional(),
-    /** The answer is one of these, with scores; null: it is a text. */
-    labels: z
-      .array(z.string().trim().min(1).max(200))
-      .min(2)
-      .max(64)
-      .refine((labels) => new Set(labels).size === labels.length, "labels must differ from each other")
-      .nullable()
-      .default(null),
-    /** How answers are generated unless a request may say otherwise, and does. */
-    generation: generation.default({}),
-    /** Parameters that a request may give. */
-    overridable: z.array(z.enum(OVERRIDABLE)).default([]),
-    /** One of the tenant's adapters. */
-    adapter: z.string().regex(TASK_NAME, "the name of an adapter").nullable().default(null),
-    /** Null: what the deployment and the model allow. */
-    max_input_tokens: tokens,
-    max_output_tokens: tokens,
-    /** `answers`: the same question gets the same answer again, for a time. */
-    cache: z
-      .strictObject({
-        policy: z.enum(["none", "answers"]).default("none"),
-        ttl_seconds: z
-          .int()
-          .min(1)
-          .max(30 * 24 * 3600)
-          .default(3600),
-      })
-      .prefault({}),
+    ...fields,
+    /** Left out: what the template's fields ask for. */
+    input: inputKind.optional(),
   })
   .superRefine(({ template, input, generation, max_output_tokens }, context) => {
     const refuse = (name: string, message: string) => context.addIssue({ code: "custom", path: [name], message });
@@ -113,9 +121,9 @@ export const taskDefinitionSchema = z
       );
     }
   })
-  .transform(({ input, ...definition }) => ({ ...definition, input: input ?? kindOf(definition.template) }));
-
-export type TaskDefinition = z.output<typeof taskDefinitionSchema>;
+  .transform(({ input, ...definition }) => ({ ...definition, input: input ?? kindOf(definition.template) }))
+  // For who reads the schema: every field is there.
+  .pipe(whole as unknown as z.ZodType<TaskDefinition, TaskDefinition>);
 
 function kindOf(template: string): "text" | "pair" {
   return parseTemplate(template).fields.length === 1 ? "text" : "pair";

@@ -1,5 +1,6 @@
 /** API keys: made once, stored hashed, verified the same way whatever is wrong, ended everywhere within a minute. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { madeKeySchema, rotatedKeySchema } from "../../src/api/control-plane.ts";
 import { authenticate, createKeyCache, keyCache } from "../../src/tenancy/authenticate.ts";
 import { createKey, findKey, readKeyText, revokeKey, rotateKey } from "../../src/tenancy/keys.ts";
 import { updateTenant } from "../../src/tenancy/tenants.ts";
@@ -266,6 +267,7 @@ describe("/v1/keys", () => {
   test("a key is made, shown once, works, is listed, is revoked, and is refused at once here", async () => {
     const made = await ask("POST", "", { name: "site", allowed_origins: ["https://a.example"] });
     expect(made.status).toBe(201);
+    expect(madeKeySchema.strict().parse(made.json)).toEqual(made.json);
     const { key: text, ...shown } = made.json;
     expect(text).toMatch(KEY);
     expect(shown).toMatchObject({ id: text?.slice(0, 14), scopes: ["tasks:run"], status: "active", expires_at: null });
@@ -303,6 +305,7 @@ describe("/v1/keys", () => {
       overlap_seconds: 0,
     });
     expect(turned.status).toBe(201);
+    expect(rotatedKeySchema.strict().parse(turned.json)).toEqual(turned.json);
     expect(turned.json).toMatchObject({ name: "turning", replaces: made.json.id, key: expect.stringMatching(KEY) });
     expect(turned.json.replaced).toMatchObject({ id: made.json.id, status: "expired" });
     expect((await sendAs(made.json.key!, "GET", "/v1/models")).status).toBe(401);

@@ -1,5 +1,6 @@
 /** Tasks: what a definition may say, versions, and who sees a change when. */
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { deletedTaskSchema, listSchema, taskSchema, taskVersionsSchema } from "../../src/api/control-plane.ts";
 import { modelKey } from "../../src/store/r2.ts";
 import { MANIFEST_KEY } from "../../src/t5/manifest.ts";
 import { createTaskCache, loadTask, taskCache } from "../../src/tenancy/tasks.ts";
@@ -80,6 +81,7 @@ describe("a definition", () => {
     };
     const { json } = await ask("PUT", "/full", full);
     expect(json.definition).toEqual(full);
+    expect(taskSchema.strict().parse(json)).toEqual(json);
     expect(json.fields).toEqual(["question", "context"]);
     const stored = await loadTask(database, TENANT, "full");
     expect(stored?.definition).toEqual(full);
@@ -177,7 +179,9 @@ describe("versions", () => {
     expect((await ask<{ data: TaskJson[] }>("GET", "?limit=100")).json.data.map(({ id }) => id)).not.toContain("gone");
     expect((await ask("GET", "/gone?version=1")).json.definition).toMatchObject(GOOD);
     expect((await ask("PUT", "/gone", GOOD)).json.version).toBe(3);
+    expect(deletedTaskSchema.strict().parse(deleted.json)).toEqual(deleted.json);
     const { json } = await ask<{ data: object[] }>("GET", "/gone/versions");
+    expect(taskVersionsSchema.strict().parse(json)).toEqual(json);
     expect(json.data).toMatchObject([
       { version: 1, deleted: false },
       { version: 2, deleted: true },
@@ -250,6 +254,7 @@ test("lists come in pages, by name, the newest version of each", async () => {
       "GET",
       `/v1/tasks${query}`,
     );
+    expect(listSchema(taskSchema).strict().parse(json)).toEqual(json);
     pages.push(json.data.flatMap(({ id, version }) => [id, version]));
     if (!json.has_more) break;
     query = `?limit=2&after=${json.last_id}`;

@@ -1,5 +1,6 @@
 /** The control plane's tenants: who may ask, what is kept, what a change does to their keys. */
 import { describe, expect, test } from "vitest";
+import { tenantSchema } from "../../src/api/control-plane.ts";
 import { ADMIN_TOKEN, type ErrorBody, makeKey, send, sendAs } from "./isolate.ts";
 
 interface TenantJson {
@@ -66,6 +67,7 @@ test("a tenant is made, found, listed and changed; what a change leaves out stay
     updated_at: made.json.created_at,
     disabled_at: null,
   });
+  expect(tenantSchema.strict().parse(made.json)).toEqual(made.json);
   expect((await ask("GET", "/acme")).json).toEqual(made.json);
   const { json } = await ask<{ data: TenantJson[] }>("GET", "?limit=100");
   expect(json.data).toContainEqual(made.json);
