@@ -57,7 +57,10 @@ export default defineConfig({
           name: "workers",
           include: ["test/workers/**/*.test.ts"],
           setupFiles: ["test/workers/migrate.ts"],
+          globalSetup: ["test/metering/stripe-double.ts"],
           testTimeout: 60_000,
+          // In one piece: its source maps name files that its package has not.
+          deps: { optimizer: { ssr: { enabled: true, include: ["stripe"] } } },
         },
       },
     ],

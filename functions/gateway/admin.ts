@@ -14,10 +14,12 @@ import { keyCache } from "../../src/tenancy/authenticate.ts";
 import { SCOPES } from "../../src/tenancy/caller.ts";
 import { createTenant, findTenant, listTenants, type Tenant, updateTenant } from "../../src/tenancy/tenants.ts";
 import { requireAdmin } from "./admin-auth.ts";
+import { billing } from "./billing.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readBody } from "./body.ts";
 import { keyRoutes } from "./keys.ts";
 import { taskRoutes } from "./tasks.ts";
+import { usageRoutes } from "./usage.ts";
 
 export const admin = new Hono<GatewayEnv>();
 
@@ -57,6 +59,12 @@ admin.route(
     return { tenant: id, models };
   }),
 );
+
+admin.route(
+  "/tenants/:tenant",
+  usageRoutes(async (c) => (await tenantOf(c.env.DB, c.req.param("tenant") ?? "")).id),
+);
+admin.route("/", billing);
 
 /** @throws ApiError 404 `tenant_not_found` */
 async function tenantOf(db: D1Database, id: string): Promise<Tenant> {

@@ -19,43 +19,73 @@ export async function queue(
   context: ExecutionContext,
 ): Promise<void> {
   if (batch.queue === DEAD_LETTER_QUEUE) return keep(env, batch.messages, () => "undelivered");
-  const events: UsageEvent[] = [];
-  const valid: Message<unknown>[] = [];
+  const valid: [message: Message<unknown>, event: UsageEvent][] = [];
   const invalid = new Map<Message<unknown>, string>();
   for (const message of batch.messages) {
     const parsed = parseEvent(message.body);
-    if ("reason" in parsed) {
-      invalid.set(message, parsed.reason);
-    } else {
-      events.push(parsed.event);
-      valid.push(message);
-    }
+    if ("reason" in parsed) invalid.set(message, parsed.reason);
+    else valid.push([message, parsed.event]);
   }
   // No retry makes an event of them.
   await keep(env, [...invalid.keys()], (message) => invalid.get(message) ?? "invalid");
-  await settle(valid, () => recordEvents(env.DB, events));
+  await settle(valid, (some) =>
+    recordEvents(
+      env.DB,
+      some.map(([, event]) => event),
+    ),
+  );
   if (valid.length > 0) context.waitUntil(sendToStripe(env));
 }
 
 function keep(env: GatewayBindings, messages: Messages, reasonOf: (message: Message<unknown>) => string) {
-  const letters: Undelivered[] = messages.map((message) => ({
-    messageId: message.id,
-    body: message.body,
-    reason: reasonOf(message),
-  }));
-  return settle(messages, () => keepDeadLetters(env.DB, letters, Date.now()));
+  const letters = messages.map((message): [Message<unknown>, Undelivered] => [
+    message,
+    { messageId: message.id, body: message.body, reason: reasonOf(message) },
+  ]);
+  return settle(letters, (some) =>
+    keepDeadLetters(
+      env.DB,
+      some.map(([, letter]) => letter),
+      Date.now(),
+    ),
+  );
 }
 
-/** Acknowledges messages when `write` succeeds; else they come again, each time later. */
-async function settle(messages: Messages, write: () => Promise<unknown>): Promise<void> {
+/** So many failures after each other are the database's, not the messages'. */
+const FAILURES_OF_THE_DATABASE = 3;
+
+/**
+ * Acknowledges messages when `write` succeeds; else they come again, each time later. Where all at once cannot be written
+ * they are tried one by one, so that one that the database refuses holds up no other.
+ */
+async function settle<Item>(
+  messages: readonly [message: Message<unknown>, item: Item][],
+  write: (some: readonly [Message<unknown>, Item][]) => Promise<unknown>,
+): Promise<void> {
   if (messages.length === 0) return;
-  try {
-    await write();
-    for (const message of messages) message.ack();
-  } catch (error) {
-    console.error(JSON.stringify({ event: "usage_not_written", messages: messages.length, error: String(error) }));
-    for (const message of messages) {
+  if (await succeeds(() => write(messages))) {
+    for (const [message] of messages) message.ack();
+    return;
+  }
+  let failures = messages.length > 1 ? 0 : FAILURES_OF_THE_DATABASE;
+  for (const one of messages) {
+    const [message] = one;
+    if (failures < FAILURES_OF_THE_DATABASE && (await succeeds(() => write([one])))) {
+      failures = 0;
+      message.ack();
+    } else {
+      failures++;
       message.retry({ delaySeconds: Math.min(2 ** Math.min(message.attempts, 20), LONGEST_WAIT_S) });
     }
+  }
+}
+
+async function succeeds(write: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await write();
+    return true;
+  } catch (error) {
+    console.error(JSON.stringify({ event: "usage_not_written", error: String(error) }));
+    return false;
   }
 }

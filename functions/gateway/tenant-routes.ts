@@ -1,10 +1,11 @@
-/** What tenants manage themselves, with a key: their keys and tasks. */
+/** What tenants manage themselves, with a key: their keys and tasks; and what they used. */
 import { Hono } from "hono";
 import { adapterRoutes } from "./adapters.ts";
 import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { keyRoutes } from "./keys.ts";
 import { taskRoutes } from "./tasks.ts";
+import { usageRoutes } from "./usage.ts";
 
 export const tenantRoutes = new Hono<GatewayEnv>();
 
@@ -30,4 +31,11 @@ tenantRoutes.delete("/adapters/*", requireKey("adapters:write"));
 tenantRoutes.route(
   "/adapters",
   adapterRoutes((c) => c.get("caller")),
+);
+
+tenantRoutes.use("/usage/*", requireKey("usage:read"));
+tenantRoutes.use("/invoices/*", requireKey("usage:read"));
+tenantRoutes.route(
+  "/",
+  usageRoutes((c) => c.get("caller").tenant),
 );

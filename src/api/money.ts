@@ -15,8 +15,31 @@ function nanoOf(dollars: string): number {
 }
 
 /** 12_500_000_000 → `"12.5"` @param nano a whole number of nano-dollars, not negative */
-export function dollarsOf(nano: number): string {
+export function dollarsOf(nano: number | bigint): string {
   const amount = BigInt(nano);
   const part = (amount % NANO).toString().padStart(9, "0").replace(/0+$/, "");
   return `${amount / NANO}${part && `.${part}`}`;
+}
+
+/** Micro-dollars, the unit of prices per 1,000 tokens: 1_500 → `"0.0015"` */
+export function microDollarsOf(micro: number): string {
+  return dollarsOf(BigInt(micro) * 1000n);
+}
+
+/**
+ * A price, exactly: what has more digits is refused, not rounded.
+ *
+ * @param what for messages: `a request`
+ * @param digits most digits after the point: 9 for a whole number of nano-dollars, 6 for micro-dollars
+ * @param most whole dollars, at most
+ */
+export function priceSchema(what: string, digits: number, most: number) {
+  const expected = `a text of dollars ${what} such as "0.0015", from 0 to ${most}, with at most ${digits} digits after the point`;
+  return z.string({ error: expected }).transform((text, context) => {
+    const [, whole = "", fraction = ""] = /^(\d{1,9})(?:\.(\d+))?$/.exec(text) ?? [];
+    const units = BigInt(whole + fraction.padEnd(digits, "0") || "0");
+    if (whole && fraction.length <= digits && units <= BigInt(most) * 10n ** BigInt(digits)) return Number(units);
+    context.addIssue({ code: "custom", message: expected, input: text });
+    return z.NEVER;
+  });
 }

@@ -220,6 +220,42 @@ export const COMMANDS: Commands = {
     examples: ["edge-t5 models", "edge-t5 models --json", "edge-t5 models --delete support@0123456789abcdef"],
     load: load(() => import("./models.ts")),
   },
+  price: {
+    summary: "Set and list prices: versions that hold from a time on",
+    examples: ["edge-t5 price set --input 0.0015 --output 0.003"],
+    commands: {
+      set: {
+        summary: "Set a price: a new version, from now or a later time on",
+        examples: [
+          "edge-t5 price set --input 0.0015 --output 0.003",
+          "edge-t5 price set --model default --request 0.0001 --adapter-day 0.05",
+          "edge-t5 price set --tenant acme --task summarize --input 0.001 --output 0.002 --from 2027-01-01 --json",
+        ],
+        load: loadFrom(() => import("./price.ts"), "set"),
+      },
+      list: {
+        summary: "List the prices that hold, and with --all their other versions",
+        examples: ["edge-t5 price list", "edge-t5 price list --all --tenant acme --json"],
+        load: loadFrom(() => import("./price.ts"), "list"),
+      },
+      withdraw: {
+        summary: "Take back a version that does not hold yet",
+        examples: ["edge-t5 price withdraw 12"],
+        load: loadFrom(() => import("./price.ts"), "withdraw"),
+      },
+    },
+  },
+  usage: {
+    summary: "Show what tenants used, and their invoices",
+    examples: [
+      "edge-t5 usage",
+      "edge-t5 usage --tenant acme --by day,task --from 2026-11-01 --to 2026-11-30",
+      "edge-t5 usage invoice --tenant acme --month 2026-11",
+      "edge-t5 usage invoice --tenant acme --month 2026-11 --json",
+      "edge-t5 usage events --tenant acme --csv > events.csv",
+    ],
+    load: load(() => import("./usage.ts")),
+  },
   eval: {
     summary: "Measure a package's answers against references",
     examples: [

@@ -57,6 +57,7 @@ export default defineCommand({
       root: ROOT,
       engine: args.engine as "simd" | "onnx",
       oneWorker: args["one-worker"] === true,
+      isLocal: true,
     });
     await writeDevVars(folder, await localSecrets(state));
     const interruption = abortOnSignals();

@@ -17,6 +17,8 @@ export interface DeploymentOptions {
   oneWorker: boolean;
   /** What the gateway is called, and what the names of all else begin with; default: `edge-t5`. */
   name?: string | undefined;
+  /** To run on this machine, where nothing is called by the clock. */
+  isLocal?: boolean;
 }
 
 /** The configuration that a Worker's is made of, by what the Worker is for. */

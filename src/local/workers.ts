@@ -60,6 +60,8 @@ export async function writeWorkers(
         MAX_NEW_TOKENS: limits.maxNewTokens,
       },
       ...(worker.services.length > 0 && { services: worker.services }),
+      // Wrangler would warn that it does not call them.
+      ...(options.isLocal && { triggers: undefined }),
       ...(base.d1_databases && {
         d1_databases: base.d1_databases.map((database: { migrations_dir?: string }) => ({
           ...database,

@@ -1,53 +1,7 @@
 /** Prices: versions that each hold from a time on, for all, a model, a tenant, a tenant's model or a tenant's task. */
-import * as z from "zod";
 import { ApiError } from "../api/errors.ts";
 import type { Database } from "./database.ts";
-import { parseDollars } from "./money.ts";
 import { dayOf } from "./period.ts";
-
-/** Above this a month's sums could leave SQLite's 64-bit integers. */
-const MOST_DOLLARS = 1000;
-
-const dollars = (digits: number, unit: string) =>
-  z
-    .string({ error: `dollars ${unit} as a text, such as "0.0015": a JSON number would not be exact` })
-    .transform((text, context) => {
-      const amount = parseDollars(text, digits, MOST_DOLLARS);
-      if (amount !== null) return amount;
-      const message = `dollars ${unit} as a text such as "0.0015", from 0 to ${MOST_DOLLARS}, with at most ${digits} digits after the point`;
-      context.addIssue({ code: "custom", message, input: text });
-      return z.NEVER;
-    })
-    .optional()
-    .transform((amount) => amount ?? 0);
-
-const name = z.string().min(1).max(200);
-
-/** A new price on the wire; amounts left out are 0. */
-export const newPriceSchema = z
-  .strictObject({
-    /** Whose; null: everybody's. */
-    tenant: name.nullish(),
-    /** A task of that tenant's. */
-    task: name.nullish(),
-    model: name.nullish(),
-    /** ISO 8601; default: now. */
-    valid_from: z.iso.datetime({ offset: true }).nullish(),
-    input_per_1k: dollars(6, "per 1,000 input tokens"),
-    output_per_1k: dollars(6, "per 1,000 output tokens"),
-    per_request: dollars(9, "a request"),
-    adapter_day: dollars(9, "a day and adapter"),
-  })
-  .refine(({ task, tenant }) => !task || tenant, {
-    path: ["task"],
-    message: "given together with its tenant: names of tasks are each tenant's own",
-  })
-  .refine(({ task, model }) => !task || !model, {
-    path: ["model"],
-    message: "left out where a task is given: the task names its model",
-  });
-
-export type NewPrice = z.output<typeof newPriceSchema>;
 
 /** Whatever a price says nothing of (null), it holds for all of. */
 export interface Price {
@@ -64,6 +18,12 @@ export interface Price {
   perRequest: number;
   adapterDay: number;
   createdAt: number;
+}
+
+/** A version to be made. */
+export interface NewPrice extends Omit<Price, "id" | "validFrom" | "createdAt"> {
+  /** Null: now. */
+  validFrom: number | null;
 }
 
 /** A version in a list. */
@@ -150,10 +110,11 @@ export async function pricesOf(db: Database, tenant: string): Promise<Price[]> {
   return results.map(priceOf);
 }
 
-/** Versions by id, from `after` on; `tenant`: only that tenant's own. */
+/** Versions in the order in which they were made, those after the id named; `tenant`: only that tenant's own. */
 export async function listPrices(
   db: Database,
-  { tenant, after, limit }: { tenant: string | null; after: number; limit: number },
+  tenant: string | null,
+  { limit, after }: { limit: number; after: number },
 ): Promise<ListedPrice[]> {
   const { results } = await db
     .prepare(
@@ -196,9 +157,9 @@ const ADD = `
  * @throws ApiError 400 `price_in_the_past`; 409 `price_exists` when a version for the same begins at the same time
  */
 export async function addPrice(db: Database, price: NewPrice, now: number): Promise<Price> {
-  const validFrom = price.valid_from ? Date.parse(price.valid_from) : null;
+  const { validFrom } = price;
   const subject = [price.tenant ?? "", price.task ?? "", price.model ?? ""];
-  const amounts = [price.input_per_1k, price.output_per_1k, price.per_request, price.adapter_day];
+  const amounts = [price.inputPer1k, price.outputPer1k, price.perRequest, price.adapterDay];
   const row = await db
     .prepare(ADD)
     .bind(...subject, validFrom, ...amounts, now, dayOf(now), dayOf(now + SKEW_MS))
@@ -229,14 +190,19 @@ export async function addPrice(db: Database, price: NewPrice, now: number): Prom
  *
  * @throws ApiError 404 `price_not_found`; 409 `price_in_force` for one that holds or held
  */
-export async function withdrawPrice(db: Database, id: number, now: number): Promise<void> {
+export async function withdrawPrice(db: Database, id: string, now: number): Promise<void> {
   const removed = await db
     .prepare("DELETE FROM prices WHERE id = ?1 AND valid_from > ?2 RETURNING id")
     .bind(id, now)
     .first<{ id: number }>();
   if (removed) return;
   const there = await db.prepare("SELECT id FROM prices WHERE id = ?1").bind(id).first<{ id: number }>();
-  if (!there) throw new ApiError(404, "price_not_found", `There is no price ${id}. GET /admin/prices lists them.`);
+  if (!there)
+    throw new ApiError(
+      404,
+      "price_not_found",
+      `There is no price ${JSON.stringify(id)}. GET /admin/prices lists them.`,
+    );
   throw new ApiError(
     409,
     "price_in_force",

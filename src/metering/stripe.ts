@@ -96,6 +96,15 @@ export async function stripeBacklog(db: Database): Promise<{ pending: number; la
   return row ?? { pending: 0, lastError: null };
 }
 
+/** Whom Stripe bills for what a tenant uses from now on; null: nobody. @returns false where there is no such tenant */
+export async function setStripeCustomer(db: Database, tenant: string, customer: string | null): Promise<boolean> {
+  const row = await db
+    .prepare("UPDATE tenants SET stripe_customer = ?2 WHERE id = ?1 RETURNING id")
+    .bind(tenant, customer)
+    .first<{ id: string }>();
+  return row !== null;
+}
+
 /** Loaded when it is needed: most deployments send nothing to Stripe. */
 async function connect({ secretKey, apiBase }: StripeSettings): Promise<Stripe> {
   const { default: StripeClient } = await import("stripe");
@@ -175,7 +184,8 @@ async function sendOne(
   row: Outgoing,
   now: () => number,
 ): Promise<SendError | null> {
-  for (const { column, meter, identifier, tokens } of meterEvents(settings, row)) {
+  const events = meterEvents(settings, row);
+  for (const { column, meter, identifier, tokens } of events) {
     try {
       if (tokens > 0) await createMeterEvent(client, meter, identifier, row, tokens);
     } catch (cause) {
@@ -187,7 +197,9 @@ async function sendOne(
         .run();
       return error;
     }
-    if (column) await db.prepare(`UPDATE stripe_outbox SET ${column} = ?2 WHERE seq = ?1`).bind(row.seq, now()).run();
+    const isLast = identifier === events.at(-1)?.identifier;
+    if (column && !isLast)
+      await db.prepare(`UPDATE stripe_outbox SET ${column} = ?2 WHERE seq = ?1`).bind(row.seq, now()).run();
   }
   await db
     .prepare("UPDATE stripe_outbox SET done_at = ?2, last_error = NULL WHERE seq = ?1")

@@ -6,7 +6,7 @@ import { decoderRoutes } from "../../functions/decoder/routes.ts";
 import { encoderRoutes } from "../../functions/encoder/routes.ts";
 import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
 import { decode, encode } from "../../functions/gateway/halves.ts";
-import { Half, type HalfBindings, type HalfEnv, halfApp } from "../../functions/shared/half.ts";
+import { Half, type HalfBindings, type HalfEnv, halfApp, NOTHING_OPEN } from "../../functions/shared/half.ts";
 import { planMemory } from "../../src/engines/simd/plan.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../../src/t5/adapter.ts";
@@ -191,18 +191,18 @@ describe("a chain of Workers", () => {
   }
 
   function encoderWorker(): Hono<HalfEnv> {
-    const half = new Half(["encoder"], () => false);
+    const half = new Half(["encoder"], () => NOTHING_OPEN);
     return halfApp(half, () => ({})).route(
       "/",
-      encoderRoutes((c, model) => half.engine(c, model)),
+      encoderRoutes((c, model) => half.use(c, model)),
     );
   }
 
   function decoderWorker(): Hono<HalfEnv> {
-    const half = new Half(["decoder"], () => false);
+    const half = new Half(["decoder"], () => NOTHING_OPEN);
     return halfApp(half, () => ({})).route(
       "/",
-      decoderRoutes((c, model) => half.engine(c, model)),
+      decoderRoutes((c, model) => half.use(c, model)),
     );
   }
 

@@ -83,6 +83,9 @@ const OWN: [route: string, Request][] = [
   ["GET /v1/keys", ["GET", "/v1/keys"]],
   ["PUT /v1/tasks/:name", ["PUT", `/v1/tasks/${TASK}`, { ...DEFINITION, template: "mine: {input}" }]],
   ["POST /v1/keys", ["POST", "/v1/keys", { name: "mine" }]],
+  ["GET /v1/usage", ["GET", "/v1/usage"]],
+  ["GET /v1/usage/events", ["GET", "/v1/usage/events"]],
+  ["GET /v1/invoices/:month", ["GET", "/v1/invoices/2026-11"]],
   ["GET /v1/models", ["GET", "/v1/models"]],
   ["GET /v1/models/:model", ["GET", "/v1/models/m"]],
   ["POST /v1/completions", ["POST", "/v1/completions", { model: "none", prompt: "hello" }]],
@@ -181,6 +184,12 @@ describe("who has no key that works", () => {
       "/admin/tenants/owner",
       "/admin/tenants/owner/keys",
       "/admin/tenants/owner/tasks",
+      "/admin/tenants/owner/usage",
+      "/admin/tenants/owner/usage/events",
+      "/admin/tenants/owner/invoices/2026-11",
+      "/admin/prices",
+      "/admin/dead-letters",
+      "/admin/stripe",
     ]) {
       for (const key of [owner, other, null]) expect((await ask(key, ["GET", path])).status).toBe(401);
     }

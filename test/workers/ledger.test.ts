@@ -91,6 +91,21 @@ describe("a database that fails", () => {
     }
   });
 
+  test("or that refuses one event only: the others are written, and that one comes again", async () => {
+    const events = Array.from({ length: 6 }, () => makeEvent({ tenant: "picky" }));
+    const refused = events[2]!;
+    await database
+      .prepare(
+        `CREATE TRIGGER refuse_one BEFORE INSERT ON usage_events WHEN NEW.id = '${refused.id}' BEGIN SELECT RAISE(ABORT, 'no'); END`,
+      )
+      .run();
+    const { acknowledged, retried } = await deliver(events.map(deliveryOf));
+    await database.prepare("DROP TRIGGER refuse_one").run();
+    expect(acknowledged).toHaveLength(5);
+    expect(retried).toEqual({ [deliveryOf(refused).id]: 2 });
+    expect(await ledgerIds("picky")).toEqual(events.filter((event) => event !== refused).map(({ id }) => id));
+  });
+
   test("and goes on failing: the queue hands the message to the dead letters", async () => {
     const event = makeEvent({ tenant: "unlucky" });
     // Only this event is refused, by the database itself.

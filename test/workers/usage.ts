@@ -78,24 +78,16 @@ export async function ledgerIds(tenant: string): Promise<string[]> {
   return results.map(({ id }) => id);
 }
 
-/** A price as if it had been set in time. */
-export async function putPrice(validFrom: number, price: Partial<Omit<NewPrice, "valid_from">>): Promise<number> {
-  const { tenant, task, model, input_per_1k, output_per_1k, per_request, adapter_day } = price;
+/** A price as if it had been set in time. @returns its id */
+export async function putPrice(validFrom: number, price: Partial<Omit<NewPrice, "validFrom">>): Promise<number> {
+  const { tenant, task, model, inputPer1k, outputPer1k, perRequest, adapterDay } = price;
+  const amounts = [inputPer1k ?? 0, outputPer1k ?? 0, perRequest ?? 0, adapterDay ?? 0];
   const row = await database
     .prepare(
       `INSERT INTO prices (tenant, task, model, valid_from, input_per_1k, output_per_1k, per_request, adapter_day, created_at)
        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?4) RETURNING id`,
     )
-    .bind(
-      tenant ?? "",
-      task ?? "",
-      model ?? "",
-      validFrom,
-      input_per_1k ?? 0,
-      output_per_1k ?? 0,
-      per_request ?? 0,
-      adapter_day ?? 0,
-    )
+    .bind(tenant ?? "", task ?? "", model ?? "", validFrom, ...amounts)
     .first<{ id: number }>();
   if (!row) throw new Error("The price was not written.");
   return row.id;

@@ -1,0 +1,124 @@
+/** `edge-t5 price set|list|withdraw` */
+import { type ArgsDef, defineCommand } from "citty";
+import { EdgeT5Error } from "../errors.ts";
+import { controlPlane, controlPlaneOptions, listAll } from "./control-plane.ts";
+import { given } from "./limit-options.ts";
+import { formatTable, printJson } from "./output.ts";
+
+interface Price {
+  id: string;
+  tenant: string | null;
+  task: string | null;
+  model: string | null;
+  valid_from: string;
+  input_per_1k: string;
+  output_per_1k: string;
+  per_request: string;
+  adapter_day: string;
+}
+
+interface ListedPrice extends Price {
+  valid_until: string | null;
+  status: "past" | "current" | "scheduled";
+}
+
+const common = {
+  ...controlPlaneOptions,
+  json: { type: "boolean", description: "Print one JSON object instead of text" },
+} as const satisfies ArgsDef;
+
+const dollars = (description: string) => ({ type: "string", valueHint: "dollars", description }) as const;
+
+export const set = defineCommand({
+  meta: { name: "set", description: "Set a price: a new version, from now or a later time on" },
+  args: {
+    tenant: { type: "string", description: "Whose price it is; default: everybody's" },
+    task: { type: "string", description: "For one task of that tenant's" },
+    model: { type: "string", description: "For one model" },
+    input: dollars("Per 1,000 input tokens: 0.0015; default 0"),
+    output: dollars("Per 1,000 output tokens; default 0"),
+    request: dollars("A request; default 0"),
+    "adapter-day": dollars("An adapter and day; default 0"),
+    from: { type: "string", valueHint: "time", description: "When it begins: 2027-01-01 (UTC); default: now" },
+    ...common,
+  },
+  async run({ args }) {
+    const { request } = await controlPlane(args);
+    const amounts = given({
+      input_per_1k: args.input,
+      output_per_1k: args.output,
+      per_request: args.request,
+      adapter_day: args["adapter-day"],
+    });
+    if (!amounts) {
+      const hint = "Name --input, --output, --request or --adapter-day; --request 0 makes it free.";
+      throw new EdgeT5Error("E_USAGE", `No amount is given. ${hint}`);
+    }
+    const subject = given({ tenant: args.tenant, task: args.task, model: args.model });
+    const validFrom = args.from === undefined ? undefined : timeOf(args.from);
+    const body = { ...subject, ...amounts, ...given({ valid_from: validFrom }) };
+    const price = (await request("POST", "/admin/prices", body)) as Price;
+    if (args.json) return printJson(price);
+    console.log(`Price ${price.id} holds for ${subjectOf(price)} from ${price.valid_from} on.`);
+  },
+});
+
+export const list = defineCommand({
+  meta: { name: "list", description: "List the prices: those that hold, and with --all their other versions" },
+  args: {
+    tenant: { type: "string", description: "Only that tenant's own" },
+    all: { type: "boolean", description: "Past and scheduled versions too" },
+    ...common,
+  },
+  async run({ args }) {
+    const prices = await listAll<ListedPrice>(await controlPlane(args), "/admin/prices");
+    const data = prices.filter(
+      ({ tenant, status }) =>
+        (args.tenant === undefined || tenant === args.tenant) && (args.all === true || status === "current"),
+    );
+    if (args.json) return printJson({ data });
+    if (data.length === 0) return console.log("There are no prices: nothing costs anything. See edge-t5 price set.");
+    const header = ["PRICE", "FOR", "INPUT, $/1k", "OUTPUT, $/1k", "REQUEST, $", "ADAPTER, $/day", "FROM", "STATE"];
+    console.log(
+      formatTable(
+        header,
+        data.map((price) => [
+          price.id,
+          subjectOf(price),
+          price.input_per_1k,
+          price.output_per_1k,
+          price.per_request,
+          price.adapter_day,
+          price.valid_from,
+          price.status,
+        ]),
+      ),
+    );
+  },
+});
+
+export const withdraw = defineCommand({
+  meta: { name: "withdraw", description: "Take back a version that does not hold yet" },
+  args: { price: { type: "positional", required: true, description: "Its number, as price list has it" }, ...common },
+  async run({ args }) {
+    const { request } = await controlPlane(args);
+    await request("DELETE", `/admin/prices/${encodeURIComponent(args.price)}`);
+    if (args.json) return printJson({ id: args.price, withdrawn: true });
+    console.log(`Price ${args.price} is withdrawn.`);
+  },
+});
+
+function subjectOf({ tenant, task, model }: Price): string {
+  if (task !== null) return `${tenant}'s task ${task}`;
+  if (model !== null) return tenant === null ? `model ${model}` : `${tenant}'s model ${model}`;
+  return tenant === null ? "everything" : `all of ${tenant}`;
+}
+
+/** A day begins at midnight, UTC. @throws EdgeT5Error `E_USAGE` */
+function timeOf(text: string): string {
+  const time = Date.parse(text);
+  if (Number.isNaN(time)) {
+    throw new EdgeT5Error("E_USAGE", `--from is ${JSON.stringify(text)}. Write 2027-01-01 or 2027-01-01T12:00:00Z.`);
+  }
+  return new Date(time).toISOString();
+}

@@ -1,0 +1,9 @@
+import "vitest";
+
+declare module "vitest" {
+  /** What a global setup gives the tests. */
+  interface ProvidedContext {
+    /** Of the local double of Stripe. */
+    stripeUrl: string;
+  }
+}
