@@ -8,6 +8,7 @@ import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { batching } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
+import { revocable } from "../../src/engines/revocable.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { modelStore } from "../../src/store/r2.ts";
 import type { Engine, EngineLimits, Role } from "../../src/t5/engine.ts";
@@ -67,6 +68,8 @@ class Model<R extends Role> implements Tenant {
   asked = 0;
   readonly resident = new Resident<Engine<R>>();
   readonly slot = deployed.createSlot();
+  /** Has those who still hold what is loaded leave its memory alone. */
+  revoke = () => {};
   readonly #activityOf: (engine: Engine<R>) => Activity;
   /** Requests that use it, and when they began, milliseconds since 1970. */
   readonly #leases = new Map<object, number>();
@@ -102,6 +105,7 @@ class Model<R extends Role> implements Tenant {
   }
 
   release(): void {
+    this.revoke();
     this.slot.release();
   }
 }
@@ -145,7 +149,9 @@ export class Half<R extends Role> {
         const limits = limitsOf(c.env);
         const bytes = model.slot.bytesOf(manifest, roles, limits);
         await this.#room.make(id, bytes, c.env.MAX_WASM_BYTES, touch, signal);
-        return batching(await model.slot.load({ manifest, store, roles, limits, onProgress: touch, signal }));
+        const loaded = revocable(await model.slot.load({ manifest, store, roles, limits, onProgress: touch, signal }));
+        model.revoke = loaded.revoke;
+        return batching(loaded.engine);
       },
       (work) => c.executionCtx.waitUntil(work),
     );
