@@ -6,7 +6,7 @@
 import { type Context, Hono } from "hono";
 import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
-import { batching } from "../../src/engines/batching-decoder.ts";
+import { sharedEngine } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { modelStore, R2Store } from "../../src/store/r2.ts";
@@ -143,7 +143,7 @@ export class Half<R extends Role> {
         await this.#room.make(id, bytes, c.env.MAX_WASM_BYTES, touch, signal);
         const mayGrow = (bytes: number) => this.#heldBytes() + bytes <= c.env.MAX_WASM_BYTES;
         const request = { manifest, store, roles, limits, onProgress: touch, signal, mayGrow };
-        return batching(await model.slot.load(request));
+        return sharedEngine(await model.slot.load(request));
       },
       (work) => c.executionCtx.waitUntil(work),
     );

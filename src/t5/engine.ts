@@ -111,18 +111,20 @@ export interface Encoder {
   ): Promise<Float32Array>;
 }
 
+/**
+ * Called between parts of long work, where others may compute: who can stop there waits for what it gives.
+ *
+ * @param multiplyAdds done since the last call
+ * @returns null to go on at once
+ */
+export type Pause = (multiplyAdds: number) => Promise<void> | null;
+
 export interface EncodeControl {
   /** As {@link DecoderInput.owner}. */
   owner?: string | undefined;
   /** Gives the encoding up while it waits for others; its reason is thrown. */
   signal?: AbortSignal | undefined;
-  /**
-   * Called between parts of the work, where others may compute: an engine that can stop there waits for what it gives.
-   *
-   * @param multiplyAdds done since the last call
-   * @returns null to go on at once
-   */
-  pause?: ((multiplyAdds: number) => Promise<void> | null) | undefined;
+  pause?: Pause | undefined;
 }
 
 /** One sequence being decoded: its cross-attention keys and values and its cache. */
@@ -209,7 +211,7 @@ export interface Decoder {
    * @param signal ends the waiting for room; its reason is thrown
    * @throws EdgeT5Error as {@link open}; `E_CAPACITY` also when so many could never fit together
    */
-  openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]>;
+  openAll(inputs: readonly DecoderInput[], signal?: AbortSignal, pause?: Pause): Promise<Sequence[]>;
   /** Most tokens of one sequence that a step takes: with more than one, a draft of what comes is checked in one pass. */
   readonly lookahead: number;
   /**
