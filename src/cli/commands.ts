@@ -73,6 +73,7 @@ export const COMMANDS: Commands = {
       "PORT=9000 edge-t5 start",
       "edge-t5 start --model ./packages/t5-base",
       "edge-t5 start --one-worker",
+      "edge-t5 start --no-demo --json",
     ],
     load: load(() => import("./start.ts")),
   },
