@@ -192,6 +192,45 @@ export const COMMANDS: Commands = {
       },
     },
   },
+  adapter: {
+    summary: "Upload, list and delete a tenant's LoRA adapters",
+    examples: ["edge-t5 adapter put acme sentiment ./sentiment --model default"],
+    commands: {
+      put: {
+        summary: "Upload an adapter as PEFT saved it, in place of the one of that name",
+        examples: [
+          "edge-t5 adapter put acme sentiment ./sentiment --model default",
+          "edge-t5 adapter put acme sentiment ./sentiment --model default --json",
+        ],
+        load: loadFrom(() => import("./adapter.ts"), "put"),
+      },
+      list: {
+        summary: "List a tenant's adapters",
+        examples: ["edge-t5 adapter list acme", "edge-t5 adapter list acme --json"],
+        load: loadFrom(() => import("./adapter.ts"), "list"),
+      },
+      delete: {
+        summary: "Delete an adapter; tasks that name it are refused until there is one again",
+        examples: ["edge-t5 adapter delete acme sentiment"],
+        load: loadFrom(() => import("./adapter.ts"), "remove"),
+      },
+    },
+  },
+  demo: {
+    summary: "Show a running kit at work",
+    examples: ["edge-t5 demo traffic"],
+    commands: {
+      traffic: {
+        summary: "Send a week's mixed load through the running kit; show usage, the invoice, and that both are right",
+        examples: [
+          "edge-t5 demo traffic",
+          "edge-t5 demo traffic --requests 2000 --days 7",
+          "edge-t5 demo traffic --requests 100 --json",
+        ],
+        load: load(() => import("./demo-traffic.ts")),
+      },
+    },
+  },
   deploy: {
     summary: "Make what is missing in a Cloudflare account, deploy the Workers, push the package",
     examples: [

@@ -27,7 +27,7 @@ export interface ControlPlane {
   url: string;
   /**
    * @param path such as `/admin/tenants`
-   * @param body sent as JSON
+   * @param body sent as JSON, a form as it is
    * @param headers more of them, such as `if-match`
    * @returns the answer's JSON; null where it has none
    * @throws EdgeT5Error `E_IO` with the gateway's own words when it refuses, or when it cannot be reached
@@ -46,14 +46,15 @@ export function clientOf({ url, token }: { url: string; token: string }): Contro
   return {
     url,
     async request(method, path, body, headers = {}) {
+      const isJson = body !== undefined && !(body instanceof FormData);
       const response = await fetch(`${url}${path}`, {
         method,
         headers: {
           ...headers,
           authorization: `Bearer ${token}`,
-          ...(body !== undefined && { "content-type": "application/json" }),
+          ...(isJson && { "content-type": "application/json" }),
         },
-        ...(body !== undefined && { body: JSON.stringify(body) }),
+        ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as FormData) }),
       }).catch((cause: Error) => {
         throw unreachable(url, cause);
       });

@@ -98,3 +98,29 @@ test("a tenant with four tasks, a price and a key; each printed line works; a se
   await third.stop();
   expect(status).toBe(200);
 });
+
+test("demo traffic: a mixed load of three tenants; the ledger and the invoices are what the answers say", {
+  timeout: START_MS,
+}, async () => {
+  const kit = await start(join(dir, "traffic"), ["--demo"]);
+  const env = { EDGE_T5_URL: kit.url, EDGE_T5_ADMIN_TOKEN: kit.adminToken };
+  const text = await edgeT5(["demo", "traffic", "--requests", "150", "--days", "3"], { env });
+  expect(text.code).toBe(0);
+  expect(text.stdout).toMatch(/^DAY +SENT +ANSWERED/m);
+  expect(text.stdout.match(/^Invoice of demo-[abc] for .* so far: \$0\.\d+$/gm)).toHaveLength(3);
+  expect(text.stdout.match(/ {2}yes$/gm)).toHaveLength(3);
+  const { code, stdout } = await edgeT5(["demo", "traffic", "--requests", "150", "--seed", "2", "--json"], { env });
+  const { ok, outcomes, days, tenants } = JSON.parse(stdout);
+  expect([code, ok, days.length]).toEqual([0, true, 7]);
+  expect(days.reduce((sum: number, { sent }: { sent: number }) => sum + sent, 0)).toBe(150);
+  const { answered, cut_off, refused, failed } = outcomes as Record<string, number>;
+  expect({ failed, cut: cut_off! > 0, refused: refused! > 0 }).toEqual({ failed: 0, cut: true, refused: true });
+  const events = (tenants as { events: number }[]).reduce((sum, each) => sum + each.events, 0);
+  expect(events).toBe(answered! + cut_off!);
+  // The same adapter again: it costs its day once.
+  expect(tenants[2].invoice.adapters).toMatchObject([{ adapter: "house-style", days: 1, amount: "0.01" }]);
+  // Its keys end with it.
+  const keys = await edgeT5(["key", "list", "demo-a", "--json"], { env });
+  const statuses = (JSON.parse(keys.stdout).data as { status: string }[]).map(({ status }) => status);
+  expect(statuses).toEqual(["revoked", "revoked"]);
+});

@@ -97,6 +97,16 @@ export class Kit {
     return fetch(this.url + path, { ...init, headers: { authorization: `Bearer ${this.key}`, ...init.headers } });
   }
 
+  /** The control plane. */
+  async admin<Json = unknown>(method: string, path: string, body?: object): Promise<{ status: number; json: Json }> {
+    const response = await fetch(this.url + path, {
+      method,
+      headers: { authorization: `Bearer ${this.adminToken}` },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, json: (await response.json()) as Json };
+  }
+
   /** `POST /v1/completions` */
   complete(body: object, init: RequestInit = {}): Promise<Response> {
     return this.fetch("/v1/completions", { ...init, method: "POST", body: JSON.stringify(body) });
