@@ -1,5 +1,6 @@
 /** `/v1/adapters`: a tenant's LoRA adapters, in PEFT's own files. */
 import { type Context, Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
 import { listJson, parsePage, timeJson } from "../../src/api/control-plane.ts";
 import { ApiError } from "../../src/api/errors.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../../src/t5/adapter.ts";
@@ -15,6 +16,18 @@ type Owner = Pick<Caller, "tenant" | "models">;
 
 /** It passes through this isolate's memory several times over. */
 export const MAX_UPLOAD_BYTES = 16 << 20;
+
+/** @throws ApiError 413 `request_too_large` */
+export const limitUpload = bodyLimit({
+  maxSize: MAX_UPLOAD_BYTES,
+  onError: () => {
+    throw new ApiError(
+      413,
+      "request_too_large",
+      `The body is over ${MAX_UPLOAD_BYTES} bytes. Train the adapter with a lower rank, or save it as float16.`,
+    );
+  },
+});
 
 export function adapterRoutes(ownerOf: (c: Context<GatewayEnv>) => Owner | Promise<Owner>) {
   const routes = new Hono<GatewayEnv>();

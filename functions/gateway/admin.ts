@@ -13,6 +13,7 @@ import { ApiError } from "../../src/api/errors.ts";
 import { keyCache } from "../../src/tenancy/authenticate.ts";
 import { SCOPES } from "../../src/tenancy/caller.ts";
 import { createTenant, findTenant, listTenants, type Tenant, updateTenant } from "../../src/tenancy/tenants.ts";
+import { adapterRoutes, limitUpload } from "./adapters.ts";
 import { requireAdmin } from "./admin-auth.ts";
 import { billing } from "./billing.ts";
 import type { GatewayEnv } from "./bindings.ts";
@@ -55,6 +56,15 @@ admin.route(
 admin.route(
   "/tenants/:tenant/tasks",
   taskRoutes(async (c) => {
+    const { id, models } = await tenantOf(c.env.DB, c.req.param("tenant") ?? "");
+    return { tenant: id, models };
+  }),
+);
+
+admin.use("/tenants/:tenant/adapters/*", limitUpload);
+admin.route(
+  "/tenants/:tenant/adapters",
+  adapterRoutes(async (c) => {
     const { id, models } = await tenantOf(c.env.DB, c.req.param("tenant") ?? "");
     return { tenant: id, models };
   }),

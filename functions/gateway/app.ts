@@ -4,8 +4,9 @@ import { bodyLimit } from "hono/body-limit";
 import { requestId } from "hono/request-id";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
+import { huggingFaceError } from "../../src/api/hugging-face.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
-import { MAX_UPLOAD_BYTES } from "./adapters.ts";
+import { limitUpload } from "./adapters.ts";
 import { admin } from "./admin.ts";
 import { adminModels } from "./admin-models.ts";
 import { requireKey } from "./auth.ts";
@@ -63,16 +64,16 @@ app.notFound((c) => {
 app.onError((error, c) => {
   const known = toApiError(error);
   if (known.code === "internal_error") console.error(c.get("requestId"), error);
-  return c.json(known.body(), known.status as ContentfulStatusCode, known.headers());
+  const body = c.req.path.startsWith("/models/") ? huggingFaceError(known) : known.body();
+  return c.json(body, known.status as ContentfulStatusCode, known.headers());
 });
 
 /** An adapter's files may be larger than texts. */
 function limitBody(c: Context<GatewayEnv>, next: Next) {
-  const isAdapter = c.req.path.startsWith("/v1/adapters/");
-  const maxSize = isAdapter ? MAX_UPLOAD_BYTES : c.env.MAX_BODY_BYTES;
-  const fix = isAdapter ? "Train it with a lower rank, or save it as float16." : "Send fewer or shorter prompts.";
+  if (c.req.path.startsWith("/v1/adapters/")) return limitUpload(c, next);
+  const maxSize = c.env.MAX_BODY_BYTES;
   const onError = () => {
-    throw new ApiError(413, "request_too_large", `The body is over ${maxSize} bytes. ${fix}`);
+    throw new ApiError(413, "request_too_large", `The body is over ${maxSize} bytes. Send fewer or shorter prompts.`);
   };
   return bodyLimit({ maxSize, onError })(c, next);
 }

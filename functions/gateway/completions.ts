@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import { type Completion, type CompletionChoice, parseCompletionRequest, usageOf } from "../../src/api/completions.ts";
 import { ApiError } from "../../src/api/errors.ts";
+import { completionBodyOf } from "../../src/api/hugging-face.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
 import { perform, performLabels } from "./perform.ts";
@@ -10,9 +11,9 @@ import { findTarget, promptsOf } from "./target.ts";
 import { collect } from "./work.ts";
 
 export async function completions(c: Context<GatewayEnv>): Promise<Response> {
-  const request = parseCompletionRequest(await readJson(c.req.raw));
-  // Hugging Face's client names the model in the path; its body has the address.
-  request.model = c.req.param("name") ?? request.model;
+  const body = await readJson(c.req.raw);
+  const name = c.req.param("name");
+  const request = parseCompletionRequest(name === undefined ? body : completionBodyOf(body, name));
   const target = await findTarget(c, request.model);
   const { task } = target;
   const texts = task ? promptsOf(task, request.prompts, "prompt") : request.prompts;

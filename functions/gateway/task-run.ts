@@ -65,7 +65,7 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
         const { index, text, finishReason } = next.value;
         yield { index, text, finish_reason: finishReason };
       }
-      yield { usage: taskUsage(inputTokens, metered.outputTokens) };
+      yield { id: `run-${metered.id}`, usage: taskUsage(inputTokens, metered.outputTokens) };
     } finally {
       await pieces.return();
     }
@@ -79,10 +79,10 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
 async function* labelEvents(
   results: readonly Classified[],
   inputTokens: number,
-  { outputTokens }: { outputTokens: number },
+  { id, outputTokens }: { id: string; outputTokens: number },
 ): AsyncGenerator<object, void, undefined> {
   for (const [index, result] of results.entries()) yield { index, ...labelResult(result) };
-  yield { usage: taskUsage(inputTokens, outputTokens) };
+  yield { id: `run-${id}`, usage: taskUsage(inputTokens, outputTokens) };
 }
 
 function labelResult({ scores }: Classified): TaskResult {

@@ -3,36 +3,44 @@
  * labels with scores, out.
  */
 import * as z from "zod";
-import { MAX_PROMPTS } from "./completions.ts";
+import { MAX_ANSWERS, MAX_PROMPTS } from "./completions.ts";
+import type { ApiError } from "./errors.ts";
 import type { GenerationFields } from "./generation.ts";
 
 const positive = z.int().min(1);
+/** More would be refused later, in the names of completions. */
+const few = positive.max(MAX_ANSWERS);
 
-const parametersSchema = z.strictObject({
+const generationShape = {
   max_new_tokens: positive.nullish(),
   max_length: positive.nullish(),
   min_new_tokens: z.int().nonnegative().nullish(),
   min_length: z.int().nonnegative().nullish(),
   do_sample: z.boolean().nullish(),
-  temperature: z.number().nullish(),
+  temperature: z.number().min(0).max(2).nullish(),
   /** Of a task with labels: how many of them to tell. */
   top_k: z.int().nonnegative().nullish(),
-  top_p: z.number().nullish(),
+  top_p: z.number().positive().max(1).nullish(),
   seed: z.int().nullish(),
-  num_beams: positive.nullish(),
-  num_return_sequences: positive.nullish(),
-  length_penalty: z.number().nullish(),
+  num_beams: few.nullish(),
+  num_return_sequences: few.nullish(),
+  length_penalty: z.number().min(-10).max(10).nullish(),
   early_stopping: z.union([z.boolean(), z.literal("never")]).nullish(),
-  repetition_penalty: z.number().nullish(),
+  repetition_penalty: z.number().positive().nullish(),
   no_repeat_ngram_size: z.int().nonnegative().nullish(),
-  stop: z.array(z.string()).nullish(),
+  stop: z.array(z.string().min(1)).max(4).nullish(),
+};
+
+const parametersSchema = z.strictObject({
+  ...generationShape,
   /** Parameters of a generation in their own object, as the clients for summaries and translations send them. */
-  generate_parameters: z.record(z.string(), z.unknown()).nullish(),
+  generate_parameters: z.strictObject(generationShape).nullish(),
   // Taken, and of no effect here: an encoder-decoder's answer has no prompt in it, scores are always a softmax, and
-  // languages and spaces are the template's and the tokenizer's matter.
+  // languages and spaces are the template's and the tokenizer's matter; what is too long is refused.
   return_full_text: z.boolean().nullish(),
   function_to_apply: z.enum(["softmax"]).nullish(),
   clean_up_tokenization_spaces: z.boolean().nullish(),
+  truncation: z.enum(["do_not_truncate"]).nullish(),
   src_lang: z.string().nullish(),
   tgt_lang: z.string().nullish(),
 });
@@ -54,7 +62,7 @@ export type HuggingFaceParameters = z.output<typeof parametersSchema>;
 
 /** In the names of completions; what was left out stays so. */
 export function fieldsOf(given: HuggingFaceParameters): GenerationFields {
-  const parameters = { ...given, ...(given.generate_parameters as HuggingFaceParameters | undefined) };
+  const parameters = { ...given, ...given.generate_parameters };
   const { max_new_tokens, max_length, min_new_tokens, min_length, num_return_sequences, do_sample } = parameters;
   // Without sampling, what shapes the chances says nothing.
   const sampling =
@@ -84,4 +92,45 @@ export function fieldsOf(given: HuggingFaceParameters): GenerationFields {
 export function textKeyOf(prompt: string): "translation_text" | "summary_text" | "generated_text" {
   if (/^translate\b/i.test(prompt)) return "translation_text";
   return /^summari[sz]e\b/i.test(prompt) ? "summary_text" : "generated_text";
+}
+
+/** Parameters of a hosted text generation that ask for nothing at these values. */
+const NEUTRAL: Readonly<Record<string, unknown>> = {
+  details: false,
+  decoder_input_details: false,
+  watermark: false,
+  return_full_text: false,
+};
+
+/**
+ * The body of a completions request, of what Hugging Face's client sends for a text generation: OpenAI's fields with the
+ * generation's parameters among them. What is not known stays, and is refused by its name.
+ *
+ * @param model the name in the path; the body has the address
+ */
+export function completionBodyOf(body: unknown, model: string): unknown {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) return body;
+  const fields = Object.fromEntries(
+    Object.entries(body).filter(([name, value]) => value != null && NEUTRAL[name] !== value),
+  );
+  const { do_sample, return_full_text, max_new_tokens, num_return_sequences, ...others } = fields;
+  const sampled: Record<string, unknown> = { ...others };
+  if (do_sample === true) sampled.temperature ??= 1;
+  if (do_sample === false) {
+    // Without sampling, what shapes the chances says nothing.
+    for (const name of ["temperature", "top_k", "top_p", "seed"]) delete sampled[name];
+    sampled.temperature = 0;
+  }
+  return {
+    ...sampled,
+    model,
+    ...(max_new_tokens !== undefined && { max_tokens: max_new_tokens }),
+    ...(num_return_sequences !== undefined && { n: num_return_sequences }),
+    ...(return_full_text !== undefined && { echo: return_full_text }),
+  };
+}
+
+/** An error as Hugging Face's client reads it: `error` is the message. */
+export function huggingFaceError({ message, type, param, code }: ApiError) {
+  return { error: message, type, param, code };
 }

@@ -73,6 +73,7 @@ export const COMMANDS: Commands = {
       "PORT=9000 edge-t5 start",
       "edge-t5 start --model ./packages/t5-base",
       "edge-t5 start --one-worker",
+      "edge-t5 start --no-demo --json",
     ],
     load: load(() => import("./start.ts")),
   },
@@ -188,6 +189,45 @@ export const COMMANDS: Commands = {
         summary: "Delete a task; its versions stay readable",
         examples: ["edge-t5 task delete acme summarize", "edge-t5 task delete acme summarize --if-match 3"],
         load: loadFrom(() => import("./task.ts"), "remove"),
+      },
+    },
+  },
+  adapter: {
+    summary: "Upload, list and delete a tenant's LoRA adapters",
+    examples: ["edge-t5 adapter put acme sentiment ./sentiment --model default"],
+    commands: {
+      put: {
+        summary: "Upload an adapter as PEFT saved it, in place of the one of that name",
+        examples: [
+          "edge-t5 adapter put acme sentiment ./sentiment --model default",
+          "edge-t5 adapter put acme sentiment ./sentiment --model default --json",
+        ],
+        load: loadFrom(() => import("./adapter.ts"), "put"),
+      },
+      list: {
+        summary: "List a tenant's adapters",
+        examples: ["edge-t5 adapter list acme", "edge-t5 adapter list acme --json"],
+        load: loadFrom(() => import("./adapter.ts"), "list"),
+      },
+      delete: {
+        summary: "Delete an adapter; tasks that name it are refused until there is one again",
+        examples: ["edge-t5 adapter delete acme sentiment"],
+        load: loadFrom(() => import("./adapter.ts"), "remove"),
+      },
+    },
+  },
+  demo: {
+    summary: "Show a running kit at work",
+    examples: ["edge-t5 demo traffic"],
+    commands: {
+      traffic: {
+        summary: "Send a week's mixed load through the running kit; show usage, the invoice, and that both are right",
+        examples: [
+          "edge-t5 demo traffic",
+          "edge-t5 demo traffic --requests 2000 --days 7",
+          "edge-t5 demo traffic --requests 100 --json",
+        ],
+        load: load(() => import("./demo-traffic.ts")),
       },
     },
   },

@@ -27,7 +27,7 @@ export interface ControlPlane {
   url: string;
   /**
    * @param path such as `/admin/tenants`
-   * @param body sent as JSON
+   * @param body sent as JSON, a form as it is
    * @param headers more of them, such as `if-match`
    * @returns the answer's JSON; null where it has none
    * @throws EdgeT5Error `E_IO` with the gateway's own words when it refuses, or when it cannot be reached
@@ -38,18 +38,23 @@ export interface ControlPlane {
 const LOCAL_URL = "http://127.0.0.1:8787";
 
 export async function controlPlane(args: ControlPlaneArgs): Promise<ControlPlane> {
-  const { url, token } = await gatewayOf(args);
+  return clientOf(await gatewayOf(args));
+}
+
+/** As {@link controlPlane}, of a gateway that is known; with an API key, of a tenant's own routes. */
+export function clientOf({ url, token }: { url: string; token: string }): ControlPlane {
   return {
     url,
     async request(method, path, body, headers = {}) {
+      const isJson = body !== undefined && !(body instanceof FormData);
       const response = await fetch(`${url}${path}`, {
         method,
         headers: {
           ...headers,
           authorization: `Bearer ${token}`,
-          ...(body !== undefined && { "content-type": "application/json" }),
+          ...(isJson && { "content-type": "application/json" }),
         },
-        ...(body !== undefined && { body: JSON.stringify(body) }),
+        ...(body !== undefined && { body: isJson ? JSON.stringify(body) : (body as FormData) }),
       }).catch((cause: Error) => {
         throw unreachable(url, cause);
       });
@@ -79,8 +84,18 @@ export function unreachable(url: string, cause: Error): EdgeT5Error {
   });
 }
 
+/** What the gateway did not do, in its own words. */
+export class GatewayRefusal extends EdgeT5Error {
+  readonly httpStatus: number;
+
+  constructor(httpStatus: number, message: string) {
+    super("E_IO", message);
+    this.httpStatus = httpStatus;
+  }
+}
+
 /** The gateway's own words. */
-export function refusal(status: number, text: string): EdgeT5Error {
+export function refusal(status: number, text: string): GatewayRefusal {
   let message = text.slice(0, 200);
   try {
     const { error } = JSON.parse(text) as { error?: { message?: string; code?: string } };
@@ -88,7 +103,7 @@ export function refusal(status: number, text: string): EdgeT5Error {
   } catch {
     // Not ours: what stands in front of the gateway.
   }
-  return new EdgeT5Error("E_IO", `The gateway answers ${status}: ${message}`);
+  return new GatewayRefusal(status, `The gateway answers ${status}: ${message}`);
 }
 
 /** Every item of a list, part by part. @param path such as `/admin/tenants` */

@@ -5,13 +5,15 @@ import { fileURLToPath } from "node:url";
 import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_PACKAGE } from "../index.ts";
+import { DEMO_TASKS, type Demo, ensureDemo } from "../local/demo.ts";
 import { localSecrets, writeDevVars } from "../local/secrets.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 import { FolderStore } from "../store/folder.ts";
 import { readManifest } from "../t5/manifest.ts";
 import { wholeNumber } from "./arguments.ts";
+import { clientOf } from "./control-plane.ts";
 import { loadLocal } from "./local.ts";
-import { abortOnSignals } from "./output.ts";
+import { abortOnSignals, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
 const DEFAULT_PORT = 8787;
@@ -36,7 +38,18 @@ export default defineCommand({
       description: "Encoder and decoder in one Worker, for a model that fits one isolate",
     },
     host: { type: "string", default: "127.0.0.1", description: "Address to listen on; 0.0.0.0 for all" },
-    state: { type: "string", valueHint: "dir", description: "Local R2's folder; default: .wrangler/state of the kit" },
+    state: {
+      type: "string",
+      valueHint: "dir",
+      description: "Folder of local storage; default: .wrangler/state of the kit",
+    },
+    demo: {
+      type: "boolean",
+      default: true,
+      description: "Make a tenant to try it with, its tasks and a key",
+      negativeDescription: "Make no tenant, and no key",
+    },
+    json: { type: "boolean", description: "Print one JSON object, with the key, once the Workers answer" },
   },
   async run({ args }) {
     const port = wholeNumber(
@@ -59,7 +72,8 @@ export default defineCommand({
       oneWorker: args["one-worker"] === true,
       isLocal: true,
     });
-    await writeDevVars(folder, await localSecrets(state));
+    const secrets = await localSecrets(state);
+    await writeDevVars(folder, secrets);
     const interruption = abortOnSignals();
     const progress = createProgress();
     let name: string;
@@ -75,8 +89,22 @@ export default defineCommand({
       const { host } = args;
       const registry = join(folder, "registry");
       const child = await serve({ root: ROOT, configs, port, host, state, registry, signal: interruption.signal });
-      console.log(welcome(name, port, args.state === undefined ? null : state));
-      const [code] = await once(child, "exit");
+      const exited = once(child, "exit");
+      try {
+        const demo = args.demo ? await makeDemo({ host, port, token: secrets.ADMIN_TOKEN }, state, name, model) : null;
+        const place: Place = {
+          model: name,
+          url: `http://localhost:${port}`,
+          state,
+          hasOwnState: args.state !== undefined,
+        };
+        if (args.json) printJson(placeJson(place, demo));
+        else console.log(demo ? demoWelcome(place, demo) : welcome(place));
+      } catch (error) {
+        child.kill("SIGTERM");
+        throw error;
+      }
+      const [code] = await exited;
       if (!interruption.signal.aborted) {
         throw new EdgeT5Error("E_IO", `The Workers ended by themselves (exit code ${code}); see the messages above.`);
       }
@@ -86,20 +114,75 @@ export default defineCommand({
   },
 });
 
-/** @param state the folder of local state, where it is not the kit's own */
-function welcome(model: string, port: number, state: string | null): string {
-  const url = `http://localhost:${port}`;
+interface Place {
+  /** The model's name. */
+  model: string;
+  url: string;
+  /** The folder of local state, and whether it is another than the kit's own. */
+  state: string;
+  hasOwnState: boolean;
+}
+
+/** @param folder the package's */
+function makeDemo(
+  { host, port, token }: { host: string; port: number; token: string },
+  state: string,
+  model: string,
+  folder: string,
+): Promise<Demo> {
+  const url = `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${port}`;
+  const tasks = resolve(folder) === resolve(DEFAULT_PACKAGE) ? DEMO_TASKS : [];
+  return ensureDemo(clientOf({ url, token }).request, url, state, model, tasks);
+}
+
+function placeJson({ model, url, state }: Place, demo: Demo | null) {
+  const made = demo && { tenant: demo.tenant, key: demo.key, tasks: demo.tasks.map(({ name }) => name) };
+  return { model, url, state, demo: made };
+}
+
+function demoWelcome(place: Place, { tenant, key, tasks }: Demo): string {
+  const { model, url } = place;
+  const curl = (path: string, body: object) =>
+    `  curl ${url}${path} -H "authorization: Bearer $KEY" \\\n    -d '${JSON.stringify(body)}'`;
+  const prompt = "translate English to German: The house is old.";
+  const settings = settingsOf(place);
+  return [
+    `edge-t5 serves ${model} on ${url} (Ctrl-C ends it). In another terminal:`,
+    "",
+    `  export KEY=${key}`,
+    ...tasks.map(({ name, example }) => curl(`/v1/tasks/${name}`, { input: example })),
+    curl("/v1/completions", { model, prompt }),
+    "",
+    `What the tenant ${tenant} used, what it costs, and how a busy week of others would look:`,
+    "",
+    ...settings,
+    `  npx edge-t5 usage --tenant ${tenant} --by task`,
+    `  npx edge-t5 usage invoice --tenant ${tenant}`,
+    "  npx edge-t5 demo traffic",
+    "",
+  ].join("\n");
+}
+
+function welcome(place: Place): string {
+  const { model, url } = place;
   const body = JSON.stringify({ model, prompt: "translate English to German: The house is old." });
-  const readToken = `node -p 'require("${state}/secrets.json").ADMIN_TOKEN'`;
   return [
     `edge-t5 serves ${model} on ${url} (Ctrl-C ends it). Make a tenant and a key, then try it:`,
     "",
-    ...(port === DEFAULT_PORT ? [] : [`  export EDGE_T5_URL=${url}`]),
-    ...(state === null ? [] : [`  export EDGE_T5_ADMIN_TOKEN=$(${readToken})`]),
-    "  npx edge-t5 tenant create demo",
-    "  KEY=$(npx edge-t5 key create demo)",
-    `  curl ${url}/v1/completions -H "authorization: Bearer $KEY" -H 'content-type: application/json' \\`,
+    ...settingsOf(place),
+    "  npx edge-t5 tenant create acme",
+    "  KEY=$(npx edge-t5 key create acme)",
+    `  curl ${url}/v1/completions -H "authorization: Bearer $KEY" \\`,
     `    -d '${body}'`,
     "",
   ].join("\n");
+}
+
+/** What the other commands must be told, where it is not what they take for granted. */
+function settingsOf({ url, state, hasOwnState }: Place): string[] {
+  const readToken = `node -p 'require("${state}/secrets.json").ADMIN_TOKEN'`;
+  return [
+    ...(url.endsWith(`:${DEFAULT_PORT}`) ? [] : [`  export EDGE_T5_URL=${url}`]),
+    ...(hasOwnState ? [`  export EDGE_T5_ADMIN_TOKEN=$(${readToken})`] : []),
+  ];
 }

@@ -25,7 +25,7 @@ interface Price {
   adapter_day: string;
 }
 
-interface Invoice {
+export interface Invoice {
   tenant: string;
   month: string;
   status: "open" | "closed";
@@ -141,7 +141,7 @@ async function showEvents(options: Args): Promise<void> {
   printJson({ data });
 }
 
-function printInvoice({ tenant, month, status, usage, adapters, total }: Invoice): void {
+export function printInvoice({ tenant, month, status, usage, adapters, total }: Invoice): void {
   console.log(`Invoice of ${tenant} for ${month}${status === "open" ? " so far" : ""}: $${total}`);
   if (usage.length > 0) {
     const header = ["TASK", "MODEL", "REQUESTS", "INPUT TOKENS", "OUTPUT TOKENS", "PRICE", "$"];
@@ -174,7 +174,7 @@ function priceText(price: Price | null): string {
 }
 
 /** Every row of a list with cursors. */
-async function* pages<Row>(
+export async function* pages<Row>(
   request: (method: string, path: string) => Promise<unknown>,
   path: string,
   query: Record<string, unknown>,

@@ -31,6 +31,23 @@ export async function localSecrets(state: string): Promise<LocalSecrets> {
   return made;
 }
 
+const DEMO_KEY_FILE = "demo-key.txt";
+
+/** The demo tenant's API key, null where none was made yet. */
+export async function readDemoKey(state: string): Promise<string | null> {
+  try {
+    return (await readFile(join(state, DEMO_KEY_FILE), "utf8")).trim() || null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return null;
+  }
+}
+
+/** A key cannot be read from the database again: it is kept here, for its owner alone. */
+export async function writeDemoKey(state: string, key: string): Promise<void> {
+  await writeFile(join(state, DEMO_KEY_FILE), `${key}\n`, { mode: 0o600 });
+}
+
 /** Gives wrangler secrets of a Worker whose configuration lies in `folder`. */
 export async function writeDevVars(folder: string, secrets: LocalSecrets): Promise<void> {
   const lines = Object.entries(secrets).map(([name, value]) => `${name}=${JSON.stringify(value)}\n`);

@@ -86,6 +86,7 @@ export async function listAdapters(
  * Checks an adapter against its base, keeps it, and puts it to use in place of the version before. The same files again
  * change nothing.
  *
+ * @returns the version in use, and whether there was none of that name before
  * @throws EdgeT5Error `E_ADAPTER` for one that does not fit the base
  */
 export async function putAdapter(
@@ -125,7 +126,7 @@ export async function putAdapter(
       .bind(tenant, name, version, row.model, row.rank, row.bytes, now),
   ]);
   recent.forget(`${tenant}/${name}`);
-  return { adapter: toAdapter(row), isNew: true };
+  return { adapter: toAdapter(row), isNew: current === null };
 }
 
 /** Its files stay: bills count its days. @returns whether there was one */

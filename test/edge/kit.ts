@@ -17,6 +17,8 @@ import { makeKey } from "../local-key.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
+const MAIN = join(ROOT, "src/cli/main.ts");
+
 export interface HalfHealth {
   models: Record<
     string,
@@ -54,14 +56,23 @@ export class Kit {
 
   /**
    * @param state folder of the local R2
-   * @param args more arguments of `edge-t5 start`
+   * @param args more arguments of `edge-t5 start`; `--demo` for what a first run makes
    */
   static async start(state: string, args: readonly string[] = []): Promise<Kit> {
     const port = await freePort();
     const output: string[] = [];
     const child = spawn(
       process.execPath,
-      [join(ROOT, "src/cli/main.ts"), "start", "--port", String(port), "--state", state, ...args],
+      [
+        MAIN,
+        "start",
+        "--port",
+        String(port),
+        "--state",
+        state,
+        ...(args.includes("--demo") ? [] : ["--no-demo"]),
+        ...args,
+      ],
       // Where a user may stand: paths are theirs.
       { cwd: tmpdir(), stdio: ["ignore", "pipe", "pipe"] },
     );
@@ -69,7 +80,7 @@ export class Kit {
       for (const stream of [child.stdout, child.stderr]) {
         stream.setEncoding("utf8").on("data", (text: string) => {
           output.push(text);
-          if (text.includes("edge-t5 serves")) resolve();
+          if (text.includes("edge-t5 serves") || text.startsWith('{"model"')) resolve();
         });
       }
       child.once("exit", (code) => reject(new Error(`edge-t5 start ended with ${code}:\n${output.join("")}`)));
@@ -84,6 +95,16 @@ export class Kit {
   /** With the key. */
   fetch(path: string, init: RequestInit = {}): Promise<Response> {
     return fetch(this.url + path, { ...init, headers: { authorization: `Bearer ${this.key}`, ...init.headers } });
+  }
+
+  /** The control plane. */
+  async admin<Json = unknown>(method: string, path: string, body?: object): Promise<{ status: number; json: Json }> {
+    const response = await fetch(this.url + path, {
+      method,
+      headers: { authorization: `Bearer ${this.adminToken}` },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, json: (await response.json()) as Json };
   }
 
   /** `POST /v1/completions` */

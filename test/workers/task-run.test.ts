@@ -69,7 +69,10 @@ test("streams: pieces, usage, the end", async () => {
     .map((line) => JSON.parse(line) as { index?: number; text?: string; usage?: object });
   const texts = [0, 1].map((i) => events.flatMap(({ index, text }) => (index === i ? [text] : [])).join(""));
   expect(texts).toEqual([HAUS, HAUS]);
-  expect(events.at(-1)).toEqual({ usage: { input_tokens: 22, output_tokens: 12, total_tokens: 34 } });
+  expect(events.at(-1)).toEqual({
+    id: expect.stringMatching(/^run-/),
+    usage: { input_tokens: 22, output_tokens: 12, total_tokens: 34 },
+  });
   expect(lines.at(-1)).toBe("[DONE]");
   const labels = await stream("/v1/tasks/package", { input: "a chess game", stream: true });
   expect(JSON.parse(labels.lines[0] ?? "")).toMatchObject({ index: 0, label: expect.any(String) });
