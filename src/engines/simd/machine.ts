@@ -234,7 +234,8 @@ export class Machine {
         this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, ldo, add);
         break;
       case "int8":
-        this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add);
+        // A single row may use the room of those that could follow it.
+        this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add, quantized + 2 * k);
         break;
       case "int4":
         this.kernels.linearI4(quantized, rowScales, this.#rows, k, at, scales, n, out, ldo, add, prepared);
