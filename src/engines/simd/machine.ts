@@ -235,7 +235,20 @@ export class Machine {
         break;
       case "int8":
         // A single row may use the room of those that could follow it.
-        this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add, quantized + 2 * k);
+        this.kernels.linearI8(
+          quantized,
+          rowScales,
+          this.#rows,
+          k,
+          at,
+          scales,
+          sums,
+          n,
+          out,
+          ldo,
+          add,
+          quantized + 2 * k,
+        );
         break;
       case "int4":
         this.kernels.linearI4(quantized, rowScales, this.#rows, k, at, scales, n, out, ldo, add, prepared);
