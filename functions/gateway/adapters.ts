@@ -67,7 +67,7 @@ export function adapterRoutes(ownerOf: (c: Context<GatewayEnv>) => Owner | Promi
       (id) => loadHalves(c.env, id),
     );
     const { adapter, isNew } = await putAdapter(
-      { db: c.env.DB, bucket: c.env.SHARDS, tryOut: (key) => tryOut(c, model, key) },
+      { db: c.env.DB, bucket: c.env.SHARDS, tryOut: (key) => tryOut(c, owner.tenant, model, key) },
       { tenant: owner.tenant, name },
       { config, tensors },
       { model: modelName, config: model.manifest.model },
@@ -114,11 +114,12 @@ async function readUpload(
 
 /** Has both halves load it and use it once: what is ready was used. */
 async function tryOut(
-  { env, req, get }: Context<GatewayEnv>,
+  { env, req }: Context<GatewayEnv>,
+  owner: string,
   { id, manifest }: GatewayModel,
   adapter: string,
 ): Promise<void> {
-  const use = { env, model: id, adapter, owner: get("caller").tenant };
+  const use = { env, model: id, adapter, owner };
   const encoded = await encode(use, [manifest.model.eosTokenId]);
   const options = {
     ...{ maxNewTokens: 1, stream: false, copies: 1, seed: 0, logprobs: null },

@@ -250,6 +250,7 @@ export class CloudflareDouble {
       return {
         result: { default_environment: { environment: "production", script: { last_deployed_from: "wrangler" } } },
       };
+    if (rest === "schedules" && method === "PUT") return { result: { schedules: [] } };
     this.unknown.push(`${method} ${name}/${rest}`);
     return { status: 404, code: 7003, message: `The double knows no ${method} of a Worker's ${rest}` };
   }

@@ -92,7 +92,9 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
     expect(cloudflare.queues.get(queue)?.consumers).toMatchObject([{ script_name: "shop-t5" }]);
   }
   expect(cloudflare.changes.filter((change) => change.startsWith("PUT"))).toEqual(
-    ["encoder", "decoder"].map((half) => `PUT /workers/scripts/shop-t5-${half}`).concat("PUT /workers/scripts/shop-t5"),
+    ["encoder", "decoder"]
+      .map((half) => `PUT /workers/scripts/shop-t5-${half}`)
+      .concat("PUT /workers/scripts/shop-t5", "PUT /workers/scripts/shop-t5/schedules"),
   );
   expect(cloudflare.unknown).toEqual([]);
 

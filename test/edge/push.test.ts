@@ -66,7 +66,7 @@ interface Answer {
 
 async function ask(stream: boolean): Promise<Answer> {
   const body = JSON.stringify({ model: MODEL, prompt: PROMPT, max_tokens: NEW_TOKENS, stream });
-  const response = await fetch(`${kit.url}/v1/completions`, { method: "POST", body });
+  const response = await kit.fetch("/v1/completions", { method: "POST", body });
   const received = await response.text();
   const parts = stream
     ? received
