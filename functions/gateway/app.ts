@@ -16,6 +16,7 @@ import { cors } from "./cors.ts";
 import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
+import { preload } from "./preload.ts";
 import { runTask } from "./task-run.ts";
 import { tenantRoutes } from "./tenant-routes.ts";
 
@@ -25,6 +26,7 @@ app.use(requestId());
 app.use(cors);
 // Whatever the path names: who has no key learns nothing of it, and sends no body.
 for (const path of ["/v1/*", "/models/*"]) {
+  app.use(path, preload);
   app.use(path, requireKey());
   app.use(path, limitBody);
 }

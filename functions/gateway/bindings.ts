@@ -23,6 +23,8 @@ export interface GatewayBindings {
   STRIPE_OUTPUT_METER?: string;
   /** In place of Stripe's own server, in tests. */
   STRIPE_API_BASE?: string;
+  /** A model to load from the first request on; `edge-t5 workers` sets it. */
+  PRELOAD?: string;
   MAX_PROMPT_TOKENS: number;
   MAX_NEW_TOKENS: number;
   MAX_SEQUENCES: number;

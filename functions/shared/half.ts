@@ -8,6 +8,7 @@ import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { batching } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
+import { revocable } from "../../src/engines/revocable.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { modelStore, R2Store } from "../../src/store/r2.ts";
 import { readAdapter } from "../../src/t5/adapter.ts";
@@ -63,6 +64,8 @@ class Model<R extends Role> implements Tenant {
   asked = 0;
   readonly resident = new Resident<Engine<R>>();
   readonly slot = deployed.createSlot();
+  /** Has those who still hold what is loaded leave its memory alone. */
+  revoke = () => {};
   readonly #activityOf: (engine: Engine<R>) => Activity;
   /** Requests that use it, and when they began, milliseconds since 1970. */
   readonly #leases = new Map<object, number>();
@@ -98,6 +101,7 @@ class Model<R extends Role> implements Tenant {
   }
 
   release(): void {
+    this.revoke();
     this.slot.release();
   }
 }
@@ -143,7 +147,9 @@ export class Half<R extends Role> {
         await this.#room.make(id, bytes, c.env.MAX_WASM_BYTES, touch, signal);
         const mayGrow = (bytes: number) => this.#heldBytes() + bytes <= c.env.MAX_WASM_BYTES;
         const request = { manifest, store, roles, limits, onProgress: touch, signal, mayGrow };
-        return batching(await model.slot.load(request));
+        const loaded = revocable(await model.slot.load(request));
+        model.revoke = loaded.revoke;
+        return batching(loaded.engine);
       },
       (work) => c.executionCtx.waitUntil(work),
     );

@@ -44,6 +44,11 @@ export class Arena {
     return { at: block.at + block.bytes, bytes };
   }
 
+  /** Bytes free right before an address. */
+  freeBefore(end: number): number {
+    return this.#free.find(({ at, bytes }) => at + bytes === end)?.bytes ?? 0;
+  }
+
   give(block: Block): void {
     let index = this.#free.findIndex((free) => free.at > block.at);
     if (index < 0) index = this.#free.length;

@@ -86,7 +86,9 @@ export abstract class PooledDecoder implements Decoder {
   readonly #shape: CacheShape;
   readonly #arena: Arena;
   readonly #open = new Set<PooledSequence>();
-  readonly #line = new WaitingLine();
+  readonly #line = new WaitingLine(
+    "Every place for a sequence is taken. Try again in a moment, or ask for fewer tokens.",
+  );
 
   /** @param arena where the sequences' blocks lie */
   constructor(

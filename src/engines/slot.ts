@@ -13,7 +13,7 @@ export interface EngineSlot {
   bytesOf(manifest: Manifest, roles: readonly Role[], limits: EngineLimits): number;
   /** May be called again after it failed. @throws EdgeT5Error as {@link EngineLoader} */
   load<R extends Role>(request: LoadRequest<R>): Promise<Engine<R>>;
-  /** Gives the memory back; a load or a request that still goes on ends on its own. */
+  /** Gives the memory back, to be used by another load: nobody may touch what was loaded into it any more. */
   release(): void;
 }
 

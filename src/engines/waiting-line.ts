@@ -12,6 +12,12 @@ interface Waiter {
 
 export class WaitingLine {
   readonly #waiters: Waiter[] = [];
+  readonly #tooLong: string;
+
+  /** @param tooLong what is said to who waited too long */
+  constructor(tooLong: string) {
+    this.#tooLong = tooLong;
+  }
 
   /**
    * The first result of `tryTake` that is not null, in order of arrival.
@@ -53,12 +59,7 @@ export class WaitingLine {
       timer = setInterval(() => {
         this.retry();
         if (Date.now() - started >= PATIENCE_MS && leave()) {
-          reject(
-            new EdgeT5Error(
-              "E_CAPACITY",
-              "Every place for a sequence is taken. Try again in a moment, or ask for fewer tokens.",
-            ),
-          );
+          reject(new EdgeT5Error("E_CAPACITY", this.#tooLong));
         }
       }, LOOK_MS);
     });

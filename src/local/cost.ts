@@ -3,9 +3,9 @@ import { blobsOf } from "../engines/load.ts";
 import type { Role } from "../t5/engine.ts";
 import type { Manifest } from "../t5/manifest.ts";
 
-/** Dollars, and what the Workers Paid plan includes a month, as developers.cloudflare.com had them on this day. */
+/** Dollars, and what the Workers Paid plan includes a month, as Cloudflare's documentation had them in this month. */
 export const PRICES = {
-  date: "2026-11-24",
+  date: "2026-11",
   plan: 5,
   workerRequests: { perMillion: 0.3, included: 10e6 },
   cpuMs: { perMillion: 0.02, included: 30e6 },

@@ -56,6 +56,7 @@ export async function writeWorkers(
       vars: {
         ...base.vars,
         ...worker.vars,
+        ...(worker.holds === "gateway" && { PRELOAD: manifest.name }),
         MAX_PROMPT_TOKENS: limits.maxInputTokens,
         MAX_NEW_TOKENS: limits.maxNewTokens,
       },

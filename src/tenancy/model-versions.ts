@@ -7,7 +7,9 @@
  * So a deletion, which ends within {@link SWEEP_MS} of reading the manifests, can have missed none that names what it
  * deletes.
  */
+import * as z from "zod";
 import { ApiError } from "../api/errors.ts";
+import { EdgeT5Error } from "../errors.ts";
 import { emptyPointer, type ModelPointer, movedBackTo, movedTo, parsePointer } from "../store/model-pointer.ts";
 import { MODEL_NAME, MODEL_VERSION, MODELS_PREFIX, modelKey, POINTER_KEY, versionKey } from "../store/r2.ts";
 import { sha256Of } from "../store/sha256.ts";
@@ -48,6 +50,8 @@ export interface ModelSummary {
   /** Of all blobs in the bucket, each once. */
   bytes: number;
 }
+
+const namedSchema = z.object({ blobs: z.record(z.string(), z.object({ bytes: z.number() })) });
 
 const MINUTE = 60_000;
 /** Blobs that no manifest names are kept so long: a push may be about to name them. */
@@ -97,8 +101,7 @@ export class ModelVersions {
     const [found, versions, blobs] = await Promise.all([this.#read(), this.#versions(), this.#list("blobs/")]);
     if (!found.etag && versions.length === 0 && blobs.length === 0) throw this.#notFound();
     const described = versions.map(async ({ version, created }): Promise<ModelVersion> => {
-      const manifest = await this.#manifestOf(version);
-      const sizes = Object.values(manifest?.blobs ?? {}).map(({ bytes }) => bytes);
+      const sizes = Object.values(await this.#blobsOf(version)).map(({ bytes }) => bytes);
       return { version, created, bytes: sizes.reduce((sum, bytes) => sum + bytes, 0) };
     });
     return {
@@ -244,8 +247,8 @@ export class ModelVersions {
     const versions = (await this.#versions()).filter(
       ({ version, created }) => created.getTime() < before && version !== besides,
     );
-    const manifests = await Promise.all(versions.map(({ version }) => this.#manifestOf(version)));
-    return new Set(manifests.flatMap((manifest) => Object.keys(manifest?.blobs ?? {})));
+    const blobs = await Promise.all(versions.map(({ version }) => this.#blobsOf(version)));
+    return new Set(blobs.flatMap((named) => Object.keys(named)));
   }
 
   /** @throws BlobsMissing */
@@ -297,6 +300,24 @@ export class ModelVersions {
   async #manifestOf(version: string): Promise<Manifest | null> {
     const object = await this.#bucket.get(this.#manifestKey(version));
     return object && parseManifest(await object.text(), this.#manifestKey(version));
+  }
+
+  /**
+   * What a version names, whichever format its manifest has: a later build's must not lose its blobs to this one's.
+   *
+   * @throws EdgeT5Error `E_MANIFEST` for what names nothing that can be read: nothing is deleted then
+   */
+  async #blobsOf(version: string): Promise<Record<string, { bytes: number }>> {
+    const key = this.#manifestKey(version);
+    const object = await this.#bucket.get(key);
+    if (!object) return {};
+    try {
+      return namedSchema.parse(JSON.parse(await object.text())).blobs;
+    } catch (cause) {
+      throw new EdgeT5Error("E_MANIFEST", `${key} is damaged. Push that package again, or delete the object.`, {
+        cause,
+      });
+    }
   }
 
   async #versions(): Promise<{ version: string; created: Date }[]> {

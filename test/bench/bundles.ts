@@ -25,10 +25,15 @@ export const CONFIGS = {
 export type WorkerName = keyof typeof CONFIGS;
 
 /** What one Worker is made of: code and WASM modules, by file name. */
-export async function bundleOf(worker: WorkerName): Promise<Map<string, Buffer>> {
+export function bundleOf(worker: WorkerName): Promise<Map<string, Buffer>> {
+  return dryRun(join(ROOT, CONFIGS[worker]));
+}
+
+/** What `wrangler deploy --dry-run` would upload. @throws what wrangler says, when it refuses */
+export async function dryRun(config: string): Promise<Map<string, Buffer>> {
   const dir = await mkdtemp(join(tmpdir(), "edge-t5-bundle-"));
   try {
-    const args = [WRANGLER, "deploy", "--dry-run", "-c", join(ROOT, CONFIGS[worker]), "--outdir", dir];
+    const args = [WRANGLER, "deploy", "--dry-run", "-c", config, "--outdir", dir];
     const env = { ...process.env, WRANGLER_SEND_METRICS: "false" };
     await promisify(execFile)(process.execPath, args, { cwd: ROOT, env });
     // Source maps are uploaded beside the bundle and are no part of it.

@@ -1,7 +1,17 @@
 /** What is deployed, and no more. */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { expect, test } from "vitest";
-import { bundleOf, type WorkerName } from "../bench/bundles.ts";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { splitCheckpoint } from "../../model-split/index.ts";
+import { DEFAULT_PACKAGE } from "../../src/index.ts";
+import { FolderStore } from "../../src/store/folder.ts";
+import { readManifest } from "../../src/t5/manifest.ts";
+import { bundleOf, dryRun, type WorkerName } from "../bench/bundles.ts";
+import { T5_SMALL, writeRandomCheckpoint } from "../bench/checkpoint.ts";
+import { edgeT5 } from "../cli/process.ts";
 
 const BUILD_MS = 60_000;
 
@@ -36,4 +46,39 @@ test("no bundle has messages in languages that nobody asked for", { timeout: BUI
   for (const worker of ["gateway", "decoder"] as const) {
     expect((await sizeAndCode(worker)).code).not.toMatch(/\p{Script=Cyrillic}|\p{Script=Hebrew}|\\u04[0-9a-f]{2}/iu);
   }
+});
+
+describe("wrangler deploy --dry-run takes every Worker of", () => {
+  let dir: string;
+  let chain: string;
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), "edge-t5-dry-run-"));
+    const size = { d_model: 64, d_kv: 16, d_ff: 128, num_heads: 4, num_layers: 3, num_decoder_layers: 3 };
+    const { model } = await readManifest(new FolderStore(DEFAULT_PACKAGE));
+    await writeRandomCheckpoint(join(dir, "checkpoint"), { ...T5_SMALL, ...size, vocab_size: model.vocabSize });
+    chain = join(dir, "chain");
+    await splitCheckpoint(join(dir, "checkpoint"), chain, { name: "chain", shardBytes: 645_000 });
+  });
+  afterAll(() => rm(dir, { recursive: true, force: true }));
+
+  test.each([
+    ["two halves", [], ["encoder", "decoder", ""]],
+    ["one Worker for both halves", ["--one-worker"], ["model", ""]],
+    ["onnxruntime-web", ["--engine", "onnx"], ["encoder", "decoder", ""]],
+    ["a chain", null, ["encoder-0", "encoder", "decoder-0", "decoder-1", "decoder", ""]],
+  ] as const)("%s", { timeout: BUILD_MS }, async (what, args, names) => {
+    const out = join(dir, what.replaceAll(" ", "-"));
+    const written = await edgeT5([
+      "workers",
+      args ? DEFAULT_PACKAGE : chain,
+      ...(args ?? []),
+      ...["--out", out, "--json"],
+    ]);
+    const { workers } = JSON.parse(written.stdout) as { workers: { name: string; path: string }[] };
+    expect(workers.map(({ name }) => name)).toEqual(names.map((name) => (name ? `edge-t5-${name}` : "edge-t5")));
+    for (const { name, path } of workers) {
+      const files = await dryRun(path);
+      expect([basename(path), [...files.keys()].some((file) => file.endsWith(".js"))]).toEqual([`${name}.json`, true]);
+    }
+  });
 });

@@ -263,6 +263,19 @@ describe("the adapters kept", () => {
     expect(grown).toBeLessThanOrEqual(Math.ceil((2 * bytes) / 65536) * 65536);
   });
 
+  test("of other sizes take the place of those before them, to the last byte", async () => {
+    const of = (rank: number) => loraFiles(TINY, { rank });
+    const roomy = await load(await tinyPackage(8), { maxSequences: 60 }, { mayGrow: () => false });
+    const size = (await roomy.adapters.acquire("large", async () => of(12))).roomBytes;
+    const tight = await load(await tinyPackage(8), { adapterBytes: size });
+    for (const rank of [1, 12, 5, 12, 2, 3, 12]) {
+      (await tight.adapters.acquire(`rank ${rank}`, async () => of(rank))).release();
+    }
+    expect(tight.adapters.size).toBe(1);
+    // Of several pages, so that growing had to begin where the last one ended.
+    expect(size).toBeGreaterThan(2 * 65536);
+  });
+
   test("stay while a sequence is decoded with them: another one waits, and comes when it is closed", async () => {
     const { engine, loads, acquire } = await two();
     const [a, b] = [await acquire("a"), await acquire("b")];
@@ -299,7 +312,11 @@ describe("the adapters kept", () => {
     leaving.abort(new Error("gone"));
     await expect(gone).rejects.toThrow("gone");
     vi.useFakeTimers();
-    const refused = expect(acquire("c")).rejects.toMatchObject({ code: "E_CAPACITY", status: 503 });
+    const refused = expect(acquire("c")).rejects.toMatchObject({
+      code: "E_CAPACITY",
+      status: 503,
+      message: expect.stringContaining("Adapters in use leave no room"),
+    });
     await vi.advanceTimersByTimeAsync(21_000);
     await refused;
   });

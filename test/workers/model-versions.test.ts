@@ -254,6 +254,24 @@ describe("deleting", () => {
     expect(await tokens(name)).toBeGreaterThan(0);
   });
 
+  test("knows the blobs of versions that a later build put", async () => {
+    const name = "later-format";
+    await putModel(name);
+    const { version, text } = await versionWith(5);
+    const now = new ModelVersions(bucket, name);
+    await now.put(version, text);
+    const future = JSON.stringify({ format: 99, blobs: { ["b".repeat(64)]: { bytes: 3, role: "new" } } });
+    await bucket.put(modelKey(name, versionKey("0123456789abcdef", MANIFEST_KEY)), future);
+    await bucket.put(modelKey(name, blobKey("b".repeat(64))), "abc");
+    const afterwards = new ModelVersions(bucket, name, later(GRACE_MS + 60_000));
+    expect(await afterwards.delete(version)).toEqual({ blobs: [], bytes: 0 });
+    expect((await now.summary()).versions.find(({ version }) => version === "0123456789abcdef")?.bytes).toBe(3);
+    expect(await refused(admin("POST", `/${name}/publish`, { version: "0123456789abcdef" }))).toEqual([
+      503,
+      "model_unavailable",
+    ]);
+  });
+
   test("can be interrupted: the version stays unpublishable until it is deleted for good", async () => {
     const name = "interrupted";
     await putModel(name);

@@ -113,7 +113,7 @@ export class SimdAdapters implements AdapterSet {
   readonly #grown = new Arena(0, 0);
   /** Least recently used first. */
   readonly #placed = new Map<string, Placed>();
-  readonly #line = new WaitingLine();
+  readonly #line = new WaitingLine("Adapters in use leave no room for another one. Try again in a moment.");
   #bytes = 0;
   #arenaBytes = 0;
 
@@ -191,7 +191,7 @@ export class SimdAdapters implements AdapterSet {
 
   #take(bytes: number): (Pick<Placed, "isInArena"> & { block: Block }) | null {
     let block = this.#grown.take(bytes);
-    const more = block ? null : this.#machine.grow(bytes);
+    const more = block ? null : this.#machine.grow(bytes - this.#grown.freeBefore(this.#machine.end));
     if (more) {
       this.#grown.give(more);
       block = this.#grown.take(bytes);

@@ -92,9 +92,14 @@ export class Machine {
     return this.#growth.pages * PAGE;
   }
 
+  /** Where more memory begins. */
+  get end(): number {
+    return this.#memory.buffer.byteLength;
+  }
+
   /** More memory, behind what there is; null where it may not grow so far. */
   grow(bytes: number): Block | null {
-    const at = this.#memory.buffer.byteLength;
+    const at = this.end;
     const pages = Math.ceil(bytes / PAGE);
     if (at / PAGE + pages > this.plan.pages + this.#growth.pages || !this.#growth.isAllowed(pages * PAGE)) return null;
     try {
