@@ -147,7 +147,7 @@ test.each(["tenant", "key", "task"])("edge-t5 %s --help lists its commands, each
 });
 
 test("edge-t5 start says how to get a key", () => {
-  expect(kit.output).toMatch(/^ {2}npx edge-t5 tenant create demo\n {2}KEY=\$\(npx edge-t5 key create demo\)$/m);
+  expect(kit.output).toMatch(/^ {2}npx edge-t5 tenant create acme\n {2}KEY=\$\(npx edge-t5 key create acme\)$/m);
   expect(kit.output).toContain(`export EDGE_T5_URL=${kit.url.replace("127.0.0.1", "localhost")}`);
   expect(kit.output).not.toContain(kit.adminToken);
 });
