@@ -2,14 +2,16 @@
 import { readLocalSecrets } from "../src/local/secrets.ts";
 import { SCOPES } from "../src/tenancy/caller.ts";
 
-const TENANT = "tests";
-
 /**
  * A key that may do everything, of a tenant that is made where there is none.
  *
- * @param url the gateway's; @param state its folder of local state
+ * @param url the gateway's; @param state its folder of local state; @param tenant its id
  */
-export async function makeKey(url: string, state: string): Promise<{ key: string; adminToken: string }> {
+export async function makeKey(
+  url: string,
+  state: string,
+  tenant = "tests",
+): Promise<{ key: string; adminToken: string }> {
   const secrets = await readLocalSecrets(state);
   if (!secrets) throw new Error(`${state} has no secrets.`);
   const adminToken = secrets.ADMIN_TOKEN;
@@ -24,8 +26,8 @@ export async function makeKey(url: string, state: string): Promise<{ key: string
     if (!response.ok && response.status !== 409) throw new Error(JSON.stringify(json));
     return json;
   };
-  await post("/admin/tenants", { id: TENANT, name: "Tests" });
-  const { key } = await post(`/admin/tenants/${TENANT}/keys`, { name: "tests", scopes: SCOPES });
+  await post("/admin/tenants", { id: tenant, name: "Tests" });
+  const { key } = await post(`/admin/tenants/${tenant}/keys`, { name: "tests", scopes: SCOPES });
   if (!key) throw new Error("The gateway made no key.");
   return { key, adminToken };
 }

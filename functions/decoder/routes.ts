@@ -70,8 +70,8 @@ export function decoderRoutes(
     };
     const { decoder, end } = await wholeDecoder(c, { engine: engine.decoder, end: endOwn }, model);
     try {
-      const { hidden, labels } = request;
-      return c.json(await scoreLabels(decoder, hidden, labels, c.req.raw.signal, adapter));
+      const { input, labels } = request;
+      return c.json(await scoreLabels(decoder, { ...input, adapter }, labels, c.req.raw.signal));
     } finally {
       await end();
     }

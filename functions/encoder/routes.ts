@@ -1,6 +1,6 @@
 /** The encoder's routes: token ids in, hidden states out. */
 import { type Context, Hono } from "hono";
-import { ADAPTER_HEADER } from "../../src/api/token-stream.ts";
+import { ADAPTER_HEADER, OWNER_HEADER } from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { AdapterSet, Encoder } from "../../src/t5/engine.ts";
 import { acquireAdapter, type HalfEnv, type Used } from "../shared/half.ts";
@@ -12,7 +12,7 @@ export function encoderRoutes(
 ): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
 
-  /** Body: ids `[S]` int32; a header may name an adapter. Answer: hidden states `[S, dModel]` float32. */
+  /** Body: ids `[S]` int32; headers may name an adapter and an owner. Answer: hidden states `[S, dModel]` float32. */
   app.post("/models/:model/encode", async (c) => {
     const body = await c.req.arrayBuffer();
     if (body.byteLength % 4 !== 0) throw new EdgeT5Error("E_INPUT", "An encode request's body must be int32 ids.");
@@ -22,11 +22,17 @@ export function encoderRoutes(
     } = await engineOf(c, c.req.param("model"));
     try {
       const key = c.req.header(ADAPTER_HEADER);
-      const headers = key === undefined ? {} : { [ADAPTER_HEADER]: key };
+      const owner = c.req.header(OWNER_HEADER);
+      const headers = {
+        ...(key !== undefined && { [ADAPTER_HEADER]: key }),
+        ...(owner !== undefined && { [OWNER_HEADER]: owner }),
+      };
       const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body, headers });
       const states = before && new Float32Array(await before.arrayBuffer());
       const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
-      const hidden = await encoder.encode(new Int32Array(body), states, adapter).finally(() => adapter?.release());
+      const hidden = await encoder
+        .encode(new Int32Array(body), states, adapter, { owner, signal: c.req.raw.signal })
+        .finally(() => adapter?.release());
       return c.body(sentOnce(hidden), 200, { "content-type": "application/octet-stream" });
     } finally {
       end();

@@ -114,16 +114,17 @@ async function readUpload(
 
 /** Has both halves load it and use it once: what is ready was used. */
 async function tryOut(
-  { env, req }: Context<GatewayEnv>,
+  { env, req, get }: Context<GatewayEnv>,
   { id, manifest }: GatewayModel,
   adapter: string,
 ): Promise<void> {
-  const encoded = await encode(env, id, [manifest.model.eosTokenId], adapter);
+  const use = { env, model: id, adapter, owner: get("caller").tenant };
+  const encoded = await encode(use, [manifest.model.eosTokenId]);
   const options = {
-    ...{ maxNewTokens: 1, stream: false, copies: 1, seed: 0, logprobs: null, adapter },
+    ...{ maxNewTokens: 1, stream: false, copies: 1, seed: 0, logprobs: null },
     params: parseGenerationParams({}),
   };
-  for await (const _ of decode(env, id, [encoded], options, req.raw.signal)) break;
+  for await (const _ of decode(use, [encoded], options, req.raw.signal)) break;
 }
 
 function adapterJson({ name, version, model, rank, bytes, createdAt }: Adapter) {

@@ -5,11 +5,22 @@ import {
   DECODE_HEADER,
   type DecodeOptions,
   decodeHeader,
+  OWNER_HEADER,
   readTokenLines,
 } from "../../src/api/token-stream.ts";
 import type { TokenEvent } from "../../src/t5/generate.ts";
 import { errorOf } from "../shared/error-of.ts";
 import type { GatewayBindings } from "./bindings.ts";
+
+/** What the halves work with, and for whom. */
+export interface HalvesUse {
+  env: GatewayBindings;
+  model: string;
+  /** Key of an adapter in the bucket, such as `tenants/acme/adapters/shout/<sha256>`. */
+  adapter: string | undefined;
+  /** The tenant: among them the Workers divide what they have. */
+  owner: string;
+}
 
 /** Hidden states of one input, float32 as bytes: they flow on to the decoder, and are never held here. */
 export interface Encoded {
@@ -32,20 +43,14 @@ export async function loadHalves({ ENCODER, DECODER }: GatewayBindings, model: s
 }
 
 /**
- * @param adapter key of the adapter to encode with, such as `tenants/acme/adapters/shout/<sha256>`; give {@link decode} the
- * same
+ * @param use the same as for {@link decode} or {@link score}
  * @throws EdgeT5Error what the encoder threw
  */
-export async function encode(
-  env: GatewayBindings,
-  model: string,
-  ids: readonly number[],
-  adapter?: string,
-): Promise<Encoded> {
+export async function encode({ env, model, adapter, owner }: HalvesUse, ids: readonly number[]): Promise<Encoded> {
   const body = Int32Array.from(ids);
   const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode`, {
     method: "POST",
-    headers: adapter === undefined ? {} : { [ADAPTER_HEADER]: adapter },
+    headers: { [OWNER_HEADER]: owner, ...(adapter !== undefined && { [ADAPTER_HEADER]: adapter }) },
     body,
   });
   if (!response.ok || !response.body) throw await errorOf(response, "encoder");
@@ -55,19 +60,17 @@ export async function encode(
 /**
  * Tokens of all inputs as they are made.
  *
- * @param options with the `adapter` that the inputs were encoded with, if any
  * @throws EdgeT5Error what the decoder threw
  */
 export async function* decode(
-  env: GatewayBindings,
-  model: string,
+  { env, model, adapter, owner }: HalvesUse,
   inputs: readonly Encoded[],
-  options: DecodeOptions,
+  options: Omit<DecodeOptions, "adapter" | "owner">,
   signal: AbortSignal,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   const response = await env.DECODER.fetch(`http://decoder/models/${model}/decode`, {
     method: "POST",
-    headers: { [DECODE_HEADER]: decodeHeader(inputs, options) },
+    headers: { [DECODE_HEADER]: decodeHeader(inputs, { ...options, adapter, owner }) },
     body: oneAfterTheOther(
       inputs.map(({ ids }) => new Uint8Array(ids.buffer)),
       inputs.map(({ hidden }) => hidden),
@@ -82,15 +85,12 @@ export async function* decode(
  * How probable each label is as an input's answer.
  *
  * @param labels token ids of each
- * @param adapter as {@link encode}
  * @throws EdgeT5Error what the decoder threw
  */
 export async function score(
-  env: GatewayBindings,
-  model: string,
+  { env, model, adapter, owner }: HalvesUse,
   { tokens, hidden }: Encoded,
   labels: readonly (readonly number[])[],
-  adapter: string | undefined,
   signal: AbortSignal,
 ): Promise<Scores> {
   const packed = packLabels(labels);
@@ -98,6 +98,7 @@ export async function score(
     inputTokens: tokens,
     labelNumbers: packed.length,
     ...(adapter !== undefined && { adapter }),
+    owner,
   };
   const response = await env.DECODER.fetch(`http://decoder/models/${model}/labels`, {
     method: "POST",

@@ -47,7 +47,8 @@ export async function perform(
   const metered = await begin(c, charge);
   const gone = goneOf(c);
   const work = {
-    ...{ model: target.model, adapter: target.adapter?.key, prompts, generation, maxNewTokens },
+    ...{ model: target.model, adapter: target.adapter?.key, owner: c.get("caller").tenant },
+    ...{ prompts, generation, maxNewTokens },
     stream: fields.stream ?? false,
   };
   const pieces = metered.streamed(gone.signal, answer(c.env, work, gone.signal, metered));
@@ -68,7 +69,7 @@ export async function performLabels(
   const inputTokens = inputTokensOf(prompts);
   const metered = await begin(c, chargeOf(target, inputTokens, mostLabelTokens(target.model, labels, prompts.length)));
   const gone = goneOf(c);
-  const work = { model: target.model, adapter: target.adapter?.key, prompts };
+  const work = { model: target.model, adapter: target.adapter?.key, owner: c.get("caller").tenant, prompts };
   const results = await metered.whole(gone.signal, () => classify(c.env, work, labels, gone.signal, metered));
   return { metered, inputTokens, results };
 }

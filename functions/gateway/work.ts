@@ -20,6 +20,8 @@ export interface Work {
   model: GatewayModel;
   /** Key of an adapter in the bucket. */
   adapter: string | undefined;
+  /** The tenant that it is for. */
+  owner: string;
   prompts: readonly Prompt[];
   generation: Generation;
   /** Of one sequence. */
@@ -106,18 +108,19 @@ export function newTokensOf(
 /** The sequences' texts, piece by piece; a few prompts at a time go through both halves. */
 export async function* answer(
   env: GatewayBindings,
-  { model, adapter, prompts, generation, maxNewTokens, stream }: Work,
+  { model, adapter, owner, prompts, generation, maxNewTokens, stream }: Work,
   signal: AbortSignal,
   counter: Counter,
 ): AsyncGenerator<Piece, void, undefined> {
   const { id, tokenizer } = model;
+  const use = { env, model: id, adapter, owner };
   const { params, candidates, answers, seed, logprobs, echo } = generation;
   const copies = params.num_beams > 1 ? 1 : candidates;
   const together = Math.max(1, Math.floor(env.MAX_SEQUENCES / Math.max(copies, params.num_beams)));
   for (let first = 0; first < prompts.length; first += together) {
     const group = prompts.slice(first, first + together);
     for (const { ids } of group) counter.workUnits += ids.length;
-    const encoded = await Promise.all(group.map(({ ids }) => encode(env, id, ids, adapter)));
+    const encoded = await Promise.all(group.map(({ ids }) => encode(use, ids)));
     const choices = group.flatMap((_, i) =>
       Array.from({ length: candidates }, (_, k) => {
         const prompt = echo ? (prompts[first + i]?.text ?? "") : "";
@@ -126,9 +129,9 @@ export async function* answer(
     );
     // Candidates are ranked by their tokens' log-probabilities.
     const told = candidates > answers ? (logprobs ?? 0) : logprobs;
-    const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told, adapter };
+    const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told };
     let open = choices.length;
-    for await (const event of decode(env, id, encoded, options, signal)) {
+    for await (const event of decode(use, encoded, options, signal)) {
       const choice = choices[event.index];
       if (!choice) throw new Error("The decoder named a sequence that nobody asked for.");
       if (choice.ended) continue;
@@ -235,16 +238,17 @@ export interface Classified {
 /** Scores a closed set of labels for each prompt, a few prompts side by side. */
 export async function classify(
   env: GatewayBindings,
-  { model, adapter, prompts }: Pick<Work, "model" | "adapter" | "prompts">,
+  { model, adapter, owner, prompts }: Pick<Work, "model" | "adapter" | "owner" | "prompts">,
   labels: readonly string[],
   signal: AbortSignal,
   counter: Counter,
 ): Promise<Classified[]> {
+  const use = { env, model: model.id, adapter, owner };
   const ids = labels.map((label) => model.tokenizer.encode(label));
   const rows = ids.reduce((sum, { length }) => sum + length, 0);
   const classifyOne = async (prompt: Prompt): Promise<Classified> => {
-    const encoded = await encode(env, model.id, prompt.ids, adapter);
-    const { scores, logprobs } = await score(env, model.id, encoded, ids, adapter, signal);
+    const encoded = await encode(use, prompt.ids);
+    const { scores, logprobs } = await score(use, encoded, ids, signal);
     const all = labels.map((label, i) => ({ label, score: scores[i] ?? 0, logprob: logprobs[i] ?? 0 }));
     const ranked = all.sort((a, b) => b.score - a.score);
     counter.workUnits += prompt.ids.length + rows;
@@ -259,7 +263,11 @@ export async function classify(
 }
 
 /** The most tokens that a request's answers can have together. */
-export function mostTokens({ generation, maxNewTokens, prompts }: Omit<Work, "model" | "adapter" | "stream">): number {
+export function mostTokens({
+  generation,
+  maxNewTokens,
+  prompts,
+}: Pick<Work, "generation" | "maxNewTokens" | "prompts">): number {
   const { candidates, params } = generation;
   return prompts.length * Math.max(candidates, params.num_return_sequences) * maxNewTokens;
 }

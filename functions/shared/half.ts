@@ -6,7 +6,7 @@
 import { type Context, Hono } from "hono";
 import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
-import { batching } from "../../src/engines/batching-decoder.ts";
+import { sharedEngine } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import { revocable } from "../../src/engines/revocable.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
@@ -149,7 +149,7 @@ export class Half<R extends Role> {
         const request = { manifest, store, roles, limits, onProgress: touch, signal, mayGrow };
         const loaded = revocable(await model.slot.load(request));
         model.revoke = loaded.revoke;
-        return batching(loaded.engine);
+        return sharedEngine(loaded.engine);
       },
       (work) => c.executionCtx.waitUntil(work),
     );

@@ -4,6 +4,7 @@
  */
 import * as z from "zod";
 import { EdgeT5Error } from "../errors.ts";
+import type { LabelsInput } from "../t5/generation/labels.ts";
 
 export const LABELS_HEADER = "x-edge-t5-labels";
 
@@ -12,6 +13,7 @@ const headerSchema = z.object({
   /** Numbers that tell the labels. */
   labelNumbers: z.int().min(1),
   adapter: z.string().optional(),
+  owner: z.string().min(1).optional(),
 });
 
 export type LabelsHeader = z.infer<typeof headerSchema>;
@@ -28,7 +30,7 @@ export function parseLabelsRequest(
   header: string | undefined,
   body: ArrayBuffer,
   dModel: number,
-): { labels: number[][]; hidden: Float32Array<ArrayBuffer>; adapter: string | undefined } {
+): { labels: number[][]; input: LabelsInput; adapter: string | undefined } {
   const malformed = () =>
     new EdgeT5Error("E_INPUT", `A labels request's ${LABELS_HEADER} and body do not fit together.`);
   let json: unknown;
@@ -39,7 +41,7 @@ export function parseLabelsRequest(
   }
   const parsed = headerSchema.safeParse(json);
   if (!parsed.success) throw malformed();
-  const { inputTokens, labelNumbers, adapter } = parsed.data;
+  const { inputTokens, labelNumbers, adapter, owner } = parsed.data;
   if (body.byteLength !== (labelNumbers + inputTokens * dModel) * 4) throw malformed();
   const numbers = [...new Int32Array(body, 0, labelNumbers)];
   const labels: number[][] = [];
@@ -50,7 +52,8 @@ export function parseLabelsRequest(
     labels.push(ids);
     at += 1 + length;
   }
-  return { labels, hidden: new Float32Array(body, labelNumbers * 4, inputTokens * dModel), adapter };
+  const hidden = new Float32Array(body, labelNumbers * 4, inputTokens * dModel);
+  return { labels, input: { hidden, owner }, adapter };
 }
 
 export function parseScores(json: unknown): Scores {

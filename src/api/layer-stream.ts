@@ -22,6 +22,8 @@ const askSchema = z.discriminatedUnion("ask", [
         copies: z.int().min(1),
         /** Key of the input's adapter. */
         adapter: z.string().min(1).optional(),
+        /** Whom it is for. */
+        owner: z.string().min(1).optional(),
       }),
     ),
   }),
@@ -215,11 +217,11 @@ async function perform(
       try {
         let first = 0;
         const inputs: DecoderInput[] = [];
-        for (const { tokens, maxNewTokens, copies, adapter: key } of ask.inputs) {
+        for (const { tokens, maxNewTokens, copies, adapter: key, owner } of ask.inputs) {
           const hidden = payload.subarray(first * dModel, (first + tokens) * dModel);
           first += tokens;
           if (key !== undefined && !adapters.has(key)) adapters.set(key, await adapterOf(key));
-          inputs.push({ hidden, maxNewTokens, copies, adapter: adapters.get(key ?? "") });
+          inputs.push({ hidden, maxNewTokens, copies, adapter: adapters.get(key ?? ""), owner });
         }
         if (payload.length !== first * dModel) throw malformed();
         sequences.push(...(await decoder.openAll(inputs)));
@@ -281,11 +283,12 @@ export class RemoteLayers implements LayersBefore {
   }
 
   async open(inputs: readonly DecoderInput[]): Promise<void> {
-    const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1, adapter }) => ({
+    const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1, adapter, owner }) => ({
       tokens: hidden.length / this.#dModel,
       maxNewTokens,
       copies,
       ...(adapter && { adapter: adapter.id }),
+      owner,
     }));
     this.#ask(
       { ask: "open", inputs: sizes },

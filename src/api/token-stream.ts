@@ -21,6 +21,8 @@ const decodeHeaderSchema = z.object({
   logprobs: z.int().nonnegative().nullable(),
   /** Key of the adapter that all inputs are decoded with; see {@link ADAPTER_HEADER}. Default: none. */
   adapter: z.string().min(1).optional(),
+  /** Whom all inputs are for; see {@link OWNER_HEADER}. */
+  owner: z.string().min(1).optional(),
 });
 
 export type DecodeOptions = Omit<z.infer<typeof decodeHeaderSchema>, "inputTokens">;
@@ -32,6 +34,9 @@ export const DECODE_HEADER = "x-edge-t5-decode";
  * lies there never changes, so that a key names one adapter for ever.
  */
 export const ADAPTER_HEADER = "x-edge-t5-adapter";
+
+/** Of an encode request: the tenant that it is for. Among tenants the Workers divide what they have. */
+export const OWNER_HEADER = "x-edge-t5-owner";
 
 /** What a decode request carries besides its body. */
 export function decodeHeader(inputs: readonly { tokens: number }[], options: DecodeOptions): string {
@@ -54,7 +59,7 @@ export function parseDecodeRequest(
   }
   const parsed = decodeHeaderSchema.safeParse(json);
   if (!parsed.success) throw malformed();
-  const { inputTokens, maxNewTokens, stream, params, copies, seed, logprobs, adapter } = parsed.data;
+  const { inputTokens, maxNewTokens, stream, params, copies, seed, logprobs, adapter, owner } = parsed.data;
   const tokens = inputTokens.reduce((sum, n) => sum + n, 0);
   if (body.byteLength !== tokens * (dModel + 1) * 4) throw malformed();
   const ids = new Int32Array(body, 0, tokens);
@@ -69,6 +74,7 @@ export function parseDecodeRequest(
       maxNewTokens,
       params,
       copies,
+      owner,
       // Copies of an input count on from its seed.
       seed: seed + i * copies,
       ...(logprobs !== null && { logprobs }),

@@ -8,12 +8,17 @@
  * makes the pass, for all rows that wait; the others find their outcome when their own timers fire.
  */
 import { EdgeT5Error } from "../errors.ts";
-import type { Decoder, DecoderInput, Engine, Role, Sequence, StepOutput } from "../t5/engine.ts";
+import type { Decoder, DecoderInput, Encoder, Engine, Pause, Role, Sequence, StepOutput } from "../t5/engine.ts";
 import { innerDim } from "./cache-size.ts";
+import { eventLoopTurn } from "./event-loop.ts";
+import { FairEncoder } from "./fair-encoder.ts";
 import { checkedHidden, checkedId } from "./input.ts";
+import { Owners } from "./owners.ts";
+import { sliceOf } from "./pace.ts";
 
 /** One request's step. */
 interface Job {
+  owner: string;
   sequences: readonly Sequence[];
   tokens: readonly number[];
   /** Hidden states `[sequences, dModel]` of the layers before, if any. */
@@ -44,18 +49,34 @@ const WORTH_A_TURN = 80e6;
 const PATIENCE_MS = 5_000;
 
 /**
- * A turn of the event loop. Only a timer makes workerd look at its sockets (a microtask, a message port or a call of
- * another Worker does not): who left is seen, and who comes. Costs about 1.1 ms.
+ * An owner that was stepped so lately, and has sequences open, is taken to be on its way to its next step: others' rows are
+ * as few as if it were there.
  */
-function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, 0));
+const ACTIVE_MS = 50;
+
+/** So long a pass of others waits for it. */
+const GRACE_MS = 4;
+
+/** The engine shared in this way, its encoder and its decoder. */
+export function sharedEngine<R extends Role>(engine: Engine<R>): Engine<R> {
+  const owners = new Owners();
+  const encoder = engine.encoder as Encoder | undefined;
+  const decoder = engine.decoder as Decoder | undefined;
+  return {
+    ...engine,
+    encoder: (encoder && new FairEncoder(encoder, owners)) as Engine<R>["encoder"],
+    decoder: (decoder && new BatchingDecoder(decoder, eventLoopTurn, owners)) as Engine<R>["decoder"],
+  };
 }
 
-/** The engine with its decoder shared in this way. */
-export function batching<R extends Role>(engine: Engine<R>): Engine<R> {
-  const decoder = engine.decoder as Decoder | undefined;
-  const shared = decoder && new BatchingDecoder(decoder);
-  return { ...engine, decoder: shared as Engine<R>["decoder"] };
+/** An owner with sequences open. */
+interface Active {
+  open: number;
+  /** When its last pass was made, milliseconds since 1970, and its rows in it. */
+  stepped: number;
+  rows: number;
+  /** Rows that it may have beside others, beyond those that it had. */
+  credit: number;
 }
 
 export class BatchingDecoder implements Decoder {
@@ -65,8 +86,15 @@ export class BatchingDecoder implements Decoder {
   readonly #turn: () => Promise<void>;
   /** Of one row. */
   readonly #multiplyAdds: number;
-  /** First come, first served. */
+  /** In order of arrival. */
   readonly #waiting: Job[] = [];
+  readonly #ownerOf = new WeakMap<Sequence, string>();
+  /** Who was served longest ago comes first. */
+  readonly #active = new Map<string, Active>();
+  /** Whom an isolate serves. */
+  readonly #owners: Owners;
+  /** When the last pass was made; milliseconds since 1970. */
+  #passedAt = 0;
   #running: Pass | null = null;
   /** Sequences that were stepped lately and have not come back for their next step. */
   readonly #expected = new Set<Sequence>();
@@ -74,9 +102,10 @@ export class BatchingDecoder implements Decoder {
   #work = 0;
 
   /** @param turn of the event loop, in the request that calls {@link step} */
-  constructor(own: Decoder, turn: () => Promise<void> = eventLoopTurn) {
+  constructor(own: Decoder, turn: () => Promise<void> = eventLoopTurn, owners = new Owners()) {
     this.#own = own;
     this.#turn = turn;
+    this.#owners = owners;
     this.#multiplyAdds = multiplyAddsOf(own);
   }
 
@@ -115,12 +144,29 @@ export class BatchingDecoder implements Decoder {
     return this.#own.fits(inputs);
   }
 
-  open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence> {
-    return this.#own.open(hidden, maxNewTokens);
+  async open(hidden: Float32Array, maxNewTokens: number): Promise<Sequence> {
+    const [sequence] = await this.openAll([{ hidden, maxNewTokens }]);
+    return sequence as Sequence;
   }
 
-  openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
-    return this.#own.openAll(inputs, signal);
+  /** All inputs are of one owner. */
+  async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
+    const owner = inputs[0]?.owner ?? "";
+    this.#owners.see(owner);
+    let work = 0;
+    const pause: Pause = (multiplyAdds) => {
+      this.#owners.serve(owner, multiplyAdds);
+      work += multiplyAdds;
+      if (work < sliceOf(this.#owners, owner)) return null;
+      work = 0;
+      return this.#turn();
+    };
+    const opened = await this.#own.openAll(inputs, signal, pause);
+    const active = this.#active.get(owner) ?? { open: 0, stepped: 0, rows: 0, credit: 0 };
+    this.#active.set(owner, active);
+    active.open += opened.length;
+    for (const sequence of opened) this.#ownerOf.set(sequence, owner);
+    return opened;
   }
 
   async step(sequences: readonly Sequence[], tokens: ArrayLike<number>, before?: Float32Array): Promise<StepOutput> {
@@ -150,6 +196,10 @@ export class BatchingDecoder implements Decoder {
 
   close(sequence: Sequence): void {
     this.#expected.delete(sequence);
+    const owner = this.#ownerOf.get(sequence);
+    const active = owner === undefined ? undefined : this.#active.get(owner);
+    this.#ownerOf.delete(sequence);
+    if (active && owner !== undefined && --active.open === 0) this.#active.delete(owner);
     const index = this.#waiting.findIndex(({ sequences }) => sequences.includes(sequence));
     if (index >= 0) {
       const [job] = this.#waiting.splice(index, 1);
@@ -173,6 +223,7 @@ export class BatchingDecoder implements Decoder {
       throw new EdgeT5Error("E_INPUT", `${rows} sequences were given ${tokens.length} tokens.`);
     }
     return {
+      owner: this.#ownerOf.get(sequences[0] as Sequence) ?? "",
       sequences,
       tokens: Array.from(tokens, (token) => checkedId(token, this.config.vocabSize)),
       before: checkedHidden(before, rows, this.config, this.isFirst),
@@ -189,22 +240,66 @@ export class BatchingDecoder implements Decoder {
       }
     }
     const jobs = this.#nextJobs();
+    if (jobs.length === 0) return;
     const pass: Pass = { jobs, started: Date.now() };
     this.#running = pass;
     const going = await this.#stepTogether(jobs);
     if (this.#running !== pass) return;
     this.#running = null;
+    this.#passedAt = Date.now();
     for (const { sequences } of going) for (const sequence of sequences) this.#expected.add(sequence);
   }
 
-  /** From the front of the line; at least one, however many rows it has. */
+  /**
+   * From the front of the line; at least one, however many rows it has. With several owners each one's rows are as many as
+   * of the one that has fewest, so that a pass is not long because of one of them; a request of more rows than that goes
+   * when its owner has let as many pass (deficit round robin, Shreedhar and Varghese 1995). None at all while one who was
+   * in the last pass is on its way back.
+   */
   #nextJobs(): Job[] {
-    let rows = 0;
-    const end = this.#waiting.findIndex(({ sequences }, i) => {
-      rows += sequences.length;
-      return rows > this.maxRows && i > 0;
-    });
-    return this.#waiting.splice(0, end < 0 ? this.#waiting.length : end);
+    const lost = this.#waiting.findIndex(({ owner }) => !this.#active.has(owner));
+    // Its sequences are closed: the step will say so.
+    if (lost >= 0) return this.#waiting.splice(lost, 1);
+    const now = Date.now();
+    const rowsWaiting = new Map<string, number>();
+    for (const { owner, sequences } of this.#waiting) {
+      rowsWaiting.set(owner, (rowsWaiting.get(owner) ?? 0) + sequences.length);
+    }
+    const wanted = [...rowsWaiting.values()];
+    let isReturning = false;
+    for (const [owner, { stepped, rows }] of this.#active) {
+      if (rowsWaiting.has(owner) || now - stepped >= ACTIVE_MS) continue;
+      wanted.push(rows);
+      isReturning = true;
+    }
+    if (isReturning && now - this.#passedAt < GRACE_MS) return [];
+    const most = wanted.length > 1 ? Math.max(1, Math.min(...wanted)) : Number.POSITIVE_INFINITY;
+    const jobs: Job[] = [];
+    let room = this.maxRows;
+    for (const [owner, active] of [...this.#active]) {
+      const waiting = rowsWaiting.get(owner);
+      if (waiting === undefined) continue;
+      // Saved up for its next request at most.
+      active.credit = Math.min(active.credit + most, Math.max(most, this.maxRows, waiting));
+      let rows = 0;
+      for (const job of this.#waiting) {
+        const size = job.sequences.length;
+        if (job.owner !== owner) continue;
+        if (size > active.credit || (size > room && jobs.length > 0)) break;
+        jobs.push(job);
+        rows += size;
+        room -= size;
+        active.credit -= size;
+      }
+      if (rows === waiting || wanted.length === 1) active.credit = 0;
+      if (rows === 0) continue;
+      Object.assign(active, { stepped: now, rows });
+      // Who was served goes to the end.
+      this.#active.delete(owner);
+      this.#active.set(owner, active);
+    }
+    for (const job of jobs) this.#waiting.splice(this.#waiting.indexOf(job), 1);
+    return jobs;
   }
 
   /** @returns the jobs that succeeded */

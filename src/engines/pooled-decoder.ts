@@ -1,5 +1,5 @@
 /**
- * What decoders of every engine have in common: sequences are given room from one region, first come, first served, and
+ * What decoders of every engine have in common: sequences are given room from one region, fairly among their owners, and
  * are stepped in parts of as many rows as the engine takes.
  */
 import { EdgeT5Error } from "../errors.ts";
@@ -10,19 +10,22 @@ import type {
   DecoderInput,
   EngineLimits,
   HeldAdapter,
+  Pause,
   Room,
   Sequence,
   StepOutput,
 } from "../t5/engine.ts";
 import type { Arena, Block } from "./arena.ts";
 import { crossBytes, fitsIn, sequenceBytes } from "./cache-size.ts";
-import { WaitingLine } from "./waiting-line.ts";
+import { Owners } from "./owners.ts";
+import { OVER_SHARE, WaitingLine } from "./waiting-line.ts";
 
 /** An input's cross-attention keys and values, until the last sequence that reads them is closed. */
 export interface Cross {
   block: Block;
   inputTokens: number;
   sequences: number;
+  owner: string;
   /** What the input is decoded with, if not with the base alone. */
   adapter: HeldAdapter | null;
 }
@@ -71,6 +74,14 @@ export interface SteppedRows {
 
 /** A sequence that nobody stepped for this long may be closed when another waits for its room; so may an adapter. */
 export const LEASE_MS = 60_000;
+/** Owners that asked for room so lately are expected back. */
+const EXPECTED_MS = 60_000;
+
+/** @throws EdgeT5Error `E_SEQUENCE_CLOSED` when no sequence reads it any more */
+export function checkCross({ sequences }: Cross): void {
+  if (sequences > 0) return;
+  throw new EdgeT5Error("E_SEQUENCE_CLOSED", "The sequences were closed while they were being opened.");
+}
 
 export abstract class PooledDecoder implements Decoder {
   readonly config: T5Config;
@@ -86,9 +97,13 @@ export abstract class PooledDecoder implements Decoder {
   readonly #shape: CacheShape;
   readonly #arena: Arena;
   readonly #open = new Set<PooledSequence>();
+  /** Bytes of the arena, by owner. */
+  readonly #held = new Map<string, number>();
   readonly #line = new WaitingLine(
     "Every place for a sequence is taken. Try again in a moment, or ask for fewer tokens.",
+    (owner) => this.#held.get(owner) ?? 0,
   );
+  readonly #owners = new Owners();
 
   /** @param arena where the sequences' blocks lie */
   constructor(
@@ -110,7 +125,7 @@ export abstract class PooledDecoder implements Decoder {
   }
 
   /** Computes the keys and values of an input's hidden states `[S, dModel]`. */
-  protected abstract computeCross(cross: Cross, hidden: Float32Array): void | Promise<void>;
+  protected abstract computeCross(cross: Cross, hidden: Float32Array, pause?: Pause): void | Promise<void>;
 
   /** One step of rows whose sequences are open and have room; their logits stay until their next step. */
   protected abstract stepRows(rows: StepRows): SteppedRows | Promise<SteppedRows>;
@@ -144,7 +159,7 @@ export abstract class PooledDecoder implements Decoder {
     return this.rooms.every((room) => fitsIn(room, inputs, this.config.dModel));
   }
 
-  async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
+  async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal, pause?: Pause): Promise<Sequence[]> {
     const { dModel } = this.config;
     const sizes = inputs.map(({ hidden, maxNewTokens, copies = 1, adapter }) => {
       const inputTokens = hidden.length / dModel;
@@ -164,15 +179,25 @@ export abstract class PooledDecoder implements Decoder {
         "So many sequences of this size never fit at once. Decode fewer at a time, or ask for fewer beams or tokens.",
       );
     }
-    const opened = await this.#line.take(() => this.#reserve(sizes), signal);
+    const owner = inputs[0]?.owner ?? "";
+    this.#owners.see(owner);
+    const opened = await this.#line.take(() => this.#reserve(sizes, owner), { owner, signal });
+    const closeAll = () => {
+      for (const sequence of opened.flat()) this.close(sequence);
+    };
+    // A request that ends while it waits to go on does not come back to close them.
+    signal?.addEventListener("abort", closeAll, { once: true });
     try {
       for (const [i, [first]] of opened.entries()) {
         const hidden = inputs[i]?.hidden;
-        if (first && hidden) await this.computeCross(first.cross, hidden);
+        if (first && hidden) await this.computeCross(first.cross, hidden, pause);
       }
+      signal?.throwIfAborted();
     } catch (error) {
-      for (const sequence of opened.flat()) this.close(sequence);
-      throw error;
+      closeAll();
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener("abort", closeAll);
     }
     return opened.flat();
   }
@@ -296,12 +321,41 @@ export abstract class PooledDecoder implements Decoder {
     }
   }
 
-  /** Room for all, or null and nothing taken. */
-  #reserve(sizes: readonly Size[]): PooledSequence[][] | null {
+  /**
+   * Whether an owner may take so much more. While others wait it holds at most its share of the room; and where others have
+   * been here lately it leaves each of them room to begin with.
+   */
+  #mayHold(owner: string, bytes: number): boolean {
+    const held = this.#held.get(owner) ?? 0;
+    if (held === 0) return true;
+    const waiting = this.#line.owners;
+    const owners = new Set([owner, ...waiting, ...this.#held.keys()]);
+    waiting.delete(owner);
+    if (waiting.size > 0 && held + bytes > this.#arena.bytes / owners.size) return false;
+    const others = this.#owners.others(owner, EXPECTED_MS).map((other) => this.#held.get(other) ?? 0);
+    const largest = crossBytes(this.#shape, this.maxInputTokens) + sequenceBytes(this.#shape, this.maxNewTokens);
+    const spare = Math.min(largest, this.#arena.bytes / 4) - Math.min(...others);
+    return this.#arena.freeBytes - bytes >= spare;
+  }
+
+  #bytesOf({ inputTokens, maxNewTokens, copies }: Size): number {
+    return crossBytes(this.#shape, inputTokens) + copies * sequenceBytes(this.#shape, maxNewTokens);
+  }
+
+  /** Room for all; else nothing is taken. */
+  #reserve(sizes: readonly Size[], owner: string): PooledSequence[][] | null | typeof OVER_SHARE {
+    if (
+      !this.#mayHold(
+        owner,
+        sizes.reduce((sum, size) => sum + this.#bytesOf(size), 0),
+      )
+    )
+      return OVER_SHARE;
     const opened: PooledSequence[][] = [];
     for (const { inputTokens, maxNewTokens, copies, adapter } of sizes) {
       const block = this.#take(crossBytes(this.#shape, inputTokens));
-      const cross: Cross | null = block && { block, inputTokens, sequences: 0, adapter: null };
+      const cross: Cross | null = block && { block, inputTokens, sequences: 0, owner, adapter: null };
+      if (block) this.#hold(owner, block.bytes);
       const sequences: PooledSequence[] = [];
       opened.push(sequences);
       for (let copy = 0; cross && copy < copies; copy++) {
@@ -309,6 +363,7 @@ export abstract class PooledDecoder implements Decoder {
         if (!own) break;
         // Counted as open at once: should its request end before it goes on, the lease gives the room back.
         const sequence = new PooledSequence(own, cross, maxNewTokens);
+        this.#hold(owner, own.bytes);
         cross.sequences++;
         this.#open.add(sequence);
         sequences.push(sequence);
@@ -321,6 +376,12 @@ export abstract class PooledDecoder implements Decoder {
       }
     }
     return opened;
+  }
+
+  #hold(owner: string, bytes: number): void {
+    const held = (this.#held.get(owner) ?? 0) + bytes;
+    if (held > 0) this.#held.set(owner, held);
+    else this.#held.delete(owner);
   }
 
   #take(bytes: number): Block | null {
@@ -338,16 +399,18 @@ export abstract class PooledDecoder implements Decoder {
 
   #giveBack(sequence: PooledSequence): void {
     if (!sequence.block) return;
-    this.#arena.give(sequence.block);
+    const { block, cross } = sequence;
+    this.#arena.give(block);
+    this.#hold(cross.owner, -block.bytes);
     sequence.block = null;
     this.#open.delete(sequence);
-    const { cross } = sequence;
     cross.sequences--;
     if (cross.sequences === 0) this.#giveBackCross(cross);
   }
 
-  #giveBackCross({ block, adapter }: Cross): void {
+  #giveBackCross({ block, adapter, owner }: Cross): void {
     this.#arena.give(block);
+    this.#hold(owner, -block.bytes);
     adapter?.release();
   }
 }

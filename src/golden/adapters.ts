@@ -160,7 +160,7 @@ async function compareRows(
       if (sameIds(answers[i] ?? [], row.greedy_ids)) greedy.equal++;
       if (!row.labels || !row.logprobs) continue;
       const hidden = encoded[i] as Float32Array;
-      const scored = await scoreLabels(decoder, hidden, encodeLabels(row.labels, tokenizer), signal, adapter);
+      const scored = await scoreLabels(decoder, { hidden, adapter }, encodeLabels(row.labels, tokenizer), signal);
       const difference = largestDifference(scored.logprobs, row.logprobs);
       const isSame = argmax(Float32Array.from(scored.logprobs)) === argmax(Float32Array.from(row.logprobs));
       labels.run++;

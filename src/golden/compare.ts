@@ -144,7 +144,7 @@ async function compareLabels(
   hidden: Float32Array,
   golden: GoldenCase & { kind: "labels" },
 ): Promise<Comparison> {
-  const { logprobs, scores } = await scoreLabels(decoder, hidden, golden.labels);
+  const { logprobs, scores } = await scoreLabels(decoder, { hidden }, golden.labels);
   const difference = Math.max(largestDifference(logprobs, golden.logprobs), largestDifference(scores, golden.scores));
   const same = argmax(Float32Array.from(scores)) === argmax(Float32Array.from(golden.scores));
   return { equal: same && (!exact || difference <= TOLERANCE), difference };

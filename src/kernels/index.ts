@@ -27,6 +27,7 @@ export interface Kernels {
     out: number,
     ldo: number,
     accumulate: number,
+    scratch: number,
   ): void;
   linearI4(
     q: number,

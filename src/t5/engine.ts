@@ -98,11 +98,33 @@ export interface Encoder {
    * @param ids token ids `[S]`, the end of sequence included
    * @param before hidden states `[S, dModel]` of the layers before, for an encoder that holds but a part of them
    * @param adapter of this engine, for the whole input
+   * @param control whom it is for, and how it gives way to others
    * @returns the last layer's hidden states `[S, dModel]`, float32, owned by the caller
    * @throws EdgeT5Error `E_INPUT` (no token, an id outside the vocabulary, no hidden states where they are needed),
    * `E_CONTEXT_LENGTH`
    */
-  encode(ids: ArrayLike<number>, before?: Float32Array, adapter?: HeldAdapter): Promise<Float32Array>;
+  encode(
+    ids: ArrayLike<number>,
+    before?: Float32Array,
+    adapter?: HeldAdapter,
+    control?: EncodeControl,
+  ): Promise<Float32Array>;
+}
+
+/**
+ * Called between parts of long work, where others may compute: who can stop there waits for what it gives.
+ *
+ * @param multiplyAdds done since the last call
+ * @returns null to go on at once
+ */
+export type Pause = (multiplyAdds: number) => Promise<void> | null;
+
+export interface EncodeControl {
+  /** As {@link DecoderInput.owner}. */
+  owner?: string | undefined;
+  /** Gives the encoding up while it waits for others; its reason is thrown. */
+  signal?: AbortSignal | undefined;
+  pause?: Pause | undefined;
 }
 
 /** One sequence being decoded: its cross-attention keys and values and its cache. */
@@ -120,6 +142,8 @@ export interface DecoderInput {
   copies?: number | undefined;
   /** Of the decoder's engine; held until the input's last sequence is closed. Default: the base alone. */
   adapter?: HeldAdapter | undefined;
+  /** Whom it is for: of different owners none takes more than its share while others wait. Default: one owner for all. */
+  owner?: string | undefined;
 }
 
 /** The outcome of one step for every row of its batch, in order. Valid until the sequence's next step. */
@@ -187,7 +211,7 @@ export interface Decoder {
    * @param signal ends the waiting for room; its reason is thrown
    * @throws EdgeT5Error as {@link open}; `E_CAPACITY` also when so many could never fit together
    */
-  openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]>;
+  openAll(inputs: readonly DecoderInput[], signal?: AbortSignal, pause?: Pause): Promise<Sequence[]>;
   /** Most tokens of one sequence that a step takes: with more than one, a draft of what comes is checked in one pass. */
   readonly lookahead: number;
   /**

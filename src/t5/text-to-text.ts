@@ -200,7 +200,8 @@ export class TextToText {
       for (const text of typeof texts === "string" ? [texts] : texts) {
         const inputIds = this.tokenizer.encode(text);
         const hidden = await this.encoder.encode(inputIds, undefined, held);
-        answers.push({ inputIds, ...rankLabels(labels, await scoreLabels(this.decoder, hidden, ids, signal, held)) });
+        const scores = await scoreLabels(this.decoder, { hidden, adapter: held }, ids, signal);
+        answers.push({ inputIds, ...rankLabels(labels, scores) });
       }
     } finally {
       held?.release();

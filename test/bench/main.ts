@@ -22,6 +22,7 @@ import { bundleTable, measureBundles } from "./bundles.ts";
 import { writeRandomCheckpoint } from "./checkpoint.ts";
 import { coldTable, measureColdInNode, measureColdInWorkerd } from "./cold.ts";
 import { draftTable, measureDrafts } from "./drafts.ts";
+import { floodTable, measureFlood } from "./flood.ts";
 import { buildFloors } from "./floors-build.ts";
 import type { Figures } from "./measure.ts";
 import { measureMemoryInNode, measureMemoryInWorkerd, memoryTable, peakMb } from "./memory.ts";
@@ -42,7 +43,7 @@ import { type MemoryFigures, measureInWorkerd } from "./workerd-run.ts";
 
 const HELP = `Usage: npm run bench -- [options]
 
-  --only a,b         of engine, peers, streams, memory, cold, bundles, drafts, transformers-js; default: all
+  --only a,b         of engine, peers, streams, flood, memory, cold, bundles, drafts, transformers-js; default: all
   --json             last line of stdout: one JSON object with all figures
   --rounds N         rounds of measuring; default 15
   --kernels NAME     relaxed or plain; default: what the kit chooses on this machine
@@ -85,6 +86,7 @@ const SECTIONS: Readonly<
   engine: engineSection,
   peers: peersSection,
   streams: streamsSection,
+  flood: floodSection,
   memory: memorySection,
   cold: coldSection,
   bundles: bundlesSection,
@@ -146,7 +148,7 @@ try {
   if (options.profile) {
     console.log(await profile(packageDir, kernels));
   } else {
-    if (["memory", "cold", "streams"].some((name) => wanted.includes(name))) {
+    if (["memory", "cold", "streams", "flood"].some((name) => wanted.includes(name))) {
       await mkdir(join(work, "text"));
       packageWithTokenizer = await makeBenchPackage(join(work, "text"));
     }
@@ -221,6 +223,12 @@ async function streamsSection(subjects: Subjects, known: Readonly<Record<string,
     ceiling("workerd"),
   );
   return { figures: { ...node.figures, ...workerd.figures }, table: streamTable([...node.rows, ...workerd.rows]) };
+}
+
+async function floodSection(): Promise<Section> {
+  if (!inWorkers) return { figures: {}, table: "flood: runs in workerd only" };
+  const figures = await measureFlood(packageWithTokenizer, work);
+  return { figures: { ...figures }, table: floodTable(figures) };
 }
 
 async function memorySection(): Promise<Section> {

@@ -23,7 +23,7 @@ import { FIRST_POSITION, PROMPT_TOKENS, prompt, STEPS } from "./subject.ts";
 import { freePort } from "./workerd-run.ts";
 
 const COUNTS = [1, 4, 8, 16] as const;
-const NEW_TOKENS = 64;
+export const NEW_TOKENS = 64;
 
 /** Tokens a second of concurrent streams. */
 interface Rate {
@@ -73,8 +73,30 @@ export async function measureStreamsInNode(dir: string, name: KernelName, rounds
 
 /** N requests at once over HTTP: prompt 128, 64 tokens, streamed. */
 export async function measureStreamsInWorkerd(dir: string, work: string, rounds: number): Promise<StreamFigures> {
+  return withWorkers(dir, join(work, "streams"), async (url, state) => {
+    const { key } = await makeKey(url, state);
+    return inTurns(rounds, async (streams) => {
+      const started = performance.now();
+      const times = await Promise.all(Array.from({ length: streams }, () => streamTimes(url, key, PROMPT_TOKENS)));
+      const whole = (streams * NEW_TOKENS) / ((performance.now() - started) / 1000);
+      const from = Math.max(...times.map((own) => own[0] ?? 0));
+      const end = Math.min(...times.map((own) => own.at(-1) ?? 0));
+      // A token whose text is not whole yet comes with the next one's event.
+      const tokens = times.map(
+        (own) => (own.filter((time) => time > from && time <= end).length * NEW_TOKENS) / own.length,
+      );
+      return { streaming: tokens.reduce((sum, each) => sum + each, 0) / ((end - from) / 1000), whole };
+    });
+  });
+}
+
+/** While the gateway, the encoder and the decoder serve the package `dir`. @param folder made for their state */
+export async function withWorkers<T>(
+  dir: string,
+  folder: string,
+  run: (url: string, state: string) => Promise<T>,
+): Promise<T> {
   const manifest = await readManifest(new FolderStore(dir));
-  const folder = join(work, "streams");
   await mkdir(folder);
   const { workers } = await writeWorkers(manifest, join(folder, "workers"), {
     root: ROOT,
@@ -93,30 +115,25 @@ export async function measureStreamsInWorkerd(dir: string, work: string, rounds:
   });
   const ended = once(child, "exit");
   try {
-    const { key } = await makeKey(`http://127.0.0.1:${port}`, state);
-    return await inTurns(rounds, async (streams) => {
-      const started = performance.now();
-      const times = await Promise.all(Array.from({ length: streams }, () => stream(port, key)));
-      const whole = (streams * NEW_TOKENS) / ((performance.now() - started) / 1000);
-      const from = Math.max(...times.map((own) => own[0] ?? 0));
-      const end = Math.min(...times.map((own) => own.at(-1) ?? 0));
-      // A token whose text is not whole yet comes with the next one's event.
-      const tokens = times.map(
-        (own) => (own.filter((time) => time > from && time <= end).length * NEW_TOKENS) / own.length,
-      );
-      return { streaming: tokens.reduce((sum, each) => sum + each, 0) / ((end - from) / 1000), whole };
-    });
+    return await run(`http://127.0.0.1:${port}`, state);
   } finally {
     stopping.abort();
     await ended;
   }
 }
 
-/** @returns when each event came */
-async function stream(port: number, key: string): Promise<number[]> {
-  const body = { model: BENCH, prompt: promptOf(PROMPT_TOKENS), max_tokens: NEW_TOKENS, stream: true };
-  const response = await fetch(`http://127.0.0.1:${port}/v1/completions`, {
+/** One request of {@link NEW_TOKENS}. @param onEvent called as each event comes @returns when each came */
+export async function streamTimes(
+  url: string,
+  key: string,
+  promptTokens: number,
+  onEvent: () => void = () => {},
+  signal?: AbortSignal,
+): Promise<number[]> {
+  const body = { model: BENCH, prompt: promptOf(promptTokens), max_tokens: NEW_TOKENS, stream: true };
+  const response = await fetch(`${url}/v1/completions`, {
     method: "POST",
+    signal: signal ?? null,
     headers: { authorization: `Bearer ${key}` },
     // Random weights repeat themselves: drafts would make one stream faster than any text does.
     body: JSON.stringify({ ...body, prompt_lookup_num_tokens: 0, stream_options: { include_usage: true } }),
@@ -126,7 +143,10 @@ async function stream(port: number, key: string): Promise<number[]> {
   for await (const chunk of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
     text += chunk;
     const now = performance.now();
-    for (const _ of chunk.matchAll(/"finish_reason"/g)) times.push(now);
+    for (const _ of chunk.matchAll(/"finish_reason"/g)) {
+      times.push(now);
+      onEvent();
+    }
   }
   const tokens = Number(/"completion_tokens":(\d+)/.exec(text)?.[1]);
   if (!response.ok || tokens !== NEW_TOKENS) throw new Error(`${response.status}: ${text.slice(-300)}`);

@@ -24,6 +24,7 @@ export const TARGETS: readonly Target[] = [
   { key: "streams4_of_ceiling", what: "4 streams, of their ceiling", places: BOTH, least: 0.7, digits: 2 },
   { key: "streams8_of_ceiling", what: "8 streams, of their ceiling", places: BOTH, least: 0.7, digits: 2 },
   { key: "streams16_of_ceiling", what: "16 streams, of their ceiling", places: BOTH, least: 0.7, digits: 2 },
+  { key: "flood_over_quiet", what: "latency beside another's flood ÷ alone", places: [], most: 2, digits: 2 },
   { key: "beams4_over_1", what: "four beams ÷ one, ÷ digits", places: BOTH, most: 1.8, digits: 2 },
   { key: "peak_mb", what: "peak of WASM memory and JS heap, MB", places: BOTH, most: 112, digits: 1 },
   { key: "first_token_ms", what: "weights at hand → first token, ms", places: BOTH, most: 150, digits: 0 },

@@ -137,17 +137,11 @@ describe("an adapter beside the base is the base with the adapter merged into it
         const input = { hidden, maxNewTokens: 12, params: parseGenerationParams(fields), adapter: held };
         for await (const { token } of generate(decoder, [input])) all.push(token);
       }
-      const { logprobs } = await scoreLabels(
-        decoder,
-        hidden,
-        [
-          [5, 1],
-          [6, 7, 1],
-          [6, 8],
-        ],
-        undefined,
-        held,
-      );
+      const { logprobs } = await scoreLabels(decoder, { hidden, adapter: held }, [
+        [5, 1],
+        [6, 7, 1],
+        [6, 8],
+      ]);
       return { all, logprobs };
     };
     const [own, expected] = [await answers(engine, adapter), await answers(merged)];

@@ -344,13 +344,13 @@ describe("answers are those that each request gets alone", () => {
     const labels = [[5, 1], [5, 7, 1], [9]];
     const alone = [];
     for (const inputs of requests) alone.push(await answer(engine.decoder, inputs));
-    const scores = await scoreLabels(engine.decoder, hidden, labels);
+    const scores = await scoreLabels(engine.decoder, { hidden }, labels);
     const stepsAlone = engine.decoder.steps;
     const decoder = new BatchingDecoder(watched().decoder, immediately);
     const before = { steps: stepsAlone, passes: engine.decoder.passes };
     const [together, labelsTogether] = await Promise.all([
       Promise.all(requests.map((inputs) => answer(decoder, inputs))),
-      scoreLabels(decoder, hidden, labels),
+      scoreLabels(decoder, { hidden }, labels),
     ]);
     expect(together).toEqual(alone);
     expect(labelsTogether).toEqual(scores);

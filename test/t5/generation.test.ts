@@ -79,7 +79,7 @@ describe("beam search", () => {
   });
 
   test("finds nothing worse than greedy decoding, and gives its room back", async () => {
-    const greedy = await scoreLabels(engine.decoder, hidden, [await idsOf({})]);
+    const greedy = await scoreLabels(engine.decoder, { hidden }, [await idsOf({})]);
     const [best] = await search({ num_beams: 6, length_penalty: 0 });
     expect(best!.score).toBeGreaterThanOrEqual(greedy.logprobs[0]! - 1e-4);
     expect(engine.decoder.openSequences).toBe(0);
@@ -150,9 +150,9 @@ describe("labels", () => {
       [7, 1],
       [9, 5, 5, 5, 1],
     ];
-    const together = await scoreLabels(engine.decoder, hidden, labels);
+    const together = await scoreLabels(engine.decoder, { hidden }, labels);
     for (const [i, label] of labels.entries()) {
-      const alone = await scoreLabels(engine.decoder, hidden, [label]);
+      const alone = await scoreLabels(engine.decoder, { hidden }, [label]);
       expect(together.logprobs[i]).toBeCloseTo(alone.logprobs[0]!, 10);
     }
     expect(together.scores.reduce((sum, score) => sum + score, 0)).toBeCloseTo(1, 12);
@@ -164,7 +164,7 @@ describe("labels", () => {
     ["an empty one", [[5], []]],
     ["one twice", [[5, 1], [7], [5, 1]]],
   ])("%s: refused", async (_, labels) => {
-    await expect(scoreLabels(engine.decoder, hidden, labels)).rejects.toMatchObject({ code: "E_INPUT" });
+    await expect(scoreLabels(engine.decoder, { hidden }, labels)).rejects.toMatchObject({ code: "E_INPUT" });
   });
 });
 

@@ -66,11 +66,11 @@ async function answer(
     copies: 1,
     seed: 0,
     logprobs: null,
-    ...(adapter !== undefined && { adapter }),
   };
-  const encoded = await encode(bindings, model, ids, adapter);
+  const use = { env: bindings, model, adapter, owner: "acme" };
+  const encoded = await encode(use, ids);
   const tokens: number[] = [];
-  for await (const { token } of decode(bindings, model, [encoded], options, new AbortController().signal)) {
+  for await (const { token } of decode(use, [encoded], options, new AbortController().signal)) {
     tokens.push(token);
   }
   return tokens;
@@ -148,7 +148,8 @@ describe("an adapter that cannot be had", () => {
 
   test("is refused by a decoder of its own, before its first token", async () => {
     const bindings = bindingsFor();
-    const encoded = await encode(bindings, MODEL, [10, 1]);
+    const use = { env: bindings, model: MODEL, adapter: undefined, owner: "acme" };
+    const encoded = await encode(use, [10, 1]);
     const options = {
       maxNewTokens: 5,
       stream: true,
@@ -156,9 +157,9 @@ describe("an adapter that cannot be had", () => {
       copies: 1,
       seed: 0,
       logprobs: null,
-      adapter: "tenants/acme/adapters/none/1",
     };
-    const events = decode(bindings, MODEL, [encoded], options, new AbortController().signal);
+    const missing = { ...use, adapter: "tenants/acme/adapters/none/1" };
+    const events = decode(missing, [encoded], options, new AbortController().signal);
     await expect(events.next()).rejects.toMatchObject({ code: "E_ADAPTER_NOT_FOUND" });
     expect((await health()).decoder).toMatchObject({ open_sequences: 0 });
   });

@@ -51,7 +51,8 @@ async function* sample(seed: number, copies: number): AsyncGenerator<TokenEvent,
   };
   const ids = [13, 100 + seed, 200, 1];
   const { signal } = new AbortController();
-  yield* decode(bindings, id, [await encode(bindings, id, ids)], options, signal);
+  const use = { env: bindings, model: id, adapter: undefined, owner: "tests" };
+  yield* decode(use, [await encode(use, ids)], options, signal);
 }
 
 async function collect(events: AsyncIterable<TokenEvent>): Promise<number[][]> {

@@ -146,7 +146,7 @@ export class SimdAdapters implements AdapterSet {
           "Lower its rank, adapt fewer modules, or raise the memory limit.",
       );
     }
-    return this.#line.take(() => this.#use(id) ?? this.#place(id, wanted, bytes), signal);
+    return this.#line.take(() => this.#use(id) ?? this.#place(id, wanted, bytes), { signal });
   }
 
   /** Gives up an adapter of the arena that is not in use. @returns whether there was one */

@@ -1,11 +1,18 @@
 /** T5's decoder stack on the kernels: sequences with their caches, stepped together over one pass of the weights. */
 import { attentionNames, EMBEDDING, LM_HEAD, layerPrefix } from "../../t5/architecture.ts";
-import type { EngineLimits } from "../../t5/engine.ts";
+import type { EngineLimits, Pause } from "../../t5/engine.ts";
 import type { Part } from "../../t5/manifest.ts";
 import type { Block } from "../arena.ts";
 import { align, layerBytes, roomFor, usedBytes } from "../cache-size.ts";
 import { checkedHidden } from "../input.ts";
-import { type Cross, PooledDecoder, type PooledSequence, type SteppedRows, type StepRows } from "../pooled-decoder.ts";
+import {
+  type Cross,
+  checkCross,
+  PooledDecoder,
+  type PooledSequence,
+  type SteppedRows,
+  type StepRows,
+} from "../pooled-decoder.ts";
 import { type AdaptedRows, placedOf, type SimdAdapters } from "./adapters.ts";
 import type { Adapted, FeedForward, Linear, Machine } from "./machine.ts";
 import { BLOCK_ROWS } from "./plan.ts";
@@ -120,7 +127,7 @@ export class SimdDecoder extends PooledDecoder {
     return block.at + block.bytes - align(this.config.vocabSize * 4);
   }
 
-  protected override computeCross(cross: Cross, hidden: Float32Array): void {
+  protected override async computeCross(cross: Cross, hidden: Float32Array, pause?: Pause): Promise<void> {
     const machine = this.#machine;
     const { dModel, numHeads, dKv } = this.config;
     const { scratch, inner, plan, attention } = machine;
@@ -129,6 +136,12 @@ export class SimdDecoder extends PooledDecoder {
     const adapter = cross.adapter && placedOf(cross.adapter);
     for (let first = 0; first < cross.inputTokens; first += BLOCK_ROWS) {
       const rows = Math.min(BLOCK_ROWS, cross.inputTokens - first);
+      const wait = first > 0 ? pause?.(BLOCK_ROWS * dModel * 2 * inner * this.#layers.length) : null;
+      if (wait) {
+        await wait;
+        checkCross(cross);
+      }
+      machine.claimBuffers(null);
       machine.floats.set(hidden.subarray(first * dModel, (first + rows) * dModel), x / 4);
       machine.input(x, rows, dModel);
       for (const [index, layer] of this.#layers.entries()) {
@@ -154,6 +167,7 @@ export class SimdDecoder extends PooledDecoder {
     const rows = sequences.length;
     const hidden = checkedHidden(before, rows, this.config, this.isFirst);
     const adapted = adaptedRows(sequences);
+    machine.claimBuffers(null);
     if (hidden) machine.floats.set(hidden, x / 4);
     if (this.#embedding) {
       machine.writeIds(tokens);

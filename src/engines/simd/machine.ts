@@ -45,6 +45,12 @@ interface AttentionKernels {
   storeValues: Kernels["storeKeysI8"];
 }
 
+/** Who works in the plan's buffers. */
+export interface BufferHolder {
+  /** Keeps what it still needs of them: another is about to work there. */
+  keep(): void;
+}
+
 export class Machine {
   readonly kernels: Kernels;
   readonly attention: AttentionKernels;
@@ -66,6 +72,7 @@ export class Machine {
   #rows = 0;
   #nextSum: number;
   readonly #linears = new Map<string, Linear>();
+  #holder: BufferHolder | null = null;
 
   constructor(manifest: Manifest, plan: Plan, kernels: Kernels, memory: WebAssembly.Memory, growth: Growth) {
     this.kernels = kernels;
@@ -95,6 +102,18 @@ export class Machine {
   /** Where more memory begins. */
   get end(): number {
     return this.#memory.buffer.byteLength;
+  }
+
+  /** Takes the plan's buffers; null for who needs nothing of them once it has returned. */
+  claimBuffers(holder: BufferHolder | null): void {
+    if (this.#holder === holder) return;
+    this.#holder?.keep();
+    this.#holder = holder;
+  }
+
+  /** Lets them go, if they still are this one's. */
+  releaseBuffers(holder: BufferHolder): void {
+    if (this.#holder === holder) this.#holder = null;
   }
 
   /** More memory, behind what there is; null where it may not grow so far. */
@@ -215,7 +234,21 @@ export class Machine {
         this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, ldo, add);
         break;
       case "int8":
-        this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add);
+        // A single row may use the room of those that could follow it.
+        this.kernels.linearI8(
+          quantized,
+          rowScales,
+          this.#rows,
+          k,
+          at,
+          scales,
+          sums,
+          n,
+          out,
+          ldo,
+          add,
+          quantized + 2 * k,
+        );
         break;
       case "int4":
         this.kernels.linearI4(quantized, rowScales, this.#rows, k, at, scales, n, out, ldo, add, prepared);

@@ -170,15 +170,6 @@ function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize
 /** Longest row whose total fits an int32: 2048 x 127 x 8191 < 2^31. */
 const INT32_ROW: i32 = 2048;
 
-/** The int32 at `at` and at one, two, three times `step` bytes from there. */
-@inline
-function gather(at: usize, step: usize): v128 {
-  let v = v128.load32_zero(at);
-  v = v128.load32_lane(at + step, v, 1);
-  v = v128.load32_lane(at + step * 2, v, 2);
-  return v128.load32_lane(at + step * 3, v, 3);
-}
-
 /** 128 x (high - 64 x sum) + low for two lanes of each, in float64: rows whose totals no int32 holds. */
 @inline
 function joinLong(high: v128, low: v128, sum: v128): v128 {
@@ -326,72 +317,126 @@ function tiles(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, 
   if (row < rows) tile2x1(wa, wb, na, nb, x, row, k, sums);
 }
 
-/** One activation row times the first 4 x floor(n / 4) weight rows: the token step. `k` is a multiple of 16. */
-function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32): void {
-  const quarter = <usize>(n >> 2);
+/** Longest piece of a row whose total fits an int32 with the activations' offset in it: 1024 x 127 x 16383 < 2^31. */
+const PIECE: i32 = 1024;
+
+/** Pieces of a row that a step adds up by themselves. The total of a row that fits an int32 may wrap on the way. */
+function piecesOf(k: i32): usize {
+  return k <= INT32_ROW ? 1 : <usize>((k + PIECE - 1) / PIECE);
+}
+
+/**
+ * One activation row times four streams of `quarter` weight rows: the dots, int32, offset included. Scales, sums and
+ * results are left to {@link putTotals}: twelve more streams would be more than prefetchers follow.
+ *
+ * @param piece bytes of the activations of each of a row's pieces
+ * @param to [pieces, 4 x quarter] int32
+ */
+function stepTotals(x: usize, k: i32, piece: usize, w: usize, quarter: usize, to: usize): void {
   const apart = quarter << 2;
   let w0 = w;
   let w1 = w0 + quarter * <usize>k;
   let w2 = w1 + quarter * <usize>k;
   let w3 = w2 + quarter * <usize>k;
   const end = x + (<usize>k << 1);
-  const rowScale = v128.load32_splat(rowScaleAt);
-  for (let column: usize = 0; column < apart; column += 4) {
-    let a = i32x4.splat(0);
-    let b = a;
-    let c = a;
-    let d = a;
-    let totals: v128;
-    if (ASC_FEATURE_RELAXED_SIMD) {
-      let la = a;
-      let lb = a;
-      let lc = a;
-      let ld = a;
-      for (let p = x; p < end; p += 32) {
-        const high = v128.load(p);
-        const low = v128.load(p, 16);
-        let v = v128.load(w0);
-        a = dotRelaxed(v, high, a);
-        la = dotRelaxed(v, low, la);
-        v = v128.load(w1);
-        b = dotRelaxed(v, high, b);
-        lb = dotRelaxed(v, low, lb);
-        v = v128.load(w2);
-        c = dotRelaxed(v, high, c);
-        lc = dotRelaxed(v, low, lc);
-        v = v128.load(w3);
-        d = dotRelaxed(v, high, d);
-        ld = dotRelaxed(v, low, ld);
-        w0 += 16;
-        w1 += 16;
-        w2 += 16;
-        w3 += 16;
+  for (const stop = to + apart; to < stop; to += 4) {
+    let at = to;
+    for (let p = x; p < end; at += apart << 2) {
+      let a = i32x4.splat(0);
+      let b = i32x4.splat(0);
+      let c = i32x4.splat(0);
+      let d = i32x4.splat(0);
+      const pieceEnd = min(p + piece, end);
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        let la = i32x4.splat(0);
+        let lb = i32x4.splat(0);
+        let lc = i32x4.splat(0);
+        let ld = i32x4.splat(0);
+        for (; p < pieceEnd; p += 32) {
+          const high = v128.load(p);
+          const low = v128.load(p, 16);
+          let v = v128.load(w0);
+          a = dotRelaxed(v, high, a);
+          la = dotRelaxed(v, low, la);
+          v = v128.load(w1);
+          b = dotRelaxed(v, high, b);
+          lb = dotRelaxed(v, low, lb);
+          v = v128.load(w2);
+          c = dotRelaxed(v, high, c);
+          lc = dotRelaxed(v, low, lc);
+          v = v128.load(w3);
+          d = dotRelaxed(v, high, d);
+          ld = dotRelaxed(v, low, ld);
+          w0 += 16;
+          w1 += 16;
+          w2 += 16;
+          w3 += 16;
+        }
+        a = i32x4.add(i32x4.shl(a, 7), la);
+        b = i32x4.add(i32x4.shl(b, 7), lb);
+        c = i32x4.add(i32x4.shl(c, 7), lc);
+        d = i32x4.add(i32x4.shl(d, 7), ld);
+      } else {
+        for (; p < pieceEnd; p += 32) {
+          const x0 = v128.load(p);
+          const x1 = v128.load(p, 16);
+          a = dotPlain(v128.load8x8_s(w0, 8), x1, dotPlain(v128.load8x8_s(w0), x0, a));
+          b = dotPlain(v128.load8x8_s(w1, 8), x1, dotPlain(v128.load8x8_s(w1), x0, b));
+          c = dotPlain(v128.load8x8_s(w2, 8), x1, dotPlain(v128.load8x8_s(w2), x0, c));
+          d = dotPlain(v128.load8x8_s(w3, 8), x1, dotPlain(v128.load8x8_s(w3), x0, d));
+          w0 += 16;
+          w1 += 16;
+          w2 += 16;
+          w3 += 16;
+        }
       }
-      totals = joinRows(a, b, c, d, la, lb, lc, ld, gather(sums + column, apart), k > INT32_ROW);
-    } else {
-      for (let p = x; p < end; p += 32) {
-        const x0 = v128.load(p);
-        const x1 = v128.load(p, 16);
-        a = dotPlain(v128.load8x8_s(w0, 8), x1, dotPlain(v128.load8x8_s(w0), x0, a));
-        b = dotPlain(v128.load8x8_s(w1, 8), x1, dotPlain(v128.load8x8_s(w1), x0, b));
-        c = dotPlain(v128.load8x8_s(w2, 8), x1, dotPlain(v128.load8x8_s(w2), x0, c));
-        d = dotPlain(v128.load8x8_s(w3, 8), x1, dotPlain(v128.load8x8_s(w3), x0, d));
-        w0 += 16;
-        w1 += 16;
-        w2 += 16;
-        w3 += 16;
-      }
-      totals = f32x4.convert_i32x4_s(sumRows(a, b, c, d));
+      const totals = sumRows(a, b, c, d);
+      v128.store32_lane(at, totals, 0);
+      v128.store32_lane(at + apart, totals, 1);
+      v128.store32_lane(at + apart * 2, totals, 2);
+      v128.store32_lane(at + apart * 3, totals, 3);
     }
-    const scales = f32x4.mul(gather(scaleAt + column, apart), rowScale);
-    let values = f32x4.mul(totals, scales);
-    const at = outAt + column;
-    if (adds) values = f32x4.add(values, gather(at, apart));
-    v128.store32_lane(at, values, 0);
-    v128.store32_lane(at + apart, values, 1);
-    v128.store32_lane(at + apart * 2, values, 2);
-    v128.store32_lane(at + apart * 3, values, 3);
   }
+}
+
+/** The low two of four int32 of each piece and of the rows' sums, as exact totals in float64. */
+@inline
+function addPieces(from: usize, pieces: usize, step: usize, sums: usize): v128 {
+  let total = f64x2.splat(0);
+  for (; pieces > 0; pieces--, from += step) total = f64x2.add(total, f64x2.convert_low_i32x4_s(v128.load64_zero(from)));
+  if (!ASC_FEATURE_RELAXED_SIMD) return total;
+  return f64x2.sub(total, f64x2.mul(f64x2.convert_low_i32x4_s(v128.load64_zero(sums)), f64x2.splat(8192)));
+}
+
+/** Scales the totals of activation row 0 and puts them out: exact, rounded to float32 once. @param n a multiple of 4 */
+function putTotals(from: usize, pieces: usize, n: usize, sums: usize): void {
+  const rowScale = v128.load32_splat(rowScaleAt);
+  const bytes = n << 2;
+  for (let at: usize = 0; at < bytes; at += 16) {
+    let totals: v128;
+    if (pieces > 1) {
+      const first = f32x4.demote_f64x2_zero(addPieces(from + at, pieces, bytes, sums + at));
+      const second = f32x4.demote_f64x2_zero(addPieces(from + at + 8, pieces, bytes, sums + at + 8));
+      totals = i8x16.shuffle(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    } else {
+      totals = v128.load(from + at);
+      if (ASC_FEATURE_RELAXED_SIMD) totals = i32x4.sub(totals, i32x4.shl(v128.load(sums + at), 13));
+      totals = f32x4.convert_i32x4_s(totals);
+    }
+    let values = f32x4.mul(totals, f32x4.mul(v128.load(scaleAt + at), rowScale));
+    if (adds) values = f32x4.add(values, v128.load(outAt + at));
+    v128.store(outAt + at, values);
+  }
+}
+
+/** One activation row times the first 4 x floor(n / 4) weight rows: the token step. `k` is a multiple of 16. */
+function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32, scratch: usize): void {
+  const quarter = <usize>(n >> 2);
+  const pieces = piecesOf(k);
+  // Where nothing is added to, the place of a result holds its total before.
+  const to = adds || pieces > 1 ? scratch : outAt;
+  stepTotals(x, k, <usize>(pieces > 1 ? PIECE : k) << 1, w, quarter, to);
+  putTotals(to, pieces, quarter << 2, sums);
 }
 
 /**
@@ -401,6 +446,7 @@ function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32): void {
  * @param w [n, k] int8, `scales` [n] f32, `sums` [n] int32 from rowSums (read by the relaxed module only)
  * @param out [rows, n] f32, rows `ldo` elements apart
  * @param accumulate 1 to add to out, 0 to set it
+ * @param scratch to use by a single row: n x 4 bytes to accumulate, as much for every 1024 of a k above 2048
  */
 export function linearI8(
   q: usize,
@@ -414,6 +460,7 @@ export function linearI8(
   out: usize,
   ldo: i32,
   accumulate: i32,
+  scratch: usize,
 ): void {
   outAt = out;
   outRow = ldo;
@@ -421,8 +468,8 @@ export function linearI8(
   rowScaleAt = rowScales;
   adds = accumulate != 0;
   const isWhole = (k & 15) == 0;
-  if (rows == 1 && isWhole && (ASC_FEATURE_RELAXED_SIMD || k <= INT32_ROW)) {
-    stepRow(q, k, w, sums, n);
+  if (rows == 1 && isWhole) {
+    stepRow(q, k, w, sums, n, scratch);
     for (let na = n & ~3; na < n; na++) {
       const wa = w + <usize>na * <usize>k;
       tile2x1(wa, wa, na, na, q, 0, k, sums);

@@ -33,14 +33,14 @@ const WORST = -1e9;
  */
 export async function beamSearch(
   decoder: Decoder,
-  { hidden, maxNewTokens, adapter }: DecoderInput,
+  { hidden, maxNewTokens, adapter, owner }: DecoderInput,
   params: GenerationParams,
   { signal }: GenerateControl = {},
 ): Promise<Hypothesis[]> {
   const { decoderStartTokenId, eosTokenId, vocabSize } = decoder.config;
   const { num_beams: beams, num_return_sequences, length_penalty, early_stopping } = params;
   const processors = processorsOf(params, eosTokenId);
-  const sequences = await decoder.openAll([{ hidden, maxNewTokens, adapter, copies: beams }], signal);
+  const sequences = await decoder.openAll([{ hidden, maxNewTokens, adapter, owner, copies: beams }], signal);
   const scores = new Float32Array(processors.length > 0 ? vocabSize : 0);
   /** The most probable tokens of one beam, after processors, with their log-probabilities; float32 as Hugging Face's. */
   const bestOf = (logits: Float32Array, ids: readonly number[]): [token: number, logprob: number][] => {

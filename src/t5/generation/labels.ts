@@ -1,7 +1,10 @@
 /** Closed answers: how probable each of a set of labels is, by the model's own log-probabilities. */
 import { EdgeT5Error } from "../../errors.ts";
-import type { Decoder, HeldAdapter } from "../engine.ts";
+import type { Decoder, DecoderInput } from "../engine.ts";
 import { logSumExp } from "./scores.ts";
+
+/** What labels are scored for; with the adapter that it was encoded with. */
+export type LabelsInput = Pick<DecoderInput, "hidden" | "adapter" | "owner">;
 
 export interface LabelScores {
   /** Sum of the log-probabilities of each label's tokens, the end of sequence included when it is one of them. */
@@ -23,18 +26,16 @@ interface Node {
  * Labels that never fit at once are scored in as many batches as it takes.
  *
  * @param labels token ids of each label
- * @param adapter that `hidden` was encoded with
  * @throws EdgeT5Error `E_INPUT` without labels, for an empty label or for the same label twice; as {@link Decoder.openAll}
  */
 export async function scoreLabels(
   decoder: Decoder,
-  hidden: Float32Array,
+  input: LabelsInput,
   labels: readonly (readonly number[])[],
   signal?: AbortSignal,
-  adapter?: HeldAdapter,
 ): Promise<LabelScores> {
   trieOf(labels);
-  const logprobs = await logprobsOf(decoder, hidden, labels, signal, adapter);
+  const logprobs = await logprobsOf(decoder, input, labels, signal);
   const largest = Math.max(...logprobs);
   const weights = logprobs.map((logprob) => Math.exp(logprob - largest));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
@@ -43,20 +44,19 @@ export async function scoreLabels(
 
 async function logprobsOf(
   decoder: Decoder,
-  hidden: Float32Array,
+  input: LabelsInput,
   labels: readonly (readonly number[])[],
   signal: AbortSignal | undefined,
-  adapter: HeldAdapter | undefined,
 ): Promise<number[]> {
   const paths = pathsOf(trieOf(labels));
   const longest = Math.max(...labels.map(({ length }) => length));
-  const input = { hidden, maxNewTokens: longest, copies: paths.length, adapter };
-  if (labels.length > 1 && longest <= decoder.maxNewTokens && !decoder.fits([input])) {
+  const whole = { ...input, maxNewTokens: longest, copies: paths.length };
+  if (labels.length > 1 && longest <= decoder.maxNewTokens && !decoder.fits([whole])) {
     const half = Math.ceil(labels.length / 2);
-    const first = await logprobsOf(decoder, hidden, labels.slice(0, half), signal, adapter);
-    return [...first, ...(await logprobsOf(decoder, hidden, labels.slice(half), signal, adapter))];
+    const first = await logprobsOf(decoder, input, labels.slice(0, half), signal);
+    return [...first, ...(await logprobsOf(decoder, input, labels.slice(half), signal))];
   }
-  const sequences = await decoder.openAll([input], signal);
+  const sequences = await decoder.openAll([whole], signal);
   const logprobs = new Array<number>(labels.length).fill(0);
   try {
     for (let position = 0; position < longest; position++) {
