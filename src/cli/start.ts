@@ -153,7 +153,7 @@ function demoWelcome(place: Place, { tenant, key, tasks }: Demo): string {
     ...tasks.map(({ name, example }) => curl(`/v1/tasks/${name}`, { input: example })),
     curl("/v1/completions", { model, prompt }),
     "",
-    `What the tenant ${tenant} used, what it costs, and how a busy week of others would look:`,
+    `What the tenant ${tenant} used (a second or two later), what it costs, and a busy week of others:`,
     "",
     ...settings,
     `  npx edge-t5 usage --tenant ${tenant} --by task`,
