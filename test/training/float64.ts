@@ -20,7 +20,7 @@ export function widen(graph: Graph): Graph {
   return graph;
 }
 
-export type Numbers = Float64Array | BigInt64Array | Int32Array;
+export type Numbers = Float64Array | Int32Array | Uint8Array;
 export type Feeds = Record<string, { values: Numbers; shape: number[] }>;
 
 export async function open(graph: Graph): Promise<(feeds: Feeds) => Promise<Record<string, Float64Array>>> {
@@ -37,7 +37,7 @@ export async function open(graph: Graph): Promise<(feeds: Feeds) => Promise<Reco
 
 function tensorOf(values: Numbers, shape: number[]): Tensor {
   if (values instanceof Float64Array) return new Tensor("float64", values, shape);
-  return values instanceof Int32Array ? new Tensor("int32", values, shape) : new Tensor("int64", values, shape);
+  return values instanceof Int32Array ? new Tensor("int32", values, shape) : new Tensor("uint8", values, shape);
 }
 
 /** d of ÷ d each element of an input, by central differences. */
