@@ -53,25 +53,10 @@ const gradientOf = (name: string) => `gradient of ${name}`;
  * {@link LOSSES} and gradients, those of the loss's sum over the labels.
  */
 export function stepGraph(config: T5Config, options: StepGraphOptions): StepGraph {
-  const g = new Graph("training_step");
-  const specs = tensorsOf(config, options.tiedHead);
   const lora = options.lora ? loraModules(config, options.lora) : [];
   const dropout = options.lora ? loraSettings(options.lora).dropout : 0;
-  const weights = new TrainedWeights(g, specs, lora, dropout);
-  const forward = new Forward(g, config, weights, options.tiedHead);
-
-  const hidden = encode(g, forward, config);
-  const states = decode(g, forward, config, hidden);
-  const labelled = pick(g, weights, states, config.dModel);
-  const labels = g.input("labels", "int32", ["M"]);
-  const loss = crossEntropy(g, forward.head(labelled), labels, config.vocabSize, options);
-  weights.own.set(...loss.own);
-  g.output(loss.total, LOSSES.total, "float32", []);
-  for (const [part, value] of Object.entries(loss.parts) as [keyof Loss["parts"], Value][]) {
-    g.output(value, LOSSES[part], "float32", []);
-  }
-
-  const trained = lora.length > 0 ? trainedAdapter(g, lora, loss.total, weights) : trainedModel(g, loss.total, weights);
+  const { g, loss, weights, specs } = forwardGraph(config, options, lora, dropout);
+  const trained = lora.length > 0 ? trainedAdapter(g, lora, loss, weights) : trainedModel(g, loss, weights);
   const names = new Set(g.inputs.map(({ name }) => name));
   const adapter = lora.flatMap(({ name, rank, in: inner, out }) => [
     { name: loraPort.a(name), shape: [rank, inner] },
@@ -87,7 +72,25 @@ export function stepGraph(config: T5Config, options: StepGraphOptions): StepGrap
   };
 }
 
-type Loss = ReturnType<typeof crossEntropy>;
+/** The losses of {@link stepGraph} alone, without dropout. */
+export function lossGraph(config: T5Config, options: StepGraphOptions): Graph {
+  return forwardGraph(config, options, options.lora ? loraModules(config, options.lora) : [], 0).g;
+}
+
+function forwardGraph(config: T5Config, options: StepGraphOptions, lora: readonly LoraModuleSpec[], dropout: number) {
+  const g = new Graph("training_step");
+  const specs = tensorsOf(config, options.tiedHead);
+  const weights = new TrainedWeights(g, specs, lora, dropout);
+  const forward = new Forward(g, config, weights, options.tiedHead);
+  const states = decode(g, forward, config, encode(g, forward, config));
+  const labelled = pick(g, weights, states, config.dModel);
+  const labels = g.input("labels", "int32", ["M"]);
+  const { total, parts, own } = crossEntropy(g, forward.head(labelled), labels, config.vocabSize, options);
+  weights.own.set(...own);
+  g.output(total, LOSSES.total, "float32", []);
+  for (const [part, value] of Object.entries(parts)) g.output(value, LOSSES[part as keyof typeof parts], "float32", []);
+  return { g, loss: total, weights, specs };
+}
 
 /** The encoder's last hidden states `[B, S, dModel]` and the mask `[B, S]` int64. */
 function encode(g: Graph, forward: Forward, { numLayers }: T5Config): { states: Value; mask: Value } {

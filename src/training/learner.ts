@@ -2,7 +2,7 @@
 import { type InferenceSession, Tensor } from "onnxruntime-node";
 import type { T5Config } from "../t5/config.ts";
 import type { Batch } from "./batch.ts";
-import { LOSSES, type StepGraph, type StepGraphOptions, stepGraph } from "./graph.ts";
+import { LOSSES, lossGraph, type StepGraph, type StepGraphOptions, stepGraph } from "./graph.ts";
 import { createOptimizer, type Optimizer, type OptimizerOptions, type Parameter } from "./optimizers/index.ts";
 import { dropoutMask, randomBits } from "./random.ts";
 import { openSession, type Provider, type SessionOptions } from "./session.ts";
@@ -33,29 +33,34 @@ const NO_LOSSES: Losses = { labels: 0, total: 0, crossEntropy: 0, smoothed: 0, z
 
 export class Learner {
   readonly provider: Provider;
+  readonly #config: T5Config;
+  readonly #options: LearnerOptions;
   readonly #graph: StepGraph;
   readonly #session: InferenceSession;
   readonly #optimizer: Optimizer;
   readonly #seed: number;
   readonly #feeds: Readonly<Record<string, Tensor>>;
   readonly #parameters: Parameter[];
+  #forward: ReturnType<typeof openSession> | null = null;
   #losses = NO_LOSSES;
   #step = 0;
   /** Batches since the last update. */
   #batches = 0;
 
   private constructor(
-    graph: StepGraph,
-    session: InferenceSession,
-    provider: Provider,
+    config: T5Config,
     weights: ReadonlyMap<string, Float32Array>,
-    { optimizer, seed = 0 }: LearnerOptions,
+    options: LearnerOptions,
+    graph: StepGraph,
+    { session, provider }: Awaited<ReturnType<typeof openSession>>,
   ) {
     this.provider = provider;
+    this.#config = config;
+    this.#options = options;
     this.#graph = graph;
     this.#session = session;
-    this.#optimizer = createOptimizer(optimizer);
-    this.#seed = seed;
+    this.#optimizer = createOptimizer(options.optimizer);
+    this.#seed = options.seed ?? 0;
     this.#parameters = graph.trained.map(({ name, shape }) => {
       const values = weights.get(name)!;
       return { name, shape, values, gradient: new Float32Array(0) };
@@ -76,8 +81,7 @@ export class Learner {
   ): Promise<Learner> {
     const graph = stepGraph(config, options);
     for (const { name } of graph.tensors) if (!weights.has(name)) throw new Error(`No weights for ${name}.`);
-    const { session, provider } = await openSession(graph.graph, options);
-    return new Learner(graph, session, provider, weights, options);
+    return new Learner(config, weights, options, graph, await openSession(graph.graph, options));
   }
 
   /** Updates so far. */
@@ -89,15 +93,7 @@ export class Learner {
   async accumulate(batch: Batch): Promise<void> {
     const results = await this.#session.run({ ...this.#feeds, ...inputsOf(batch), ...this.#masks(batch) });
     const data = (name: string) => results[name]!.data as Float32Array;
-    const sum = (name: string) => data(name)[0]!;
-    const { total, crossEntropy, smoothed, zLoss } = this.#losses;
-    this.#losses = {
-      labels: this.#losses.labels + batch.labels.length,
-      total: total + sum(LOSSES.total),
-      crossEntropy: crossEntropy + sum(LOSSES.crossEntropy),
-      smoothed: smoothed + sum(LOSSES.smoothed),
-      zLoss: zLoss + sum(LOSSES.zLoss),
-    };
+    this.#losses = added(this.#losses, results, batch);
     const ids: Record<string, Int32Array> = { input_ids: batch.inputIds, decoder_input_ids: batch.decoderInputIds };
     for (const [i, { gradient, rows, shape }] of this.#graph.trained.entries()) {
       const parameter = this.#parameters[i]!;
@@ -115,6 +111,16 @@ export class Learner {
       }
     }
     this.#batches++;
+  }
+
+  /** Losses of batches, sums over the labels: the forward pass alone, without dropout; nothing is learned. */
+  async evaluate(batches: readonly Batch[]): Promise<Losses> {
+    this.#forward ??= openSession(lossGraph(this.#config, this.#options), this.#options);
+    const { session } = await this.#forward;
+    let losses = NO_LOSSES;
+    for (const batch of batches)
+      losses = added(losses, await session.run({ ...this.#feeds, ...inputsOf(batch) }), batch);
+    return losses;
   }
 
   /** Losses since the last update, sums over the labels. */
@@ -181,6 +187,7 @@ export class Learner {
 
   async close(): Promise<void> {
     await this.#session.release();
+    await (await this.#forward)?.session.release();
   }
 
   #masks({ rows, inputLength, targetLength }: Batch): Record<string, Tensor> {
@@ -193,6 +200,19 @@ export class Learner {
       }),
     );
   }
+}
+
+type Results = InferenceSession.OnnxValueMapType;
+
+function added(losses: Losses, results: Results, batch: Batch): Losses {
+  const sum = (name: string) => (results[name]!.data as Float32Array)[0]!;
+  return {
+    labels: losses.labels + batch.labels.length,
+    total: losses.total + sum(LOSSES.total),
+    crossEntropy: losses.crossEntropy + sum(LOSSES.crossEntropy),
+    smoothed: losses.smoothed + sum(LOSSES.smoothed),
+    zLoss: losses.zLoss + sum(LOSSES.zLoss),
+  };
 }
 
 function inputsOf(batch: Batch): Record<string, Tensor> {
