@@ -87,9 +87,23 @@ function forwardGraph(config: T5Config, options: StepGraphOptions, lora: readonl
   const labels = g.input("labels", "int32", ["M"]);
   const { total, parts, own } = crossEntropy(g, forward.head(labelled), labels, config.vocabSize, options);
   weights.own.set(...own);
+  turnLast(g);
   g.output(total, LOSSES.total, "float32", []);
   for (const [part, value] of Object.entries(parts)) g.output(value, LOSSES[part as keyof typeof parts], "float32", []);
   return { g, loss: total, weights, specs };
+}
+
+/**
+ * Keys `[B, T, H, D]` → `[B, H, D, T]` in two moves, the second of which only swaps the last two axes: onnxruntime takes it
+ * into the product beside it, and the gradient's rule knows it.
+ */
+function turnLast(g: Graph): void {
+  for (const [i, node] of [...g.nodes.entries()].reverse()) {
+    if (node.op !== "Transpose" || String(node.attributes.perm) !== "0,2,3,1") continue;
+    const byHead = g.op("Transpose", node.inputs, { perm: [0, 2, 1, 3] });
+    const first = g.nodes.pop()!;
+    g.nodes.splice(i, 1, first, { ...node, inputs: [byHead], attributes: { perm: [0, 1, 3, 2] } });
+  }
 }
 
 /** The encoder's last hidden states `[B, S, dModel]` and the mask `[B, S]` int64. */
