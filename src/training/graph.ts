@@ -5,7 +5,7 @@ import type { T5Config } from "../t5/config.ts";
 import { Forward, lengthOf } from "../t5/graph/forward.ts";
 import { differentiate } from "./gradient/differentiate.ts";
 import { type LoraModuleSpec, type LoraOptions, loraModules, loraSettings } from "./lora.ts";
-import { crossEntropy, type LossOptions } from "./loss.ts";
+import { crossEntropy, type Loss, type LossOptions } from "./loss.ts";
 import { loraPort, TrainedWeights } from "./trained-weights.ts";
 
 export interface StepGraphOptions extends LossOptions {
@@ -55,8 +55,8 @@ const gradientOf = (name: string) => `gradient of ${name}`;
 export function stepGraph(config: T5Config, options: StepGraphOptions): StepGraph {
   const lora = options.lora ? loraModules(config, options.lora) : [];
   const dropout = options.lora ? loraSettings(options.lora).dropout : 0;
-  const { g, loss, weights, specs } = forwardGraph(config, options, lora, dropout);
-  const trained = lora.length > 0 ? trainedAdapter(g, lora, loss, weights) : trainedModel(g, loss, weights);
+  const { g, loss, head, weights, specs } = forwardGraph(config, options, lora, dropout);
+  const trained = lora.length > 0 ? trainedAdapter(g, lora, loss.total, weights) : trainedModel(g, loss, head, weights);
   const names = new Set(g.inputs.map(({ name }) => name));
   const adapter = lora.flatMap(({ name, rank, in: inner, out }) => [
     { name: loraPort.a(name), shape: [rank, inner] },
@@ -85,12 +85,15 @@ function forwardGraph(config: T5Config, options: StepGraphOptions, lora: readonl
   const states = decode(g, forward, config, encode(g, forward, config));
   const labelled = pick(g, weights, states, config.dModel);
   const labels = g.input("labels", "int32", ["M"]);
-  const { total, parts, own } = crossEntropy(g, forward.head(labelled), labels, config.vocabSize, options);
+  const logits = forward.head(labelled);
+  const { x, weight, name } = weights.productOf(logits);
+  const loss = crossEntropy(g, { logits, states: x, weight }, labels, config.vocabSize, options);
+  const { total, parts, own } = loss;
   weights.own.set(...own);
   turnLast(g);
   g.output(total, LOSSES.total, "float32", []);
   for (const [part, value] of Object.entries(parts)) g.output(value, LOSSES[part as keyof typeof parts], "float32", []);
-  return { g, loss: total, weights, specs };
+  return { g, loss, head: name, weights, specs };
 }
 
 /**
@@ -155,25 +158,31 @@ function pick(g: Graph, weights: TrainedWeights, states: Value, width: number): 
   return picked;
 }
 
-function trainedModel(g: Graph, loss: Value, weights: TrainedWeights): TrainedTensor[] {
+function trainedModel(g: Graph, loss: Loss, head: string, weights: TrainedWeights): TrainedTensor[] {
   const tensors = g.inputs.filter(({ type }) => type === "float32");
   const { lookups, own } = weights;
   const tables = new Set(lookups.map(({ table }) => table));
   // A table that is only looked up in has no gradient but that of its rows.
   const dense = tensors.filter(({ name }) => !tables.has(name) || isMultiplied(g, name));
   const wrt = [...dense.map(({ name }) => ({ name })), ...lookups.map(({ rows }) => rows)];
-  const gradients = differentiate(g, loss, wrt, own);
+  const gradients = differentiate(g, loss.total, wrt, own);
   for (const [i, { name, shape }] of dense.entries()) g.output(gradients[i]!, gradientOf(name), "float32", shape);
-  for (const [i, { ids, table }] of lookups.entries()) {
+  const rows = [
+    ...lookups.map(({ ids, table }, i) => ({ ids, table, gradient: gradients[dense.length + i]! })),
+    { ids: "labels", table: head, gradient: loss.labelRows() },
+  ];
+  for (const { ids, table, gradient } of rows) {
     const [, width = 0] = tensors.find(({ name }) => name === table)?.shape ?? [];
-    const [batch = "", length = ""] = g.inputs.find(({ name }) => name === ids)?.shape ?? [];
-    g.output(gradients[dense.length + i]!, gradientOf(ids), "float32", [batch, length, width]);
+    g.output(gradient, gradientOf(ids), "float32", [
+      ...(g.inputs.find(({ name }) => name === ids)?.shape ?? []),
+      width,
+    ]);
   }
   return tensors.map(({ name, shape }) => ({
     name,
     shape: shape as readonly number[],
     gradient: dense.some((each) => each.name === name) ? gradientOf(name) : null,
-    rows: lookups.filter(({ table }) => table === name).map(({ ids }) => ({ ids, gradient: gradientOf(ids) })),
+    rows: rows.filter(({ table }) => table === name).map(({ ids }) => ({ ids, gradient: gradientOf(ids) })),
   }));
 }
 

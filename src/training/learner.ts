@@ -107,7 +107,11 @@ export class Learner {
     const into = isFirst ? this.#gradients : this.#laterGradients!;
     const results = await this.#session.run({ ...this.#feeds, ...inputsOf(batch), ...this.#masks(batch) }, into);
     this.#losses = added(this.#losses, results, batch);
-    const ids: Record<string, Int32Array> = { input_ids: batch.inputIds, decoder_input_ids: batch.decoderInputIds };
+    const ids: Record<string, Int32Array> = {
+      input_ids: batch.inputIds,
+      decoder_input_ids: batch.decoderInputIds,
+      labels: batch.labels,
+    };
     for (const [i, { gradient: output, rows, shape }] of this.#graph.trained.entries()) {
       const { gradient } = this.#parameters[i]!;
       if (!isFirst && output) addTo(gradient, into[output]!.data as Float32Array);

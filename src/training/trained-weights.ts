@@ -14,6 +14,13 @@ export interface Lookup {
   rows: Value;
 }
 
+/** A linear layer's product, its operands as rows and columns. */
+export interface Product {
+  x: Value;
+  weight: Value;
+  name: string;
+}
+
 /** Names that an adapter's two matrices and its dropout mask have in the graph. */
 export const loraPort = {
   a: (module: string) => `${module}.lora_A.weight`,
@@ -31,6 +38,7 @@ export class TrainedWeights implements Weights {
   readonly #dropout: number;
   readonly #inputs = new Map<string, Value>();
   readonly #rows = new Map<string, Value>();
+  readonly #products = new Map<string, Product>();
 
   constructor(graph: Graph, specs: readonly TensorSpec[], lora: readonly LoraModuleSpec[], dropout: number) {
     this.#graph = graph;
@@ -47,7 +55,14 @@ export class TrainedWeights implements Weights {
     const base = g.op("Gemm", [rows, this.vector(name)], { transB: 1 });
     const y = this.#adapted(rows, base, name);
     const leading = g.op("Shape", [x], { start: 0, end: -1 });
-    return g.op("Reshape", [y, g.op("Concat", [leading, g.ints([out])], { axis: 0 })]);
+    const shaped = g.op("Reshape", [y, g.op("Concat", [leading, g.ints([out])], { axis: 0 })]);
+    this.#products.set(shaped.name, { x: rows, weight: this.vector(name), name });
+    return shaped;
+  }
+
+  /** What {@link linear} made a value of. */
+  productOf({ name }: Value): Product {
+    return this.#products.get(name)!;
   }
 
   embed(ids: Value, name: string): Value {

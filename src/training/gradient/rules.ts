@@ -211,7 +211,8 @@ function turned(g: Graph, x: Value, rank: number): Value {
   return g.op("Transpose", [x], { perm: [...axes.slice(0, -2), rank - 1, rank - 2] });
 }
 
-function swapsLastTwo(perm: readonly number[]): boolean {
+/** Whether a Transpose swaps the last two axes and nothing else. */
+export function swapsLastTwo(perm: readonly number[]): boolean {
   const last = perm.length - 1;
   return perm.every((from, axis) => from === (axis === last ? last - 1 : axis === last - 1 ? last : axis));
 }
