@@ -3,9 +3,11 @@ import { availableParallelism } from "node:os";
 import { type InferenceSession, Tensor } from "onnxruntime-node";
 import type { T5Config } from "../t5/config.ts";
 import type { Batch } from "./batch.ts";
-import { LOSSES, lossGraph, type StepGraph, type StepGraphOptions, stepGraph } from "./graph.ts";
+import { LOSSES, lossGraph, type StepGraph, type StepGraphOptions, stepGraph, type TrainedTensor } from "./graph.ts";
 import { Crew } from "./optimizers/crew.ts";
 import type { OptimizerOptions, Parameter } from "./optimizers/index.ts";
+import { sizeOf } from "./optimizers/optimizer.ts";
+import type { SlabTensor } from "./optimizers/slab.ts";
 import { dropoutMask, randomBits } from "./random.ts";
 import { openSession, type Provider, type SessionOptions } from "./session.ts";
 
@@ -69,14 +71,14 @@ export class Learner {
     this.#crew = crew;
     this.#parameters = crew.parameters;
     for (const { name, values } of this.#parameters) values.set(weights.get(name)!);
-    const trained = new Map(this.#parameters.map(({ name, values }) => [name, values]));
+    const trained = new Map(this.#parameters.map(({ name, values }, i) => [name, fed(values, graph.trained[i]!)]));
     this.#feeds = Object.fromEntries(
       graph.tensors.map(({ name, shape }) => [
         name,
         new Tensor("float32", trained.get(name) ?? weights.get(name)!, shape),
       ]),
     );
-    this.#gradients = this.#outputs((i) => this.#parameters[i]!.gradient);
+    this.#gradients = this.#outputs((i) => fed(this.#parameters[i]!.gradient, graph.trained[i]!));
   }
 
   /**
@@ -91,7 +93,7 @@ export class Learner {
     const graph = stepGraph(config, options);
     for (const { name } of graph.tensors) if (!weights.has(name)) throw new Error(`No weights for ${name}.`);
     const session = await openSession(graph.graph, options);
-    const crew = await Crew.open(graph.trained, options.optimizer, options.threads ?? availableParallelism());
+    const crew = await Crew.open(tensorsOf(graph), options.optimizer, options.threads ?? availableParallelism());
     return new Learner(config, weights, options, graph, crew, session);
   }
 
@@ -103,7 +105,7 @@ export class Learner {
   /** Forward and backward pass of a batch: its losses and gradients are added to those since the last update. */
   async accumulate(batch: Batch): Promise<void> {
     const isFirst = this.#batches === 0;
-    if (!isFirst) this.#laterGradients ??= this.#outputs((i) => new Float32Array(this.#parameters[i]!.values.length));
+    if (!isFirst) this.#laterGradients ??= this.#outputs((i) => new Float32Array(sizeOf(this.#graph.trained[i]!.fed)));
     const into = isFirst ? this.#gradients : this.#laterGradients!;
     const results = await this.#session.run({ ...this.#feeds, ...inputsOf(batch), ...this.#masks(batch) }, into);
     this.#losses = added(this.#losses, results, batch);
@@ -201,7 +203,7 @@ export class Learner {
   /** Losses and rows of what is looked up differ in size from batch to batch: onnxruntime makes room for those. */
   #outputs(room: (parameter: number) => Float32Array): Outputs {
     const outputs: Outputs = Object.fromEntries(this.#session.outputNames.map((name) => [name, null]));
-    for (const [i, { gradient, shape }] of this.#graph.trained.entries()) {
+    for (const [i, { gradient, fed: shape }] of this.#graph.trained.entries()) {
       if (gradient) outputs[gradient] = new Tensor("float32", room(i), shape);
     }
     return outputs;
@@ -243,6 +245,15 @@ function inputsOf(batch: Batch): Record<string, Tensor> {
     label_places: ints(batch.labelPlaces, [batch.labels.length]),
     labels: ints(batch.labels, [batch.labels.length]),
   };
+}
+
+function tensorsOf({ trained }: StepGraph): SlabTensor[] {
+  return trained.map(({ name, shape, fed: rows }) => ({ name, shape, behind: sizeOf(rows) - sizeOf(shape) }));
+}
+
+/** An array with the zeros behind it, as {@link tensorsOf} made room for them. */
+function fed({ buffer, byteOffset }: Float32Array, { fed: shape }: TrainedTensor): Float32Array {
+  return new Float32Array(buffer, byteOffset, sizeOf(shape));
 }
 
 function addTo(sum: Float32Array, more: Float32Array): void {

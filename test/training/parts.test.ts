@@ -139,8 +139,8 @@ describe("optimizers", () => {
   async function steps(optimizer: OptimizerOptions, shape: number[], threads = 1, rates = [1e-2, 5e-3, 1e-3]) {
     const crew = await Crew.open(
       [
-        { name: "x", shape },
-        { name: "y", shape: [7] },
+        { name: "x", shape, behind: 3 },
+        { name: "y", shape: [7], behind: 0 },
       ],
       optimizer,
       threads,

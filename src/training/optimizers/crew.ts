@@ -3,15 +3,10 @@ import { Worker } from "node:worker_threads";
 import { createOptimizer, type OptimizerOptions, type Parameter } from "./index.ts";
 import { sizeOf } from "./optimizer.ts";
 import { Share, type ShareRequest, type UpdateRequest } from "./share.ts";
-import { loadTrainingKernels, planSlabs } from "./slab.ts";
+import { loadTrainingKernels, planSlabs, type SlabTensor } from "./slab.ts";
 
 /** Below this, asking another thread takes longer than the work. */
 const LEAST_NUMBERS = 1 << 20;
-
-interface Tensor {
-  name: string;
-  shape: readonly number[];
-}
 
 export class Crew {
   /** In the tensors' order. */
@@ -22,7 +17,7 @@ export class Crew {
   readonly #names: readonly string[][];
   readonly #workers: Worker[];
 
-  private constructor(tensors: readonly Tensor[], requests: readonly ShareRequest[]) {
+  private constructor(tensors: readonly SlabTensor[], requests: readonly ShareRequest[]) {
     this.#optimizer = requests[0]!.optimizer;
     this.#own = new Share(requests[0]!);
     this.#names = requests.map(({ slabs }) => slabs.flatMap((slab) => slab.tensors.map(({ name }) => name)));
@@ -38,7 +33,7 @@ export class Crew {
   }
 
   /** Room for the tensors, zero, and threads for their updates. */
-  static async open(tensors: readonly Tensor[], optimizer: OptimizerOptions, threads: number): Promise<Crew> {
+  static async open(tensors: readonly SlabTensor[], optimizer: OptimizerOptions, threads: number): Promise<Crew> {
     const module = await loadTrainingKernels();
     const numbers = tensors.reduce((sum, { shape }) => sum + sizeOf(shape), 0);
     const parts = divide(tensors, numbers < LEAST_NUMBERS ? 1 : threads);
@@ -94,8 +89,8 @@ export class Crew {
 }
 
 /** The tensors in at most `count` parts of like size: the largest first, each to the smallest part. */
-function divide(tensors: readonly Tensor[], count: number): Tensor[][] {
-  const parts = Array.from({ length: count }, () => ({ numbers: 0, tensors: [] as Tensor[] }));
+function divide(tensors: readonly SlabTensor[], count: number): SlabTensor[][] {
+  const parts = Array.from({ length: count }, () => ({ numbers: 0, tensors: [] as SlabTensor[] }));
   for (const tensor of [...tensors].sort((a, b) => sizeOf(b.shape) - sizeOf(a.shape))) {
     const smallest = parts.reduce((a, b) => (b.numbers < a.numbers ? b : a));
     smallest.tensors.push(tensor);

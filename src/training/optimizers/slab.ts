@@ -20,11 +20,13 @@ export interface Slab {
   kernels: Kernels;
 }
 
+type PlacedTensor = SlabTensor & { offset: number };
+
 /** Tensors of one memory, for another thread to make the same parameters of. */
 export interface SlabPlan {
   memory: WebAssembly.Memory | null;
   /** Where each tensor's arrays begin, one behind the other: values, gradient, state. */
-  tensors: readonly { name: string; shape: readonly number[]; offset: number }[];
+  tensors: readonly PlacedTensor[];
   /** Without a memory: the arrays themselves. */
   arrays: readonly (readonly Float32Array[])[];
 }
@@ -39,19 +41,24 @@ const ALIGNMENT = 64;
 
 const padded = (length: number) => Math.ceil((length * 4) / ALIGNMENT) * ALIGNMENT;
 
+/** A tensor to find room for. */
+export interface SlabTensor {
+  name: string;
+  shape: readonly number[];
+  /** Numbers, all zero, behind the values and behind the gradient: onnxruntime sees them as further rows. */
+  behind: number;
+}
+
 /** Finds room for tensors and what an optimizer remembers of them. */
-export function planSlabs(
-  tensors: readonly { name: string; shape: readonly number[] }[],
-  options: OptimizerOptions,
-): SlabPlan[] {
-  const lengths = (shape: readonly number[]) => lengthsOf(shape, options);
-  const groups: { bytes: number; tensors: { name: string; shape: readonly number[]; offset: number }[] }[] = [];
+export function planSlabs(tensors: readonly SlabTensor[], options: OptimizerOptions): SlabPlan[] {
+  const groups: { bytes: number; tensors: PlacedTensor[] }[] = [];
   const alone: SlabPlan[] = [];
-  for (const { name, shape } of tensors) {
-    const bytes = lengths(shape).reduce((sum, length) => sum + padded(length), 0);
+  for (const tensor of tensors) {
+    const rooms = roomsOf(tensor, options);
+    const bytes = rooms.reduce((sum, length) => sum + padded(length), 0);
     if (FIRST + bytes > MOST_BYTES) {
-      const arrays = lengths(shape).map((length) => new Float32Array(new SharedArrayBuffer(4 * length)));
-      alone.push({ memory: null, tensors: [{ name, shape, offset: 0 }], arrays: [arrays] });
+      const arrays = rooms.map((length) => new Float32Array(new SharedArrayBuffer(4 * length)));
+      alone.push({ memory: null, tensors: [{ ...tensor, offset: 0 }], arrays: [arrays] });
       continue;
     }
     let group = groups.at(-1);
@@ -59,7 +66,7 @@ export function planSlabs(
       group = { bytes: FIRST, tensors: [] };
       groups.push(group);
     }
-    group.tensors.push({ name, shape, offset: group.bytes });
+    group.tensors.push({ ...tensor, offset: group.bytes });
     group.bytes += bytes;
   }
   const plans = groups.map(({ bytes, tensors: members }): SlabPlan => {
@@ -82,15 +89,15 @@ export function parametersOf(
   const slab = memory
     ? { kernels: new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Kernels }
     : null;
-  return tensors.map(({ name, shape, offset }, i) => {
+  return tensors.map((tensor, i) => {
+    const { name, shape, offset } = tensor;
+    const lengths = lengthsOf(shape, options);
     let at = offset;
-    const views = memory
-      ? lengthsOf(shape, options).map((length) => {
-          const view = new Float32Array(memory.buffer, at, length);
-          at += padded(length);
-          return view;
-        })
-      : arrays[i]!;
+    const views = roomsOf(tensor, options).map((room, j) => {
+      const view = memory ? new Float32Array(memory.buffer, at, lengths[j]!) : arrays[i]![j]!.subarray(0, lengths[j]!);
+      at += padded(room);
+      return view;
+    });
     const [values, gradient, ...state] = views as [Float32Array, Float32Array, ...Float32Array[]];
     return { name, shape, values, gradient, state, slab };
   });
@@ -109,4 +116,9 @@ export async function loadTrainingKernels(): Promise<WebAssembly.Module> {
 function lengthsOf(shape: readonly number[], options: OptimizerOptions): number[] {
   const state = createOptimizer(options).stateOf(shape);
   return [sizeOf(shape), sizeOf(shape), ...state.map(({ length }) => length)];
+}
+
+/** Numbers that each of its arrays has room for. */
+function roomsOf({ shape, behind }: SlabTensor, options: OptimizerOptions): number[] {
+  return lengthsOf(shape, options).map((length, i) => (i < 2 ? length + behind : length));
 }
