@@ -208,3 +208,11 @@ async function eventually<T>(look: () => Promise<T | null>): Promise<T> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
+
+test("a field that is named like a method of objects is missing like any other", async () => {
+  const { status } = await sendAs(key, "PUT", "/v1/tasks/odd", { model: "m", template: "{constructor} {toString}" });
+  expect(status).toBe(201);
+  const answer = await run<ErrorBody>("odd", { input: { toString: "a" } });
+  expect([answer.status, answer.json.error.code]).toEqual([400, "missing_field"]);
+  expect((await run("odd", { input: { constructor: "a", toString: "b" } })).status).toBe(200);
+});
