@@ -175,9 +175,8 @@ export class Machine {
     const inputs = feedForwardInputs(this.config).map((name) => `${prefix}.${name}.weight`);
     const [first, second] = inputs.map((name) => this.bindLinear(name));
     const names = { wi: inputs.at(-1) ?? "", gate: inputs[0] ?? "", wo: `${prefix}.wo.weight` };
-    const turned = stack === "decoder" && readsByUnit(this.#manifest) ? this.#bindTurned(names.wo) : null;
-    const wo = turned ?? this.bindLinear(names.wo);
-    const byUnit = turned !== null;
+    const byUnit = stack === "decoder" && readsByUnit(this.#manifest);
+    const wo = byUnit ? this.#bindTurned(names.wo) : this.bindLinear(names.wo);
     const norm = this.bindVector(layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
     // A gated feed-forward is act(wi_0 x) * (wi_1 x): wi_0 is the gate.
     return second
@@ -375,17 +374,13 @@ export class Machine {
     for (let i = 0; i < ids.length; i++) this.ints[at + i] = checkedId(ids[i] as number, this.config.vocabSize);
   }
 
-  /**
-   * An int8 matrix `[out, in]`, turned into `[in, out]` where it lies, by way of memory that is for buffers and sequences;
-   * null where that is too small.
-   */
-  #bindTurned(name: string): Linear | null {
+  /** An int8 matrix `[out, in]`, turned into `[in, out]` where it lies, by way of the buffers: nobody works there yet. */
+  #bindTurned(name: string): Linear {
     const { at, tensor } = this.#tensor(name);
     const [out = 0, columns = 0] = tensor.shape;
-    const { arena, encoder } = this.plan;
-    if (arena.at + arena.bytes - encoder.x < tensor.bytes) return null;
-    this.kernels.transposeI8(at, out, columns, encoder.x);
-    this.kernels.copyBytes(at, encoder.x, tensor.bytes);
+    const spare = this.plan.decoder.x;
+    this.kernels.transposeI8(at, out, columns, spare);
+    this.kernels.copyBytes(at, spare, tensor.bytes);
     return { dtype: tensor.dtype, at, scales: scalesAt(at, tensor), sums: 0, out, in: columns };
   }
 

@@ -117,6 +117,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
   const widest = Math.ceil(Math.max(dModel, inner, dFf) / 16) * 16;
   const longest = Math.max(encodes || decodes ? limits.maxInputTokens : 0, decodes ? limits.maxNewTokens : 0);
   const stepRows = decodes ? stepRowsOf(shape.logits) : 0;
+  const byUnit = decodes && readsByUnit(manifest);
   const scratch: Scratch = {
     ids: reserve("scratch", Math.max(BLOCK_ROWS, limits.maxInputTokens) * 4),
     norm: reserve("scratch", BLOCK_ROWS * dModel * F32),
@@ -127,7 +128,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     attention: reserve("scratch", BLOCK_ROWS * inner * F32),
     feedForward: reserve("scratch", BLOCK_ROWS * dFf * F32),
     gate: reserve("scratch", gated ? BLOCK_ROWS * dFf * F32 : 0),
-    units: reserve("scratch", decodes && readsByUnit(manifest) ? unitBytes(stepRows, dFf, dModel) : 0),
+    units: reserve("scratch", byUnit ? unitBytes(stepRows, dFf, dModel) : 0),
     scores: reserve("scratch", 8 * ((longest + 16) * 6 + 2 * (config.dKv + 3) + 16)),
   };
 
@@ -139,7 +140,9 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
   // An encode and a step take turns, each from its start to its end: what they work in is the same memory.
   const ofEncode = [encoderRows * dModel * F32, encoderRows * inner * F32, layerBytes(shape, encoderRows)] as const;
   const ofStep = [decoderRows * dModel * F32, stepRows * shape.logits * F32] as const;
-  const buffers = reserve("buffers", Math.max(alignedSum(ofEncode), alignedSum(ofStep)));
+  // Before both, a matrix that lies by the unit is turned by way of here.
+  const turned = byUnit ? dFf * dModel : 0;
+  const buffers = reserve("buffers", Math.max(alignedSum(ofEncode), alignedSum(ofStep), turned));
   const encoder = {
     x: buffers,
     q: buffers + align(ofEncode[0]),
