@@ -256,16 +256,36 @@ function quantize(x: usize, k: i32, to: usize): f32 {
   return scale;
 }
 
-/** Puts a level where the dot products of its pass find it. @param unit of the pass */
-@inline
-function putLevel(level: i32, unit: usize, to: usize): void {
-  const quad = to + (unit & 4) * 2;
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    store<u8>(quad + (unit & 3), level >> 7);
-    store<u8>(quad + (unit & 3), level & 127, 4);
-  } else {
-    // Units 0 and 2 side by side, then 1 and 3.
-    store<i16>(quad + ((unit & 1) << 2) + (unit & 2), level);
+/**
+ * Gathers a row's levels of the units that count, and puts them down as the dot products of each pass read them.
+ *
+ * @param levels [k] int16; destroyed
+ */
+function putLevels(levels: usize, units: usize, count: i32, passes: i32, to: usize): void {
+  // In place: a unit never comes before its number in the list.
+  let at = levels;
+  for (const end = units + (<usize>count << 2); units < end; units += 4, at += 2) {
+    store<i16>(at, load<i16>(levels + (<usize>load<u32>(units) << 1)));
+  }
+  const apart = <usize>passes << 1;
+  for (const end = levels + apart * 8; at < end; at += 2) store<i16>(at, 0);
+  for (const end = levels + apart; levels < end; levels += 2, to += 16) {
+    let v = v128.load16_splat(levels);
+    v = v128.load16_lane(levels + apart, v, 1);
+    v = v128.load16_lane(levels + apart * 2, v, 2);
+    v = v128.load16_lane(levels + apart * 3, v, 3);
+    v = v128.load16_lane(levels + apart * 4, v, 4);
+    v = v128.load16_lane(levels + apart * 5, v, 5);
+    v = v128.load16_lane(levels + apart * 6, v, 6);
+    v = v128.load16_lane(levels + apart * 7, v, 7);
+    if (ASC_FEATURE_RELAXED_SIMD) {
+      // Of each four units the high digits, then the low ones.
+      const digits = i8x16.narrow_i16x8_u(i16x8.shr_u(v, 7), v128.and(v, i16x8.splat(127)));
+      v128.store(to, i8x16.shuffle(digits, digits, 0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15));
+    } else {
+      // Of each four units 0 and 2, then 1 and 3.
+      v128.store(to, i8x16.shuffle(v, v, 0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+    }
   }
 }
 
@@ -331,21 +351,14 @@ export function reluLinearI8(
   let count = 0;
   for (let unit = 0; unit < k; unit++) {
     store<u32>(units + (<usize>count << 2), unit);
-    count += i32(load<i16>(any + (<usize>unit << 1)) != 0);
+    // No branch: half of them would be guessed wrong. Levels are not negative.
+    count += -(<i32>load<i16>(any + (<usize>unit << 1))) >>> 31;
   }
   const passes = (count + PASS - 1) / PASS;
   // The last pass is filled up with a unit whose levels are put down as zeros.
   for (let i = count; i < passes * PASS; i++) store<u32>(units + (<usize>i << 2), load<u32>(units));
-
   for (let row = 0; row < rows; row++) {
-    const from = levels + <usize>row * levelBytes;
-    const to = digits + <usize>row * rowBytes;
-    for (let unit = 0, i = 0; unit < PASS; unit++) {
-      for (let pass = 0; pass < passes; pass++, i++) {
-        const index = <usize>load<u32>(units + (<usize>i << 2));
-        putLevel(i < count ? load<i16>(from + (index << 1)) : 0, unit, to + (<usize>pass << 4));
-      }
-    }
+    putLevels(levels + <usize>row * levelBytes, units, count, passes, digits + <usize>row * rowBytes);
   }
 
   const pieces = max(1, (passes + PIECE - 1) / PIECE);
