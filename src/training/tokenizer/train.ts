@@ -5,7 +5,7 @@ import { t5TokenizerJson } from "../../t5/tokenizer-json.ts";
 import { type Pieces, seedPieces } from "./seed-pieces.ts";
 import { SegmentCounter, type Segments } from "./segments.ts";
 import { Trie } from "./trie.ts";
-import { expectPieces, maximize, prune } from "./unigram-em.ts";
+import { countBest, expectPieces, maximize, prune } from "./unigram-em.ts";
 
 /** Padding, end of sequence and unknown are 0, 1 and 2, as in every T5; sentinels are the last ids. */
 const SPECIALS = ["<pad>", "</s>", "<unk>"];
@@ -31,8 +31,8 @@ export interface TrainTokenizerOptions {
   coverage?: number | undefined;
   /** Sentinels for span corruption. Default: 100. */
   sentinels?: number | undefined;
-  /** @param share of the training that is done, 0 to 1 */
-  onProgress?: ((share: number, what: string) => void) | undefined;
+  /** @param dropped pieces, of `toDrop` that the training begins with and does not keep */
+  onProgress?: ((dropped: number, toDrop: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -41,11 +41,15 @@ export interface TrainedTokenizer {
   json: object;
   /** Tokens of the vocabulary. */
   size: number;
+  sentinels: number;
+  /** Characters that have a piece. */
   characters: number;
   /** Distinct characters that have no piece, and their share of the corpus' characters. */
   uncovered: { distinct: number; share: number };
   /** Distinct segments that it was trained on. */
   segments: number;
+  /** Of the corpus, spaces included. */
+  charactersPerToken: number;
 }
 
 /**
@@ -72,11 +76,12 @@ export async function trainTokenizer(
       `The corpus gives ${pieces.scores.length + size - wanted} tokens, ${size} are asked for. Give more text, or a smaller --size.`,
     );
   }
-  const vocabulary = mostProbable(segments, pieces, alphabetSize, wanted);
+  const kept = mostProbable(pieces, alphabetSize, wanted);
+  const tokens = countBest(segments, kept, new Trie(kept)).reduce((a, b) => a + b, 0);
   const total = segments.characterCounts.reduce((a, b) => a + b, 0) + segments.uncovered.count;
   return {
     json: t5TokenizerJson({
-      pieces: [...SPECIALS.map((piece) => ({ piece, score: 0 })), ...vocabulary],
+      pieces: [...SPECIALS.map((piece) => ({ piece, score: 0 })), ...named(kept, segments)],
       endId: 1,
       unknownId: 2,
       sentinels,
@@ -87,9 +92,11 @@ export async function trainTokenizer(
       byteFallback: false,
     }),
     size,
+    sentinels,
     characters: alphabetSize,
     uncovered: { distinct: segments.uncovered.distinct, share: segments.uncovered.count / total },
     segments: segments.counts.length,
+    charactersPerToken: (total - segments.uncovered.count) / tokens,
   };
 }
 
@@ -121,31 +128,39 @@ async function train(
   const aim = Math.floor(wanted * SURPLUS);
   for (;;) {
     for (let iteration = 0; iteration < ITERATIONS; iteration++) {
-      const left = Math.log(Math.max(1, pieces.scores.length / aim)) / Math.log(Math.max(Math.E, seeds / aim));
-      onProgress?.(1 - Math.min(1, left), `${pieces.scores.length.toLocaleString("en-US")} pieces`);
+      onProgress?.(seeds - pieces.scores.length, seeds - Math.min(aim, seeds));
       await setImmediate();
       signal?.throwIfAborted();
       const trie = new Trie(pieces);
       pieces = maximize(pieces, expectPieces(segments, pieces, trie).expected, alphabetSize);
     }
-    if (pieces.scores.length <= aim) return pieces;
+    if (pieces.scores.length <= aim) {
+      onProgress?.(1, 1);
+      return pieces;
+    }
     const size = Math.max(aim, Math.floor(pieces.scores.length * SHRINKING));
     pieces = prune(segments, pieces, new Trie(pieces), alphabetSize, size);
   }
 }
 
-/** Every character, and of the others the most probable ones; by falling probability. */
-function mostProbable(
-  { alphabet }: Segments,
-  { characters, scores }: Pieces,
-  alphabetSize: number,
-  size: number,
-): { piece: string; score: number }[] {
-  const all = characters.map((own, i) => ({
-    piece: Array.from(own, (character) => alphabet[character] as string).join(""),
-    score: scores[i] as number,
-  }));
-  const byScore = (a: { score: number }, b: { score: number }) => b.score - a.score;
-  const others = all.slice(alphabetSize).sort(byScore);
-  return [...all.slice(0, alphabetSize), ...others.slice(0, size - alphabetSize)].sort(byScore);
+/** Every character, and of the other pieces the most probable ones. */
+function mostProbable({ characters, scores }: Pieces, alphabetSize: number, size: number): Pieces {
+  const others = Array.from({ length: scores.length - alphabetSize }, (_, i) => alphabetSize + i)
+    .sort((a, b) => (scores[b] as number) - (scores[a] as number))
+    .slice(0, size - alphabetSize);
+  const kept = [...Array.from({ length: alphabetSize }, (_, i) => i), ...others];
+  return {
+    characters: kept.map((piece) => characters[piece] as Uint32Array),
+    scores: Float64Array.from(kept, (piece) => scores[piece] as number),
+  };
+}
+
+/** As a vocabulary lists them: by falling probability. */
+function named({ characters, scores }: Pieces, { alphabet }: Segments): { piece: string; score: number }[] {
+  return characters
+    .map((own, i) => ({
+      piece: Array.from(own, (character) => alphabet[character] as string).join(""),
+      score: scores[i] as number,
+    }))
+    .sort((a, b) => b.score - a.score);
 }

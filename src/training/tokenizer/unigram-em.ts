@@ -147,7 +147,7 @@ function segment(
 }
 
 /** How often each piece comes when every segment is segmented in the most probable way. */
-function countBest({ characters, starts, counts }: Segments, { scores }: Pieces, trie: Trie): Float64Array {
+export function countBest({ characters, starts, counts }: Segments, { scores }: Pieces, trie: Trie): Float64Array {
   const frequencies = new Float64Array(scores.length);
   for (let i = 0; i < counts.length; i++) {
     const start = starts[i] as number;
