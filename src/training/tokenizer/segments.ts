@@ -1,7 +1,6 @@
 /** A corpus as counted segments: what a piece of a Unigram vocabulary may be a part of. */
 
-/** The character that stands for a space. */
-export const SPACE = "▁";
+import { normalize, SPACE } from "./normalizer.ts";
 
 /**
  * Runs of letters with the apostrophe that ends them, of digits, of anything else: no piece crosses from one to the other,
@@ -45,7 +44,7 @@ export class SegmentCounter {
   }
 
   add(text: string): void {
-    for (const word of text.normalize("NFKC").replaceAll(SPACE, " ").split(/\s+/)) {
+    for (const word of normalize(text).split(/\s+/)) {
       if (word === "") continue;
       let isFirst = true;
       for (const [run] of word.matchAll(RUNS)) {

@@ -2,6 +2,7 @@
 import { setImmediate } from "node:timers/promises";
 import { EdgeT5Error } from "../../errors.ts";
 import { t5TokenizerJson } from "../../t5/tokenizer-json.ts";
+import { NORMALIZER } from "./normalizer.ts";
 import { type Pieces, seedPieces } from "./seed-pieces.ts";
 import { SegmentCounter, type Segments } from "./segments.ts";
 import { Trie } from "./trie.ts";
@@ -85,10 +86,7 @@ export async function trainTokenizer(
       endId: 1,
       unknownId: 2,
       sentinels,
-      normalizer: {
-        type: "Sequence",
-        normalizers: [{ type: "NFKC" }, { type: "Replace", pattern: { String: "▁" }, content: " " }],
-      },
+      normalizer: NORMALIZER,
       byteFallback: false,
     }),
     size,
