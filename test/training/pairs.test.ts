@@ -51,6 +51,7 @@ describe("rows", () => {
   test.each<[string, Files]>([
     ["TSV without a header", { "a.tsv": tsv() }],
     ["TSV with one, and Windows' line ends", { "a.tsv": `\uFEFFsource\ttarget\n${tsv()}\n`.replaceAll("\n", "\r\n") }],
+    ["TSV with one in capitals", { "a.tsv": `Source\tTarget\n${tsv()}` }],
     ["gzipped TSV", { "a.tsv.gz": gzipSync(tsv()) }],
     ["CSV", { "a.csv": csv() }],
     ["gzipped CSV", { "a.csv.gz": gzipSync(csv()) }],

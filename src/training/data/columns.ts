@@ -54,8 +54,7 @@ export class PairMaker {
     const { fields } = this.#template;
     const asked = fields.map((field) => this.#format.columns?.[field] ?? (fields.length > 1 ? field : undefined));
     if ([...asked, this.#format.target].some((name) => name !== undefined && !isNumber(name))) return true;
-    const names = new Set(cells.map((cell) => cell.trim()));
-    return USUAL.some(([input, target]) => names.has(input) && names.has(target));
+    return usualIn(cells.map((cell) => cell.trim())) !== undefined;
   }
 
   /**
@@ -66,7 +65,8 @@ export class PairMaker {
   columnsOf({ where, values }: Row): ColumnsOfFile {
     const names = Object.keys(values);
     const { fields } = this.#template;
-    const usual = usualIn(names);
+    // A table of two without a header has them in this order.
+    const usual = usualIn(names) ?? (names.join() === "1,2" ? ["1", "2"] : undefined);
     const find = (what: string, column: string): string => {
       if (names.includes(column)) return column;
       const byNumber = isNumber(column) ? names[Number(column) - 1] : undefined;
@@ -78,7 +78,7 @@ export class PairMaker {
     };
     const columns = fields.map((field): [string, string] => {
       const isTheInput = fields.length === 1 && !names.includes(field) && usual;
-      return [field, find(`{${field}}`, this.#format.columns?.[field] ?? (isTheInput ? usual[0] : field))];
+      return [field, find(`{${field}}`, this.#format.columns?.[field] ?? (isTheInput ? (usual[0] as string) : field))];
     });
     const target = this.#format.target ?? usual?.[1] ?? names.find((name) => name === "label") ?? "target";
     return { fields: new Map(columns), target: find("the target", target) };
@@ -106,10 +106,10 @@ export class PairMaker {
   }
 }
 
-/** What is input, and what is target, of these columns; a table of two without a header has them in this order. */
-function usualIn(names: readonly string[]): readonly [string, string] | undefined {
-  const usual = USUAL.find(([input, target]) => names.includes(input) && names.includes(target));
-  return usual ?? (names.join() === "1,2" ? ["1", "2"] : undefined);
+/** What is input, and what is target, of these columns; in capitals or not. */
+function usualIn(names: readonly string[]): string[] | undefined {
+  const find = (usual: string) => names.find((name) => name.toLowerCase() === usual);
+  return USUAL.map((usual) => usual.map(find)).find((found) => !found.includes(undefined)) as string[] | undefined;
 }
 
 function isNumber(column: string): boolean {

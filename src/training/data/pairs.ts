@@ -2,12 +2,12 @@
 import * as z from "zod";
 import { EdgeT5Error } from "../../errors.ts";
 import type { Example, ExampleSource, Json } from "../example.ts";
-import { type ColumnsOfFile, type Pair, type PairFormat, PairMaker } from "./columns.ts";
+import type { Pair, PairFormat } from "./columns.ts";
 import { type LengthSummary, Lengths } from "./lengths.ts";
-import type { ReadOptions } from "./lines.ts";
 import { Problems } from "./problems.ts";
 import { shuffledIndex } from "./random.ts";
-import { type Problem, rowsOf } from "./rows.ts";
+import { type PairOfRow, pairsOf } from "./read-pairs.ts";
+import type { Problem } from "./rows.ts";
 import { type DataTokenizer, describeSource, parsePosition, wholeNumber } from "./source.ts";
 import { hashOf, type Part, readStoreHeader, type StoreHeader, TokenStore, TokenStoreWriter } from "./token-store.ts";
 
@@ -81,26 +81,6 @@ export async function preparePairs(options: PairsOptions): Promise<Pairs> {
     return new Pairs(options, writer.finish(source, check.report(writer.count)));
   } finally {
     writer.close();
-  }
-}
-
-type PairOfRow = Pair & { where: string };
-
-/** The files' pairs in their order, and what is wrong with the other rows. @throws EdgeT5Error `E_DATA_*` */
-async function* pairsOf(
-  { files, ...format }: PairFormat & Pick<PairsOptions, "files">,
-  reading: ReadOptions,
-): AsyncGenerator<PairOfRow | Problem, void, undefined> {
-  const maker = new PairMaker(format);
-  for (const file of files) {
-    let columns: ColumnsOfFile | undefined;
-    for await (const row of rowsOf(file, { ...reading, isHeader: (cells) => maker.isHeader(cells) })) {
-      if ("code" in row) yield row;
-      else {
-        columns ??= maker.columnsOf(row);
-        yield { ...maker.pairOf(row, columns), where: row.where };
-      }
-    }
   }
 }
 
