@@ -103,6 +103,20 @@ describe("rows", () => {
     expect(await textsOf(fields)).toEqual([{ input: "q: q c: c", target: "yes" }]);
   });
 
+  test("OpenAI's rows for fine-tuning, of a chat or of prompt and completion", async () => {
+    const chat = (...turns: [string, string][]) => ({ messages: turns.map(([role, content]) => ({ role, content })) });
+    const rows = [chat(["system", "Be brief."], ["user", "Hi"], ["assistant", "Hello"])];
+    const expected = [{ input: "Be brief.\nHi", target: "Hello" }];
+    expect(await textsOf(await pairs({ "a.jsonl": jsonl(rows) }))).toEqual(expected);
+    const plain = jsonl([{ prompt: "Be brief.\nHi", completion: "Hello" }]);
+    expect(await textsOf(await pairs({ "a.jsonl": plain }))).toEqual(expected);
+    const unanswered = jsonl([...rows, chat(["user", "Hi"], ["assistant", "Hello"], ["user", "And?"])]);
+    await expect(pairs({ "a.jsonl": unanswered })).rejects.toMatchObject({
+      code: "E_DATA_ROW",
+      message: expect.stringContaining("a.jsonl:2: its messages"),
+    });
+  });
+
   test("a task's definition says how they are read", async () => {
     const task = taskDefinitionSchema.parse({
       model: "default",

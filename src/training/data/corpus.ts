@@ -21,7 +21,7 @@ export interface CorpusOptions {
   files: readonly string[];
   /** Of JSON lines: the fields that hold texts. Default: all texts. */
   fields?: readonly string[] | undefined;
-  /** Folder for the tokens; what is there of the same files, options and tokenizer is used again. */
+  /** Folder for the tokens, for these alone; what is there of the same files, options and tokenizer is used again. */
   dir: string;
   tokenizer: DataTokenizer;
   vocabSize: number;

@@ -14,7 +14,7 @@ import { hashOf, type Part, readStoreHeader, type StoreHeader, TokenStore, Token
 export interface PairsOptions extends PairFormat {
   /** JSON lines, CSV or TSV; `.gz` may follow. */
   files: readonly string[];
-  /** Folder for the tokens; what is there of the same files, options and tokenizer is used again. */
+  /** Folder for the tokens, for these alone; what is there of the same files, options and tokenizer is used again. */
   dir: string;
   tokenizer: DataTokenizer;
   vocabSize: number;

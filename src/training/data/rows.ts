@@ -1,6 +1,7 @@
 /** Rows of JSON lines, CSV and TSV: named values, each row with its place. */
 import { Readable } from "node:stream";
 import { CsvError, parse } from "csv-parse";
+import * as z from "zod";
 import { EdgeT5Error, type ErrorCode } from "../../errors.ts";
 import { kindOf, linesOf, type ReadOptions } from "./lines.ts";
 
@@ -70,6 +71,12 @@ function fromJson(text: string, where: string): Row | Problem {
     return broken(`it is not JSON (${(error as Error).message})`);
   }
   if (typeof object !== "object" || object === null || Array.isArray(object)) return broken("it is no JSON object");
+  if ("messages" in object) {
+    const chat = chatSchema.safeParse(object.messages);
+    if (!chat.success) return broken("its messages are not some of a user, and then one of the assistant");
+    const texts = chat.data.map(({ content }) => content);
+    return { where, values: { prompt: texts.slice(0, -1).join("\n"), completion: texts.at(-1) as string } };
+  }
   const entries: [string, string][] = [];
   for (const [name, value] of Object.entries(object)) {
     // A label may be a number.
@@ -78,6 +85,12 @@ function fromJson(text: string, where: string): Row | Problem {
   }
   return { where, values: Object.fromEntries(entries) };
 }
+
+/** OpenAI's chat rows for fine-tuning: what comes before the assistant's answer is the prompt. */
+const chatSchema = z
+  .array(z.looseObject({ role: z.enum(["system", "developer", "user", "assistant"]), content: z.string() }))
+  .min(2)
+  .refine((messages) => messages.findIndex(({ role }) => role === "assistant") === messages.length - 1);
 
 export interface Cells {
   cells: string[];
