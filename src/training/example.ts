@@ -1,7 +1,7 @@
-/** What a trainer learns from: examples, and sources of them that a run can return to. */
+/** What a trainer is fed. */
 
-/** A value that JSON holds as it is. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+/** A value that JSON can hold. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
 /** One training example: token ids of the encoder's input and the decoder's target, both ending in eos. */
 export interface Example {
