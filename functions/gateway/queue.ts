@@ -2,7 +2,9 @@
 import { keepDeadLetters, parseEvent, type Undelivered } from "../../src/metering/dead-letters.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { recordEvents } from "../../src/metering/ledger.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import type { GatewayBindings } from "./bindings.ts";
+import { queueLag, queueMessages } from "./metrics.ts";
 import { sendToStripe } from "./stripe.ts";
 
 /** Of the queue that takes what the other one gave up; see wrangler.toml. */
@@ -18,6 +20,9 @@ export async function queue(
   env: GatewayBindings,
   context: ExecutionContext,
 ): Promise<void> {
+  const now = Date.now();
+  const name = batch.queue === DEAD_LETTER_QUEUE ? "dead" : "usage";
+  for (const { timestamp } of batch.messages) queueLag.observe([name], Math.max(0, now - timestamp.getTime()) / 1000);
   if (batch.queue === DEAD_LETTER_QUEUE) return keep(env, batch.messages, () => "undelivered");
   const valid: [message: Message<unknown>, event: UsageEvent][] = [];
   const invalid = new Map<Message<unknown>, string>();
@@ -28,7 +33,7 @@ export async function queue(
   }
   // No retry makes an event of them.
   await keep(env, [...invalid.keys()], (message) => invalid.get(message) ?? "invalid");
-  await settle(valid, (some) =>
+  await settle("written", valid, (some) =>
     recordEvents(
       env.DB,
       some.map(([, event]) => event),
@@ -42,7 +47,7 @@ function keep(env: GatewayBindings, messages: Messages, reasonOf: (message: Mess
     message,
     { messageId: message.id, body: message.body, reason: reasonOf(message) },
   ]);
-  return settle(letters, (some) =>
+  return settle("kept", letters, (some) =>
     keepDeadLetters(
       env.DB,
       some.map(([, letter]) => letter),
@@ -59,12 +64,14 @@ const FAILURES_OF_THE_DATABASE = 3;
  * they are tried one by one, so that one that the database refuses holds up no other.
  */
 async function settle<Item>(
+  result: "written" | "kept",
   messages: readonly [message: Message<unknown>, item: Item][],
   write: (some: readonly [Message<unknown>, Item][]) => Promise<unknown>,
 ): Promise<void> {
   if (messages.length === 0) return;
   if (await succeeds(() => write(messages))) {
     for (const [message] of messages) message.ack();
+    queueMessages.add([result], messages.length);
     return;
   }
   let failures = messages.length > 1 ? 0 : FAILURES_OF_THE_DATABASE;
@@ -73,7 +80,9 @@ async function settle<Item>(
     if (failures < FAILURES_OF_THE_DATABASE && (await succeeds(() => write([one])))) {
       failures = 0;
       message.ack();
+      queueMessages.add([result]);
     } else {
+      queueMessages.add(["retried"]);
       failures++;
       message.retry({ delaySeconds: Math.min(2 ** Math.min(message.attempts, 20), LONGEST_WAIT_S) });
     }
@@ -85,7 +94,7 @@ async function succeeds(write: () => Promise<unknown>): Promise<boolean> {
     await write();
     return true;
   } catch (error) {
-    console.error(JSON.stringify({ event: "usage_not_written", error: String(error) }));
+    log("error", "usage_not_written", { error: errorFields(error) });
     return false;
   }
 }
