@@ -195,6 +195,7 @@ describe("who has no key that works", () => {
       "/admin/prices",
       "/admin/dead-letters",
       "/admin/stripe",
+      "/metrics",
     ]) {
       for (const key of [owner, other, null]) expect((await ask(key, ["GET", path])).status).toBe(401);
     }
