@@ -19,7 +19,7 @@ import { showDocument, showReference } from "./docs.ts";
 import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
 import { metrics, showMetrics } from "./metrics.ts";
-import { requireMetricsToken } from "./metrics-auth.ts";
+import { mayReadMetrics, requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
 import { preload } from "./preload.ts";
 import { runTask } from "./task-run.ts";
@@ -67,7 +67,11 @@ app.get("/v1/models/:model", requireKey("tasks:run"), async (c) => {
 
 app.route("/admin/models", adminModels);
 
-app.get("/healthz", async (c) => c.json({ status: "ok", ...(await health(c.env)) }));
+/** That both halves answer; which models they hold is the operator's to know. */
+app.get("/healthz", async (c) => {
+  const [halves, isTold] = await Promise.all([health(c.env), mayReadMetrics(c)]);
+  return c.json({ status: "ok", ...(isTold && halves) });
+});
 
 app.get("/metrics", requireMetricsToken, showMetrics);
 app.get("/openapi.json", showDocument);
