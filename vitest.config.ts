@@ -1,14 +1,20 @@
 import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+
+// Tests start many processes: each module is compiled once.
+process.env.NODE_COMPILE_CACHE ??= join(tmpdir(), "node-compile-cache");
 
 const PACKAGE = fileURLToPath(new URL("model-split/default", import.meta.url));
 const ADAPTERS = fileURLToPath(new URL("test/fixtures/adapters", import.meta.url));
 
 export default defineConfig({
   test: {
+    // The log has a line a request; what failed is told by its test.
+    onConsoleLog: (text) => !text.includes('"msg":"request"'),
     projects: [
       {
         test: {

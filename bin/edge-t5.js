@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import module from "node:module";
+
 // The command `edge-t5`: its TypeScript as it stands in a checkout, compiled where it is installed as a dependency.
 const [major, minor] = process.versions.node.split(".").map(Number);
 if (major < 22 || (major === 22 && minor < 18)) {
@@ -7,4 +9,5 @@ if (major < 22 || (major === 22 && minor < 18)) {
   );
   process.exit(1);
 }
+module.enableCompileCache();
 await import(import.meta.url.includes("/node_modules/") ? "../dist/src/cli/main.js" : "../src/cli/main.ts");

@@ -2,11 +2,13 @@
 import { keepDeadLetters, parseEvent, type Undelivered } from "../../src/metering/dead-letters.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { recordEvents } from "../../src/metering/ledger.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import type { GatewayBindings } from "./bindings.ts";
+import { queueLag, queueMessages } from "./metrics.ts";
 import { sendToStripe } from "./stripe.ts";
 
-/** Of the queue that takes what the other one gave up; see wrangler.toml. */
-const DEAD_LETTER_QUEUE = "edge-t5-usage-dead";
+/** How the queue's name ends that takes what the other one gave up; deployments differ in what is before. See wrangler.toml. */
+const DEAD_LETTERS = "-usage-dead";
 
 const LONGEST_WAIT_S = 3600;
 
@@ -18,7 +20,11 @@ export async function queue(
   env: GatewayBindings,
   context: ExecutionContext,
 ): Promise<void> {
-  if (batch.queue === DEAD_LETTER_QUEUE) return keep(env, batch.messages, () => "undelivered");
+  const now = Date.now();
+  const isDead = batch.queue.endsWith(DEAD_LETTERS);
+  const name = isDead ? "dead" : "usage";
+  for (const { timestamp } of batch.messages) queueLag.observe([name], Math.max(0, now - timestamp.getTime()) / 1000);
+  if (isDead) return keep(env, batch.messages, () => "undelivered");
   const valid: [message: Message<unknown>, event: UsageEvent][] = [];
   const invalid = new Map<Message<unknown>, string>();
   for (const message of batch.messages) {
@@ -28,7 +34,7 @@ export async function queue(
   }
   // No retry makes an event of them.
   await keep(env, [...invalid.keys()], (message) => invalid.get(message) ?? "invalid");
-  await settle(valid, (some) =>
+  await settle("written", valid, (some) =>
     recordEvents(
       env.DB,
       some.map(([, event]) => event),
@@ -42,7 +48,7 @@ function keep(env: GatewayBindings, messages: Messages, reasonOf: (message: Mess
     message,
     { messageId: message.id, body: message.body, reason: reasonOf(message) },
   ]);
-  return settle(letters, (some) =>
+  return settle("kept", letters, (some) =>
     keepDeadLetters(
       env.DB,
       some.map(([, letter]) => letter),
@@ -59,12 +65,14 @@ const FAILURES_OF_THE_DATABASE = 3;
  * they are tried one by one, so that one that the database refuses holds up no other.
  */
 async function settle<Item>(
+  result: "written" | "kept",
   messages: readonly [message: Message<unknown>, item: Item][],
   write: (some: readonly [Message<unknown>, Item][]) => Promise<unknown>,
 ): Promise<void> {
   if (messages.length === 0) return;
   if (await succeeds(() => write(messages))) {
     for (const [message] of messages) message.ack();
+    queueMessages.add([result], messages.length);
     return;
   }
   let failures = messages.length > 1 ? 0 : FAILURES_OF_THE_DATABASE;
@@ -73,7 +81,9 @@ async function settle<Item>(
     if (failures < FAILURES_OF_THE_DATABASE && (await succeeds(() => write([one])))) {
       failures = 0;
       message.ack();
+      queueMessages.add([result]);
     } else {
+      queueMessages.add(["retried"]);
       failures++;
       message.retry({ delaySeconds: Math.min(2 ** Math.min(message.attempts, 20), LONGEST_WAIT_S) });
     }
@@ -85,7 +95,7 @@ async function succeeds(write: () => Promise<unknown>): Promise<boolean> {
     await write();
     return true;
   } catch (error) {
-    console.error(JSON.stringify({ event: "usage_not_written", error: String(error) }));
+    log("error", "usage_not_written", { error: errorFields(error) });
     return false;
   }
 }

@@ -58,6 +58,13 @@ async function targetOf(c: Context<GatewayEnv>, task: Task | null, modelName: st
       `The task's adapter ${adapterName} is not there any more. Upload it: PUT /v1/adapters/${adapterName}.`,
     );
   }
+  if (adapter && adapter.model !== modelName) {
+    throw new ApiError(
+      503,
+      "adapter_unavailable",
+      `The task's adapter ${adapterName} is one for ${adapter.model} now, and the task is of ${modelName}. Upload one for ${modelName}, or change the task.`,
+    );
+  }
   c.header(MODEL_VERSION_HEADER, model.version);
   return { task, modelName, model, adapter };
 }
@@ -99,10 +106,11 @@ function promptOf(template: Template, input: TaskInput, param: string): string {
   }
   const values = typeof input === "string" ? { [only as string]: input } : input;
   for (const field of fields) {
-    if (values[field] === undefined) {
+    const value = Object.hasOwn(values, field) ? values[field] : undefined;
+    if (value === undefined) {
       throw refuse("missing_field", `${param} has no ${field}. This task takes ${fields.join(", ")}.`);
     }
-    if (values[field].trim() === "") throw refuse("empty_prompt", `${field} of ${param} is empty. Give it a text.`);
+    if (value.trim() === "") throw refuse("empty_prompt", `${field} of ${param} is empty. Give it a text.`);
   }
   const unknown = Object.keys(values).find((name) => !fields.includes(name));
   if (unknown !== undefined) {

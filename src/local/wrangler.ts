@@ -1,6 +1,7 @@
 /** Runs wrangler, the tool that talks to Cloudflare. */
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 
@@ -24,10 +25,13 @@ export function wranglerPath(): string {
 
 /** `wrangler ...args` until it has ended, whatever came of it; it asks nothing. */
 export function wrangler(args: readonly string[], { root, env, signal }: WranglerOptions): Promise<WranglerResult> {
+  // A deployment starts it dozens of times.
+  const settings = { CI: "true", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" };
+  const cache = { NODE_COMPILE_CACHE: join(tmpdir(), "node-compile-cache") };
   const child = spawn(process.execPath, [wranglerPath(), ...args], {
     cwd: root,
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, CI: "true", WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true", ...env },
+    env: { ...cache, ...process.env, ...settings, ...env },
     ...(signal && { signal }),
   });
   let stdout = "";
