@@ -54,7 +54,9 @@ async function probe(provider: Provider): Promise<void> {
     const session = await InferenceSession.create(encodeModel(graph), { executionProviders: [provider] });
     await session.release();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const [why] = String(cause instanceof Error ? cause.message : cause)
+      .trim()
+      .split("\n");
     throw new EdgeT5Error(
       "E_PROVIDER",
       `onnxruntime-node cannot use ${provider} here: ${why}. Use cpu, or install what it needs (for CUDA, onnxruntime-node's own install step).`,
