@@ -3,7 +3,7 @@ import { InferenceSession } from "onnxruntime-node";
 import { EdgeT5Error } from "../errors.ts";
 import { Graph } from "../onnx/graph.ts";
 import { encodeModel } from "../onnx/model-proto.ts";
-import { fuseTurned } from "./fuse.ts";
+import { fuseTurned, reluFirst } from "./fuse.ts";
 
 /** `auto`: the first of CUDA and WebGPU that is there, else the processor. Only `cpu` gives the same bits again. */
 export type Provider = "cpu" | "cuda" | "webgpu";
@@ -24,8 +24,11 @@ export async function openSession(
 ): Promise<{ session: InferenceSession; provider: Provider }> {
   const chosen = provider === "auto" ? await firstAvailable() : provider;
   if (chosen !== "cpu") await probe(chosen);
-  // WebGPU has no kernel for what this makes of the graph.
-  if (chosen !== "webgpu") fuseTurned(graph);
+  // WebGPU has no kernels for what comes of these.
+  if (chosen !== "webgpu") {
+    fuseTurned(graph);
+    reluFirst(graph);
+  }
   const session = await InferenceSession.create(encodeModel(graph), {
     // What a provider has no kernel for runs on the processor.
     executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
