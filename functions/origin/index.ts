@@ -4,6 +4,7 @@ import { serve } from "@hono/node-server";
 import { simdEngine } from "../../src/engines/simd/index.ts";
 import { BatchModels } from "../../src/jobs/batch/models.ts";
 import { batchRunner } from "../../src/jobs/batch/runner.ts";
+import { fineTuningRunner } from "../../src/jobs/fine-tuning/runner.ts";
 import { GatewayClient } from "../../src/jobs/origin/gateway-client.ts";
 import { Origin, type OriginOptions } from "../../src/jobs/origin/origin.ts";
 import { BucketStorage, GatewayStorage } from "../../src/jobs/origin/storage.ts";
@@ -39,7 +40,7 @@ export async function startOrigin(settings: OriginSettings): Promise<RunningOrig
   const models = new BatchModels(simdEngine(await loadKernels()));
   const origin = new Origin({
     client,
-    runners: { batch: batchRunner(models) },
+    runners: { batch: batchRunner(models), fine_tuning: fineTuningRunner },
     storageOf: (job, signal) => (bucket ? new BucketStorage(bucket, job) : new GatewayStorage(client, job, signal)),
     ...{ leaseSeconds, pollMs, log },
   });

@@ -149,14 +149,14 @@ export interface LedgerEvent {
 /** What a tenant's ledger has, whoever served it. */
 export async function ledgerOf(kit: Kit, tenant: string): Promise<LedgerEvent[]> {
   const events: LedgerEvent[] = [];
-  for (let after = ""; ; ) {
-    const { json } = await kit.admin<{ data: LedgerEvent[]; has_more: boolean; last_id: string }>(
+  for (let from = ""; ; ) {
+    const { json } = await kit.admin<{ data: LedgerEvent[]; next_cursor: string | null }>(
       "GET",
-      `/admin/tenants/${tenant}/usage/events?limit=1000${after}`,
+      `/admin/tenants/${tenant}/usage/events?limit=1000${from}`,
     );
     events.push(...json.data);
-    if (!json.has_more) return events;
-    after = `&after=${json.last_id}`;
+    if (json.next_cursor === null) return events;
+    from = `&cursor=${encodeURIComponent(json.next_cursor)}`;
   }
 }
 
@@ -191,7 +191,7 @@ export interface Kill9 {
   rounds: number;
   random: () => number;
   /** Told of each kill. */
-  onKill?: (kill: number, done: number) => void;
+  onKill?: (kill: number, done: number, total: number) => void;
 }
 
 /**
@@ -217,7 +217,8 @@ export async function kill9Rounds({ kit, secret, rows, rounds, random, onKill }:
     await delay(random() * (took / (rounds + 1)));
     await origin.kill();
     const { status, request_counts } = await openai.batches.retrieve(id);
-    onKill?.(kills + 1, request_counts?.completed ?? 0);
+    const { completed = 0, failed = 0, total = 0 } = request_counts ?? {};
+    onKill?.(kills + 1, completed + failed, total);
     if (status === "completed") break;
   }
   const last = new OriginProcess(kit.url, secret, { lease: 1 });

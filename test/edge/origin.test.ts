@@ -184,9 +184,9 @@ test("kill -9 at random moments, a restart after each: output and ledger are tho
 }, async () => {
   const seed = Number(process.env.SEED) || Math.floor(Math.random() * 1e9);
   console.log(`SEED=${seed} repeats these kills`);
-  const rows = batchRows(160);
-  const { calm, disturbed, kills } = await kill9Rounds({ kit, secret, rows, rounds: 4, random: randomOf(seed) });
-  expect(kills).toBe(4);
+  const rows = batchRows(128);
+  const { calm, disturbed, kills } = await kill9Rounds({ kit, secret, rows, rounds: 3, random: randomOf(seed) });
+  expect(kills).toBe(3);
   expect(disturbed.batch).toMatchObject({ status: "completed", request_counts: calm.batch.request_counts });
   expect(disturbed.output === calm.output && disturbed.error === calm.error).toBe(true);
   expect(disturbed.ledger).toEqual(calm.ledger);
@@ -219,6 +219,135 @@ test("two origins on one queue: each job is done once, and tenants take turns", 
   expect(Math.max(started.get(last) ?? 0, started.get(urgent.id) ?? 0)).toBeLessThanOrEqual(Math.max(second, fourth));
   expect(started.get(urgent.id)).toBeLessThanOrEqual(first);
   expect(await ledgerOf(kit, "first")).toHaveLength(5 * 6);
+});
+
+describe("a fine-tuning, by OpenAI's client", () => {
+  const question = (i: number) => `answer politely: request number ${i}`;
+  const ANSWER = "Gerne.";
+  const rows = Array.from({ length: 24 }, (_, i) => ({ prompt: question(i), completion: ANSWER }));
+  const upload = (client: OpenAI, all: readonly object[]) =>
+    client.files.create({
+      file: new File([all.map((row) => JSON.stringify(row)).join("\n")], "pairs.jsonl"),
+      purpose: "fine-tune",
+    });
+  const endOf = async (client: OpenAI, id: string) => {
+    for (;;) {
+      const job = await client.fineTuning.jobs.retrieve(id);
+      if (job.finished_at) return job;
+      await delay(100);
+    }
+  };
+  const hyperparameters = { n_epochs: 5, batch_size: 8, learning_rate_multiplier: 10 };
+
+  test("ends, killed in the middle or not, with the same adapter, which the edge answers with by its name", {
+    timeout: 90_000,
+  }, async () => {
+    const acme = await tenantClient("tuner");
+    const [file, valid] = [await upload(acme, rows), await upload(acme, rows.slice(0, 4))];
+    const settings = {
+      ...{ model: "default", training_file: file.id, validation_file: valid.id, seed: 7, suffix: "polite" },
+      hyperparameters,
+    };
+    const [calm, killed] = [
+      await acme.fineTuning.jobs.create(settings),
+      await acme.fineTuning.jobs.create({ ...settings, suffix: null }),
+    ];
+    expect(calm).toMatchObject({ status: "queued", fine_tuned_model: null, hyperparameters, seed: 7 });
+    const first = startOrigin({ port });
+    await first.event("finished", calm.id);
+    await first.event("claimed", killed.id);
+    for (;;) {
+      const { data } = await acme.fineTuning.jobs.checkpoints.list(killed.id);
+      if (data.length > 1) break;
+      await delay(20);
+    }
+    await first.kill();
+    startOrigin({ port });
+    const done = [await endOf(acme, calm.id), await endOf(acme, killed.id)];
+    expect(done.map(({ status, error }) => [status, error])).toEqual([
+      ["succeeded", null],
+      ["succeeded", null],
+    ]);
+    const [model = "", other = ""] = done.map(({ fine_tuned_model }) => fine_tuned_model ?? "");
+    expect(model).toMatch(/^ft:default:tuner:polite:\w{20}$/);
+    const prompt = question(3);
+    const answers = await Promise.all(
+      [model, other, "default"].map(async (name) => {
+        const { choices } = await acme.completions.create({ model: name, prompt, max_tokens: 12 });
+        return choices[0]?.text;
+      }),
+    );
+    expect(answers.slice(0, 2)).toEqual([ANSWER, ANSWER]);
+    expect(answers[2]).not.toBe(ANSWER);
+    // A rest of exactly the same weights, as their hash tells.
+    const { json } = await kit.admin<{ data: { id: string; version: string; model: string }[] }>(
+      "GET",
+      "/admin/tenants/tuner/adapters",
+    );
+    expect(json.data).toHaveLength(2);
+    expect(new Set(json.data.map(({ version }) => version)).size).toBe(1);
+
+    const events: OpenAI.FineTuning.FineTuningJobEvent[] = [];
+    for await (const event of acme.fineTuning.jobs.listEvents(killed.id, { limit: 10 })) events.unshift(event);
+    const told = events.flatMap(({ type, data }) => (type === "metrics" ? (data as { step: number }).step : []));
+    // Each step once, though some were made twice.
+    expect(told).toEqual(Array.from({ length: 15 }, (_, i) => i + 1));
+    expect(events[0]?.message).toContain("24 rows, 4 to validate with");
+    expect(events.at(-1)?.message).toBe("The job has been successfully completed");
+    const [checkpoint] = (await acme.fineTuning.jobs.checkpoints.list(calm.id)).data;
+    expect(checkpoint).toMatchObject({ step_number: 15, metrics: { step: 15, train_loss: expect.any(Number) } });
+    const csv = await (await acme.files.content(done[0]?.result_files[0] ?? "")).text();
+    expect(csv.split("\n")[0]).toBe("step,train_loss,learning_rate");
+    expect(csv.trim().split("\n")).toHaveLength(16);
+
+    // Nobody else's, whatever the name says.
+    const stranger = await tenantClient("stranger");
+    for (const name of [model, model.replace("tuner", "stranger")]) {
+      const asked = stranger.completions.create({ model: name, prompt });
+      await expect(asked).rejects.toMatchObject({ status: 404, code: "model_not_found" });
+    }
+    // And in a batch, beside the base.
+    const both = [model, "default"].map((name, i) =>
+      JSON.stringify({
+        ...{ custom_id: `${i}`, method: "POST", url: "/v1/completions" },
+        body: { model: name, prompt, max_tokens: 12 },
+      }),
+    );
+    const batch = await startBatch(acme, (await uploadBatch(acme, both.join("\n"))).id);
+    const lines = (await outputOf(acme, await batchWhen(acme, batch.id), "output")).trim().split("\n");
+    const texts = lines.map((line) => (JSON.parse(line) as Line).response.body.choices[0]?.text);
+    expect(texts).toEqual([ANSWER, answers[2]]);
+  });
+
+  test("whose rows are broken is refused when it is made, and says where", async () => {
+    const acme = await tenantClient("untuned");
+    const broken: [row: object, message: RegExp][] = [
+      [{ prompt: "a" }, /needs prompt and completion/],
+      [{ prompt: "a", completion: " " }, /completion: it is empty/],
+      [{ messages: [{ role: "user", content: "a" }] }, /messages/],
+    ];
+    for (const [row, message] of broken) {
+      const { id } = await upload(acme, [rows[0] as object, row]);
+      const refused = acme.fineTuning.jobs.create({ model: "default", training_file: id });
+      await expect(refused).rejects.toMatchObject({ status: 400, code: "invalid_file" });
+      await expect(refused).rejects.toThrow(/pairs\.jsonl, line 2: /);
+      await expect(refused).rejects.toThrow(message);
+    }
+    const wrong = await uploadBatch(acme, batchRows(1));
+    const refused = acme.fineTuning.jobs.create({ model: "default", training_file: wrong.id });
+    await expect(refused).rejects.toMatchObject({ status: 400, code: "invalid_purpose" });
+    // What only the tokens tell is told before the first step.
+    const long = await upload(acme, [rows[0] as object, { prompt: "word ".repeat(600), completion: "a" }]);
+    const job = await acme.fineTuning.jobs.create({ model: "default", training_file: long.id });
+    startOrigin({ port });
+    expect(await endOf(acme, job.id)).toMatchObject({
+      status: "failed",
+      error: {
+        code: "context_length",
+        message: expect.stringMatching(/^pairs\.jsonl, line 2: its input has \d+ tokens/),
+      },
+    });
+  });
 });
 
 describe("signatures", () => {

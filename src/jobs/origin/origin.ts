@@ -38,6 +38,8 @@ export interface OriginEvent {
   detail?: string;
 }
 
+/** Of one message. */
+const MOST_EVENTS = 200;
 /** Heartbeats in the time of a lease. */
 const BEATS = 4;
 /** After a job that could not be done for now. */
@@ -142,7 +144,9 @@ export class Origin {
       };
       const ending = await runner(context).catch((error: unknown) => endingOf(error, work.signal));
       if (ending) {
-        await client.finish(job.id, { ...lease.untold(), ...ending, fence: job.fence });
+        const { events, ...untold } = lease.untold();
+        const all = [...events, ...(ending.events ?? [])].slice(-MOST_EVENTS);
+        await client.finish(job.id, { ...untold, ...ending, events: all, fence: job.fence });
         log({ event: ending.status === "cancelled" ? "cancelled" : "finished", job: job.id, detail: ending.status });
         return true;
       }
@@ -241,7 +245,7 @@ class Lease {
   }
 
   async #sendNow(more: Pick<Heartbeat, "checkpoint" | "usage">, sending: { patienceMs?: number }): Promise<void> {
-    const events = this.#events.slice(0, 200);
+    const events = this.#events.slice(0, MOST_EVENTS);
     const request: Heartbeat = {
       fence: this.#job.fence,
       lease_seconds: this.#seconds,
