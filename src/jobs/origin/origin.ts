@@ -23,7 +23,8 @@ import type { JobStorage } from "./storage.ts";
 export interface OriginOptions {
   client: GatewayClient;
   runners: Partial<Record<JobKind, Runner>>;
-  storageOf(job: ClaimedJob, signal: AbortSignal): JobStorage;
+  /** @param scratch a folder for what is fetched, removed when the job ends here */
+  storageOf(job: ClaimedJob, scratch: string, signal: AbortSignal): JobStorage;
   /** How long a job stays this origin's without a word from it. */
   leaseSeconds: number;
   /** It asks for jobs this often, also when nobody tells it of one. */
@@ -136,7 +137,7 @@ export class Origin {
       const context: JobContext = {
         job,
         scratch,
-        storage: storageOf(job, over.signal),
+        storage: storageOf(job, scratch, over.signal),
         signal: work.signal,
         checkpoints: () => client.checkpoints(job.id, job.fence),
         commit: (commit) => lease.commit(commit),
