@@ -5,7 +5,10 @@ import { requestId } from "hono/request-id";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { huggingFaceError } from "../../src/api/hugging-face.ts";
+import { tunedModels } from "../../src/jobs/history.ts";
+import { deleteAdapter } from "../../src/tenancy/adapters.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
+import { parseFineTuned } from "../../src/tenancy/fine-tuned.ts";
 import { limitUpload } from "./adapters.ts";
 import { admin } from "./admin.ts";
 import { adminModels } from "./admin-models.ts";
@@ -42,17 +45,38 @@ app.post("/models/:name", requireKey("tasks:run"), huggingFace);
 app.post("/models/:name/v1/completions", requireKey("tasks:run"), completions);
 
 app.get("/v1/models", requireKey("tasks:run"), async (c) => {
-  const models = (await listModels(c.env.SHARDS)).filter(({ name }) => mayUse(c.get("caller"), name));
-  return c.json({ object: "list", data: models.map(({ name, created }) => describeModel(name, created)) });
+  const caller = c.get("caller");
+  const [models, tuned] = await Promise.all([listModels(c.env.SHARDS), tunedModels(c.env.DB, caller.tenant)]);
+  const data = [
+    ...models.filter(({ name }) => mayUse(caller, name)).map(({ name, created }) => describeModel(name, created)),
+    ...tuned.map(({ name, created }) => describeModel(name, created, caller.tenant)),
+  ];
+  return c.json({ object: "list", data });
 });
 
 app.get("/v1/models/:model", requireKey("tasks:run"), async (c) => {
   const name = c.req.param("model");
-  if (!mayUse(c.get("caller"), name)) throw modelNotFound(name);
+  const caller = c.get("caller");
+  if (parseFineTuned(name)) {
+    const [tuned] = await tunedModels(c.env.DB, caller.tenant, name);
+    if (!tuned) throw modelNotFound(name);
+    return c.json(describeModel(name, tuned.created, caller.tenant));
+  }
+  if (!mayUse(caller, name)) throw modelNotFound(name);
   await findModel(c.env.SHARDS, name, (work) => c.executionCtx.waitUntil(work));
   const models = await listModels(c.env.SHARDS);
   const created = models.find((model) => model.name === name)?.created ?? new Date(0);
   return c.json(describeModel(name, created));
+});
+
+/** Of models only those that were tuned for the tenant are theirs to delete. */
+app.delete("/v1/models/:model", requireKey("adapters:write"), async (c) => {
+  const name = c.req.param("model");
+  const { tenant } = c.get("caller");
+  const [tuned] = await tunedModels(c.env.DB, tenant, name);
+  if (!tuned) throw modelNotFound(name);
+  await deleteAdapter(c.env.DB, tenant, tuned.adapter, Date.now());
+  return c.json({ id: name, object: "model", deleted: true });
 });
 
 app.route("/admin/models", adminModels);
@@ -81,6 +105,6 @@ function limitBody(c: Context<GatewayEnv>, next: Next) {
   return bodyLimit({ maxSize, onError })(c, next);
 }
 
-function describeModel(id: string, created: Date) {
-  return { id, object: "model", created: Math.floor(created.getTime() / 1000), owned_by: "edge-t5" };
+function describeModel(id: string, created: Date, owner = "edge-t5") {
+  return { id, object: "model", created: Math.floor(created.getTime() / 1000), owned_by: owner };
 }

@@ -54,7 +54,7 @@ function startOrigin(options: { port?: number; lease?: number } = {}): OriginPro
 /** A client of a tenant of its own. */
 async function tenantClient(tenant: string): Promise<OpenAI> {
   await kit.admin("POST", "/admin/tenants", { id: tenant, name: tenant });
-  const scopes = ["files:write", "jobs:write", "usage:read", "tasks:run"];
+  const scopes = ["files:write", "jobs:write", "usage:read", "tasks:run", "adapters:write"];
   const { json } = await kit.admin<{ key: string }>("POST", `/admin/tenants/${tenant}/keys`, { name: "k", scopes });
   return openAi(kit.url, json.key);
 }
@@ -306,6 +306,13 @@ describe("a fine-tuning, by OpenAI's client", () => {
       const asked = stranger.completions.create({ model: name, prompt });
       await expect(asked).rejects.toMatchObject({ status: 404, code: "model_not_found" });
     }
+    const mine = async () => (await acme.models.list()).data.flatMap(({ id }) => (id.startsWith("ft:") ? [id] : []));
+    expect((await mine()).sort()).toEqual([model, other].sort());
+    expect((await stranger.models.list()).data.map(({ id }) => id)).toEqual(["default"]);
+    await expect(stranger.models.delete(model)).rejects.toMatchObject({ status: 404 });
+    expect(await acme.models.delete(other)).toEqual({ id: other, object: "model", deleted: true });
+    expect(await mine()).toEqual([model]);
+    expect(await acme.models.retrieve(model)).toMatchObject({ id: model, owned_by: "tuner" });
     // And in a batch, beside the base.
     const both = [model, "default"].map((name, i) =>
       JSON.stringify({
