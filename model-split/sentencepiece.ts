@@ -4,10 +4,9 @@
  */
 import { PbfReader } from "pbf";
 import { EdgeT5Error } from "../src/errors.ts";
+import { t5TokenizerJson } from "../src/t5/tokenizer-json.ts";
 
 const UNIGRAM = 1;
-/** The character that stands for a space. */
-const SPACE = "▁";
 
 interface SentencePieceModel {
   pieces: { piece: string; score: number }[];
@@ -32,46 +31,19 @@ export function tokenizerFromSentencePiece(bytes: Uint8Array, extraIds: number, 
       `${source} is not a Unigram model. Put the checkpoint's tokenizer.json beside it.`,
     );
   }
-  // Sentinels count down, as T5's do.
-  const sentinels = Array.from({ length: extraIds }, (_, i) => `<extra_id_${extraIds - 1 - i}>`);
-  const vocab = [...pieces.map(({ piece, score }) => [piece, score]), ...sentinels.map((piece) => [piece, 0])];
-  const added = (id: number, content: string) => ({
-    id,
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
-  const specials = ["<pad>", "</s>", "<unk>"].flatMap((content) => {
-    const id = pieces.findIndex(({ piece }) => piece === content);
-    return id < 0 ? [] : [added(id, content)];
-  });
-  const end = pieces.findIndex(({ piece }) => piece === "</s>");
-  if (end < 0) throw new EdgeT5Error("E_TOKENIZER", `${source} has no piece </s>. It is not a T5's.`);
-  const sequence = { Sequence: { id: "A", type_id: 0 } };
-  const endToken = { SpecialToken: { id: "</s>", type_id: 0 } };
-  const metaspace = { type: "Metaspace", replacement: SPACE, prepend_scheme: "always", split: true };
-  return {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: [...specials, ...sentinels.map((content, i) => added(pieces.length + i, content))],
+  const endId = pieces.findIndex(({ piece }) => piece === "</s>");
+  if (endId < 0) throw new EdgeT5Error("E_TOKENIZER", `${source} has no piece </s>. It is not a T5's.`);
+  return t5TokenizerJson({
+    pieces,
+    endId,
+    unknownId,
+    sentinels: extraIds,
     normalizer:
       charsmap.length > 0
         ? { type: "Precompiled", precompiled_charsmap: Buffer.from(charsmap).toString("base64") }
         : null,
-    pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "WhitespaceSplit" }, metaspace] },
-    post_processor: {
-      type: "TemplateProcessing",
-      single: [sequence, endToken],
-      pair: [sequence, endToken, { Sequence: { id: "B", type_id: 0 } }, endToken],
-      special_tokens: { "</s>": { id: "</s>", ids: [end], tokens: ["</s>"] } },
-    },
-    decoder: metaspace,
-    model: { type: "Unigram", unk_id: unknownId, vocab, byte_fallback: byteFallback },
-  };
+    byteFallback,
+  });
 }
 
 function parse(bytes: Uint8Array, source: string): SentencePieceModel {

@@ -8,9 +8,9 @@ import { MODEL_NAME } from "../src/store/r2.ts";
 import type { StagedFile } from "../src/store/staged-file.ts";
 import { crossGraph, encoderGraph, type GraphSource, stepGraph } from "../src/t5/graph/shards.ts";
 import { blobKey, MANIFEST_FORMAT, MANIFEST_KEY, type Manifest, type PackagedTensor } from "../src/t5/manifest.ts";
+import { textsOf } from "../src/training/data/texts.ts";
 import { writeGroups } from "./blob-writer.ts";
 import { Checkpoint } from "./checkpoint.ts";
-import { textsOf } from "./corpus.ts";
 import { type PlannedBlob, type PlannedShard, planShards } from "./cut.ts";
 import { type Bits, elementCount, layoutBlob } from "./layout.ts";
 

@@ -24,6 +24,16 @@ export type ErrorCode =
   // adapters
   | "E_ADAPTER"
   | "E_ADAPTER_NOT_FOUND"
+  // training data
+  | "E_DATA_FILE"
+  | "E_DATA_ENCODING"
+  | "E_DATA_ROW"
+  | "E_DATA_COLUMN"
+  | "E_DATA_EMPTY"
+  | "E_DATA_LABEL"
+  | "E_DATA_LENGTH"
+  | "E_DATA_TOO_SMALL"
+  | "E_DATA_CHANGED"
   // running
   | "E_INPUT"
   | "E_CONTEXT_LENGTH"
@@ -54,6 +64,15 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_MANIFEST_VERSION: 503,
   E_TOKENIZER: 503,
   E_ADAPTER: 400,
+  E_DATA_FILE: 400,
+  E_DATA_ENCODING: 400,
+  E_DATA_ROW: 400,
+  E_DATA_COLUMN: 400,
+  E_DATA_EMPTY: 400,
+  E_DATA_LABEL: 400,
+  E_DATA_LENGTH: 400,
+  E_DATA_TOO_SMALL: 400,
+  E_DATA_CHANGED: 409,
   E_ADAPTER_NOT_FOUND: 503,
 };
 

@@ -88,7 +88,10 @@ async function begin(c: Context<GatewayEnv>, charge: Charge): Promise<Metered> {
 
 function goneOf(c: Context<GatewayEnv>): AbortController {
   const gone = new AbortController();
-  c.req.raw.signal.addEventListener("abort", () => gone.abort(), { once: true });
+  const { signal } = c.req.raw;
+  // Who left while it was looked up what is asked for is told of no more.
+  if (signal.aborted) gone.abort();
+  signal.addEventListener("abort", () => gone.abort(), { once: true });
   return gone;
 }
 

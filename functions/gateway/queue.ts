@@ -8,6 +8,9 @@ import type { GatewayBindings } from "./bindings.ts";
 import { consumeDeadJobs, consumeJobs } from "./jobs.ts";
 import { sendToStripe } from "./stripe.ts";
 
+/** How the queue's name ends that takes what the other one gave up; deployments differ in what is before. See wrangler.toml. */
+const DEAD_LETTERS = "-usage-dead";
+
 const LONGEST_WAIT_S = 3600;
 
 type Messages = MessageBatch<unknown>["messages"];
@@ -23,8 +26,7 @@ export async function queue(
 ): Promise<void> {
   if (batch.queue.endsWith("-jobs")) return consumeJobs(batch, env);
   if (batch.queue.endsWith("-jobs-dead")) return consumeDeadJobs(batch, env);
-  // What the usage queue gave up.
-  if (batch.queue.endsWith("-usage-dead")) return keep(env, batch.messages, () => "undelivered");
+  if (batch.queue.endsWith(DEAD_LETTERS)) return keep(env, batch.messages, () => "undelivered");
   const valid: [message: Message<unknown>, event: UsageEvent][] = [];
   const invalid = new Map<Message<unknown>, string>();
   for (const message of batch.messages) {

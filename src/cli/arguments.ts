@@ -4,7 +4,7 @@ import { EdgeT5Error } from "../errors.ts";
 
 /** An option of a command. */
 export type OptionDef = ArgDef & {
-  /** It may be given several times; {@link valuesOf} has all its values. */
+  /** It may be given several times; {@link valuesOf} has all its values. Of the last positional, citty's `args._`. */
   multiple?: boolean;
 };
 
@@ -52,6 +52,7 @@ export function checkArguments(command: string, args: ArgsDef, rawArgs: readonly
       const value = positionals.shift();
       if (value === undefined && arg.required !== false && arg.default === undefined)
         fail(`${name.toUpperCase()} is missing`);
+      if ((arg as OptionDef).multiple) positionals.length = 0;
     } else if (arg.required && arg.default === undefined && !given.has(arg)) {
       fail(`--${name} is missing`);
     }

@@ -392,6 +392,21 @@ export const COMMANDS: Commands = {
     ],
     load: load(() => import("./usage.ts")),
   },
+  tokenizer: {
+    summary: "Train a vocabulary on texts of your own",
+    examples: ["edge-t5 tokenizer train corpus.txt --size 8064 --out ./my-tokenizer"],
+    commands: {
+      train: {
+        summary: "Train a Unigram vocabulary and write it as tokenizer.json",
+        examples: [
+          "edge-t5 tokenizer train corpus.txt --size 8064 --out ./my-tokenizer",
+          "edge-t5 tokenizer train pairs.tsv.gz docs.jsonl.gz --fields title,body --size 12032 --out ./my-tokenizer --json",
+          "edge-t5 tokenizer train japanese.txt --size 32128 --coverage 0.9995 --out ./my-tokenizer",
+        ],
+        load: loadFrom(() => import("./tokenizer.ts"), "train"),
+      },
+    },
+  },
   eval: {
     summary: "Measure a package's answers against references",
     examples: [

@@ -4,8 +4,8 @@ import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { answerAll } from "../evaluation/evaluate.ts";
 import { METRIC_NAMES, type MetricName, measure } from "../evaluation/metrics.ts";
-import { readRows } from "../evaluation/rows.ts";
 import { T5 } from "../index.ts";
+import { readPairs } from "../training/data/read-pairs.ts";
 import { wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
 import { labelsOf } from "./generation-options.ts";
@@ -20,7 +20,7 @@ export default defineCommand({
       type: "string",
       required: true,
       valueHint: "file",
-      description: "TSV of input and reference, or JSON lines; .gz too",
+      description: "Inputs and references: TSV, CSV or JSON lines; .gz too",
     },
     prefix: { type: "string", default: "", description: "Put before every input, such as 'summarize: '" },
     metric: { type: "string", default: "bleu", valueHint: "a,b", description: `Of ${METRIC_NAMES.join(", ")}` },
@@ -32,14 +32,12 @@ export default defineCommand({
     "input-field": {
       type: "string",
       valueHint: "name",
-      default: "input",
-      description: "Field of a JSON line that holds the input",
+      description: "Column of the input; default: input, or the first",
     },
     "reference-field": {
       type: "string",
       valueHint: "name",
-      default: "reference",
-      description: "Field that holds the reference",
+      description: "Column of the reference; default: reference, target, or the second",
     },
     out: {
       type: "string",
@@ -58,8 +56,10 @@ export default defineCommand({
     const batch = wholeNumber("--batch", args.batch, 1, 64);
     const maxNewTokens = wholeNumber("--max-tokens", args["max-tokens"] ?? "128", 1, 4096);
     const limit = args.limit === undefined ? undefined : wholeNumber("--limit", args.limit, 1, 1e9);
-    const all = await readRows(args.data, { input: args["input-field"], reference: args["reference-field"] });
-    const rows = all.slice(0, limit);
+    const { "input-field": inputField, "reference-field": target } = args;
+    const columns = inputField === undefined ? undefined : { input: inputField };
+    const all = await readPairs(args.data, { columns, target });
+    const rows = all.slice(0, limit).map(({ input, target }) => ({ input, reference: target }));
     const prompts = rows.map(({ input }) => args.prefix + input);
     const references = rows.map(({ reference }) => reference);
     // Fails now rather than after the last row.

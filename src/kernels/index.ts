@@ -42,6 +42,17 @@ export interface Kernels {
     accumulate: number,
     scratch: number,
   ): void;
+  reluLinearI8(
+    x: number,
+    rows: number,
+    k: number,
+    w: number,
+    scales: number,
+    n: number,
+    out: number,
+    scratch: number,
+  ): void;
+  transposeI8(from: number, n: number, k: number, to: number): void;
   rowSums(w: number, n: number, k: number, sums: number): void;
   probeDot(scratch: number): number;
   linearF32(

@@ -73,11 +73,17 @@ describe("edge-t5 eval", () => {
       /^E_USAGE: --labels and --beams contradict/,
     ],
     ["labels twice", "a.tsv", TSV, ["--labels", "a,a"], /^E_INPUT: Label "a" is given twice/],
-    ["a column", "a.tsv", "only\n", [], /^E_INPUT: .*a\.tsv:1 has 1 column/],
-    ["no rows", "a.tsv", "\n\n", [], /^E_INPUT: .*a\.tsv has no rows/],
-    ["half a line", "a.jsonl", '{"input":', [], /^E_INPUT: .*a\.jsonl:1 is not JSON/],
-    ["another field", "a.jsonl", '{"text":"a"}', [], /^E_INPUT: .*a\.jsonl:1 has no text "input" \(it has: text\)/],
-    ["no gzip", "a.tsv.gz", TSV, [], /^E_INPUT: .*not a whole gzip file/],
+    ["a column", "a.tsv", "only\n", [], /^E_DATA_COLUMN: .*a\.tsv:1 has no column "input" \(it has: 1\)/],
+    ["no rows", "a.tsv", "\n\n", [], /^E_DATA_TOO_SMALL: .*a\.tsv has no rows/],
+    ["half a line", "a.jsonl", '{"input":', [], /^E_DATA_ROW: .*a\.jsonl:1: it is not JSON/],
+    [
+      "another field",
+      "a.jsonl",
+      '{"text":"a"}',
+      [],
+      /^E_DATA_COLUMN: .*a\.jsonl:1 has no column "input" \(it has: text\)/,
+    ],
+    ["no gzip", "a.tsv.gz", TSV, [], /^E_DATA_FILE: .*not a whole gzip file/],
     ["nowhere to write", "a.tsv", TSV, ["--out", "/nowhere/a"], /^E_IO: /],
   ])("%s: refused with the reason", async (_, name, content, args, message) => {
     const { code, stdout, stderr } = await edgeT5([

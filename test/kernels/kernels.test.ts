@@ -108,6 +108,86 @@ const shapes = fc.record({
   seed: fc.integer({ min: 1 }),
 });
 
+/** relu and the linear layer behind it: over weights [n, k], and over the same ones by the unit; added to `before`. */
+function reluLinears(
+  module: WebAssembly.Module,
+  x: Float32Array,
+  rows: number,
+  k: number,
+  w: Int8Array,
+  scales: Float32Array,
+  before: Float32Array,
+) {
+  const n = scales.length;
+  const bench = new Bench(module);
+  const { kernels } = bench;
+  const input = bench.putFloats(x);
+  const q = bench.reserve(rows * k * 2);
+  const rowScales = bench.reserve(rows * 4);
+  const weights = bench.putBytes(w);
+  const byUnit = bench.reserve(w.length);
+  const weightScales = bench.putFloats(scales);
+  const sums = bench.reserve(n * 4);
+  const dense = bench.putFloats(before);
+  const sparse = bench.putFloats(before);
+  const scratch = bench.reserve(rows * (4 * k + 20) + 6 * k + 44 + Math.ceil(k / 2048) * rows * 4 * n + 64 * n);
+  const end = bench.reserve(64);
+  bench.bytes.fill(77, end, end + 64);
+  kernels.rowSums(weights, n, k, sums);
+  kernels.reluQuantizeRows(input, rows, k, q, rowScales);
+  kernels.linearI8(q, rowScales, rows, k, weights, weightScales, sums, n, dense, n, 1, scratch);
+  kernels.transposeI8(weights, n, k, byUnit);
+  kernels.reluLinearI8(input, rows, k, byUnit, weightScales, n, sparse, scratch);
+  expect(bench.bytes.slice(end, end + 64).every((byte) => byte === 77)).toBe(true);
+  return { dense: bench.read(dense, rows * n), sparse: bench.read(sparse, rows * n) };
+}
+
+describe("reluLinearI8", () => {
+  const shapes = fc.record({
+    rows: fc.integer({ min: 1, max: 6 }),
+    k: fc.integer({ min: 1, max: 24 }).map((blocks) => 16 * blocks),
+    n: fc.integer({ min: 1, max: 6 }).map((blocks) => 16 * blocks),
+    zeros: fc.constantFrom(0, 0.5, 0.9, 0.99, 1),
+    seed: fc.integer({ min: 1 }),
+  });
+
+  test("gives what relu and linearI8 give, bit for bit, in both modules and however many units are zero", () => {
+    fc.assert(
+      fc.property(shapes, ({ rows, k, n, zeros, seed }) => {
+        const next = random(seed);
+        const x = normals(rows * k, seed + 1, 3).map((v) => (next() < zeros ? -Math.abs(v) : v));
+        const scales = Float32Array.from({ length: n }, () => 0.001 + next() / 100);
+        const before = normals(rows * n, seed + 2);
+        const relaxed = reluLinears(modules.relaxed, x, rows, k, weightsOf(n * k, seed), scales, before);
+        const plain = reluLinears(modules.plain, x, rows, k, weightsOf(n * k, seed), scales, before);
+        expect(relaxed.sparse).toEqual(relaxed.dense);
+        expect(plain.sparse).toEqual(relaxed.dense);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test.each([2048, 4096])("holds the largest sums that %i units can have", (k) => {
+    for (const name of ["relaxed", "plain"] as const) {
+      for (const rows of [1, 3]) {
+        const x = new Float32Array(rows * k).fill(5);
+        const w = new Int8Array(16 * k).fill(-127);
+        const { dense, sparse } = reluLinears(
+          modules[name],
+          x,
+          rows,
+          k,
+          w,
+          new Float32Array(16).fill(1),
+          new Float32Array(rows * 16),
+        );
+        expect(sparse).toEqual(dense);
+        expect((sparse[0] ?? 0) / (-5 * 127 * k)).toBeCloseTo(1, 5);
+      }
+    }
+  });
+});
+
 describe("linearI8", () => {
   test("gives the same bits in the relaxed and the plain module, for every shape", () => {
     fc.assert(

@@ -83,8 +83,8 @@ describe("--trim-vocab", () => {
 
   test.each([
     ["empty", "corpus.txt", " \n\n", "E_INPUT"],
-    ["no gzip", "corpus.txt.gz", "text", "E_INPUT"],
-    ["not JSON", "corpus.jsonl", '{"a": 1}\nnope', "E_INPUT"],
+    ["no gzip", "corpus.txt.gz", "text", "E_DATA_FILE"],
+    ["not JSON", "corpus.jsonl", '{"a": 1}\nnope', "E_DATA_ROW"],
   ])("a corpus that is %s: a clear error, and no package", async (_, name, content, code) => {
     await expect(trimmed(name, content)).rejects.toMatchObject({ code });
   });

@@ -8,7 +8,7 @@ import { Arena, type Block } from "../arena.ts";
 import { align, innerDim } from "../cache-size.ts";
 import { checkedId } from "../input.ts";
 import type { AdaptedRows, PlacedModule } from "./adapters.ts";
-import { PAGE, type Plan, type Scratch } from "./plan.ts";
+import { PAGE, type Plan, readsByUnit, type Scratch } from "./plan.ts";
 
 /** A weight matrix `[out, in]` in memory. `scales` are 0 for float32, `sums` for all but int8. */
 export interface Linear {
@@ -27,6 +27,8 @@ export interface FeedForward {
   wi: Linear;
   gate: Linear | null;
   wo: Linear;
+  /** `wo` lies `[in, out]`, for the kernel that reads the units that are not zero. */
+  byUnit: boolean;
 }
 
 /** Which rows of a batch have adapters; null where none has. */
@@ -173,12 +175,13 @@ export class Machine {
     const inputs = feedForwardInputs(this.config).map((name) => `${prefix}.${name}.weight`);
     const [first, second] = inputs.map((name) => this.bindLinear(name));
     const names = { wi: inputs.at(-1) ?? "", gate: inputs[0] ?? "", wo: `${prefix}.wo.weight` };
-    const wo = this.bindLinear(names.wo);
+    const byUnit = stack === "decoder" && readsByUnit(this.#manifest);
+    const wo = byUnit ? this.#bindTurned(names.wo) : this.bindLinear(names.wo);
     const norm = this.bindVector(layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
     // A gated feed-forward is act(wi_0 x) * (wi_1 x): wi_0 is the gate.
     return second
-      ? { names, norm, wi: second, gate: first as Linear, wo }
-      : { names, norm, wi: first as Linear, gate: null, wo };
+      ? { names, norm, wi: second, gate: first as Linear, wo, byUnit }
+      : { names, norm, wi: first as Linear, gate: null, wo, byUnit };
   }
 
   /**
@@ -314,7 +317,7 @@ export class Machine {
   }
 
   /** x += wo(act(wi(norm(x)))), for `rows` rows. */
-  feedForward({ names, norm, wi, gate, wo }: FeedForward, x: number, rows: number, adapted: Adapted): void {
+  feedForward({ names, norm, wi, gate, wo, byUnit }: FeedForward, x: number, rows: number, adapted: Adapted): void {
     const { feedForward, gate: gateAt } = this.scratch;
     const { dFf, dModel } = this.config;
     const size = rows * dFf;
@@ -325,7 +328,10 @@ export class Machine {
       const targets = [[names.wi, feedForward] as const, ...(gate ? [[names.gate, gateAt] as const] : [])];
       this.adaptNormed(adapted, x, norm, targets, dFf);
     }
-    if (gate) {
+    if (byUnit) {
+      const { units } = this.scratch;
+      this.kernels.reluLinearI8(feedForward, rows, dFf, wo.at, wo.scales, dModel, x, units);
+    } else if (gate) {
       if (this.config.feedForward === "gated-silu") this.kernels.gatedSilu(gateAt, feedForward, size);
       else this.kernels.gatedGelu(gateAt, feedForward, size);
       this.input(gateAt, rows, dFf);
@@ -336,7 +342,7 @@ export class Machine {
       this.kernels.relu(feedForward, size);
       this.input(feedForward, rows, dFf);
     }
-    this.linear(wo, x, true);
+    if (!byUnit) this.linear(wo, x, true);
     if (!adapted) return;
     // Quantizing left the rows as they were before relu.
     if (!gate && this.#quantized) {
@@ -366,6 +372,16 @@ export class Machine {
   writeIds(ids: ArrayLike<number>): void {
     const at = this.scratch.ids / 4;
     for (let i = 0; i < ids.length; i++) this.ints[at + i] = checkedId(ids[i] as number, this.config.vocabSize);
+  }
+
+  /** An int8 matrix `[out, in]`, turned into `[in, out]` where it lies, by way of the buffers: nobody works there yet. */
+  #bindTurned(name: string): Linear {
+    const { at, tensor } = this.#tensor(name);
+    const [out = 0, columns = 0] = tensor.shape;
+    const spare = this.plan.decoder.x;
+    this.kernels.transposeI8(at, out, columns, spare);
+    this.kernels.copyBytes(at, spare, tensor.bytes);
+    return { dtype: tensor.dtype, at, scales: scalesAt(at, tensor), sums: 0, out, in: columns };
   }
 
   #bind(at: number, tensor: PackagedTensor, out: number): Linear {

@@ -76,6 +76,8 @@ export interface Scratch {
   /** `[R, dFf]` f32, and the same again for a gated activation. */
   feedForward: number;
   gate: number;
+  /** For {@link readsByUnit}'s kernel over a step's rows. */
+  units: number;
   /** For attention of eight heads over the longest row of keys: 6 bytes a key, and a query in digits. */
   scores: number;
 }
@@ -114,6 +116,8 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
   const gated = config.feedForward !== "relu";
   const widest = Math.ceil(Math.max(dModel, inner, dFf) / 16) * 16;
   const longest = Math.max(encodes || decodes ? limits.maxInputTokens : 0, decodes ? limits.maxNewTokens : 0);
+  const stepRows = decodes ? stepRowsOf(shape.logits) : 0;
+  const byUnit = decodes && readsByUnit(manifest);
   const scratch: Scratch = {
     ids: reserve("scratch", Math.max(BLOCK_ROWS, limits.maxInputTokens) * 4),
     norm: reserve("scratch", BLOCK_ROWS * dModel * F32),
@@ -124,19 +128,21 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     attention: reserve("scratch", BLOCK_ROWS * inner * F32),
     feedForward: reserve("scratch", BLOCK_ROWS * dFf * F32),
     gate: reserve("scratch", gated ? BLOCK_ROWS * dFf * F32 : 0),
+    units: reserve("scratch", byUnit ? unitBytes(stepRows, dFf, dModel) : 0),
     scores: reserve("scratch", 8 * ((longest + 16) * 6 + 2 * (config.dKv + 3) + 16)),
   };
 
   const encoderRows = encodes ? limits.maxInputTokens : 0;
   const encoderBias = reserve("biasTables", numHeads * Math.max(0, 2 * encoderRows - 1) * F32 + BIAS_MARGIN);
   const decoderRows = decodes ? BLOCK_ROWS : 0;
-  const stepRows = decodes ? stepRowsOf(shape.logits) : 0;
   const decoderBias = reserve("biasTables", decodes ? numHeads * limits.maxNewTokens * F32 + BIAS_MARGIN : 0);
 
   // An encode and a step take turns, each from its start to its end: what they work in is the same memory.
   const ofEncode = [encoderRows * dModel * F32, encoderRows * inner * F32, layerBytes(shape, encoderRows)] as const;
   const ofStep = [decoderRows * dModel * F32, stepRows * shape.logits * F32] as const;
-  const buffers = reserve("buffers", Math.max(alignedSum(ofEncode), alignedSum(ofStep)));
+  // Before both, a matrix that lies by the unit is turned by way of here.
+  const turned = byUnit ? dFf * dModel : 0;
+  const buffers = reserve("buffers", Math.max(alignedSum(ofEncode), alignedSum(ofStep), turned));
   const encoder = {
     x: buffers,
     q: buffers + align(ofEncode[0]),
@@ -183,6 +189,19 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     shape,
     arena,
   };
+}
+
+/**
+ * Whether the decoder's `wo` lies by the unit, `[in, out]`: behind relu most units are zero, and what they would be multiplied
+ * with is not read. An encoder's rows have between them few units that are zero for all.
+ */
+export function readsByUnit({ model, quantization }: Manifest): boolean {
+  return quantization.bits === 8 && model.feedForward === "relu" && model.dFf % 16 === 0 && model.dModel % 16 === 0;
+}
+
+/** What reluLinearI8 works in. */
+function unitBytes(rows: number, k: number, n: number): number {
+  return rows * (4 * k + 20) + 6 * k + 44 + (Math.ceil(k / 2048) * rows * 4 + 64) * n;
 }
 
 /** How far a plan's memory may grow for adapters: nothing is taken before one is used. */

@@ -1,7 +1,7 @@
 import { loadSome, maxLanes, roundLanes, sumLanes } from "./math";
 
 /** Largest magnitude of a quantized activation: 14 bits, two 7-bit digits. */
-const LEVELS: f32 = 8191.0;
+export const LEVELS: f32 = 8191.0;
 
 /** What is done to a number before it is quantized. */
 const AS_IT_IS: i32 = 0;
@@ -81,6 +81,11 @@ function largestOf(x: usize, k: i32, how: i32): f32 {
     m = f32x4.pmax(m, how == CUT_AT_ZERO ? v : f32x4.abs(v));
   }
   return maxLanes(f32x4.pmax(m, n));
+}
+
+/** Largest of max(x, 0) over k f32. */
+export function largestPositive(x: usize, k: i32): f32 {
+  return largestOf(x, k, CUT_AT_ZERO);
 }
 
 /**
