@@ -357,8 +357,17 @@ test("an origin reaches what its job names, and nothing else, as long as the job
   const wrong = await send(path, { method: "PUT", headers, body: "wrong" });
   expect([wrong.status, ((await wrong.json()) as Refused).error.code]).toEqual([400, "artifact_corrupt"]);
   expect((await get(`artifacts/${fence}/part-3`)).status).toBe(404);
-  // After its end nothing is reached any more.
-  expect((await origin("POST", `/${id}/finish`, { fence, status: "failed" })).status).toBe(200);
+  // After its end nothing is reached any more, and of its folder only results are left.
+  const outputs = [{ as: "output_file_id", artifact: `${fence}/part-1`, filename: "o", purpose: "batch_output" }];
+  await put("part-4");
+  expect((await origin("POST", `/${id}/finish`, { fence, status: "succeeded", outputs })).status).toBe(200);
+  const left = await bucket.list({ prefix: `tenants/reached/jobs/${id}/` });
+  expect(left.objects.map(({ key }) => key)).toEqual([`tenants/reached/jobs/${id}/${fence}/part-1`]);
+  const batch = await sendAs<{ output_file_id: string }>(key, "GET", `/v1/batches/${id}`);
+  const content = await send(`/v1/files/${batch.json.output_file_id}/content`, {
+    headers: { authorization: `Bearer ${key}` },
+  });
+  expect(await content.text()).toBe("part");
   expect((await get(`inputs/files/${file.json.id}`)).status).toBe(409);
 });
 
