@@ -1,14 +1,16 @@
 /** The public routes. */
 import { type Context, Hono, type Next } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { requestId } from "hono/request-id";
+import { createMiddleware } from "hono/factory";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { huggingFaceError } from "../../src/api/hugging-face.ts";
 import { tunedModels } from "../../src/jobs/history.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import { deleteAdapter } from "../../src/tenancy/adapters.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
 import { parseFineTuned } from "../../src/tenancy/fine-tuned.ts";
+import { identify, observe, traced } from "../shared/observe.ts";
 import { limitUpload } from "./adapters.ts";
 import { admin } from "./admin.ts";
 import { adminModels } from "./admin-models.ts";
@@ -16,9 +18,12 @@ import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { completions } from "./completions.ts";
 import { cors } from "./cors.ts";
+import { showDocument, showReference } from "./docs.ts";
 import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
 import { internalJobs } from "./internal-jobs.ts";
+import { metrics, showMetrics } from "./metrics.ts";
+import { requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
 import { preload } from "./preload.ts";
 import { runTask } from "./task-run.ts";
@@ -26,8 +31,15 @@ import { tenantRoutes } from "./tenant-routes.ts";
 
 export const app = new Hono<GatewayEnv>();
 
-app.use(requestId());
-app.use(cors);
+/** The private Workers log under the same request's id. */
+const traceHalves = createMiddleware<GatewayEnv>(async (c, next) => {
+  const { ENCODER, DECODER } = c.env;
+  const id = c.get("requestId");
+  c.env = { ...c.env, ENCODER: traced(ENCODER, id), DECODER: traced(DECODER, id) };
+  await next();
+});
+
+app.use(identify, observe("gateway", metrics), traceHalves, cors);
 // Whatever the path names: who has no key learns nothing of it, and sends no body.
 for (const path of ["/v1/*", "/models/*"]) {
   app.use(path, preload);
@@ -83,13 +95,18 @@ app.route("/admin/models", adminModels);
 
 app.get("/healthz", async (c) => c.json({ status: "ok", ...(await health(c.env)) }));
 
+app.get("/metrics", requireMetricsToken, showMetrics);
+app.get("/openapi.json", showDocument);
+app.get("/docs", showReference);
+
 app.notFound((c) => {
   throw new ApiError(404, "not_found", `There is no ${c.req.method} ${c.req.path}. POST /v1/completions is here.`);
 });
 
 app.onError((error, c) => {
   const known = toApiError(error);
-  if (known.code === "internal_error") console.error(c.get("requestId"), error);
+  c.get("line").add({ code: known.code });
+  if (known.status >= 500) log("error", "failed", { request_id: c.get("requestId"), error: errorFields(error) });
   const body = c.req.path.startsWith("/models/") ? huggingFaceError(known) : known.body();
   return c.json(body, known.status as ContentfulStatusCode, known.headers());
 });

@@ -6,6 +6,7 @@ import { artifactKey } from "../../src/jobs/inputs.ts";
 import { type Job, type JobKind, requestCancel } from "../../src/jobs/job.ts";
 import { addEvents, sweepJobs } from "../../src/jobs/lease.ts";
 import { signatureHeaders } from "../../src/jobs/signature.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
 import { releaseMoney } from "./job-money.ts";
@@ -70,7 +71,7 @@ export async function tidy(env: GatewayBindings, job: Pick<Job, "tenant" | "id">
       cursor = page.truncated ? page.cursor : undefined;
     }
   } catch (error) {
-    console.error(JSON.stringify({ event: "job_not_tidied", job: job.id, error: String(error) }));
+    log("error", "job_not_tidied", { job: job.id, error: errorFields(error) });
   }
 }
 
@@ -79,7 +80,7 @@ export async function announce(env: GatewayBindings, ids: readonly string[]): Pr
   try {
     if (ids.length > 0) await env.JOBS.sendBatch(ids.map((job) => ({ body: { job }, contentType: "json" })));
   } catch (error) {
-    console.error(JSON.stringify({ event: "jobs_not_announced", jobs: ids, error: String(error) }));
+    log("error", "jobs_not_announced", { jobs: ids, error: errorFields(error) });
   }
 }
 
@@ -148,10 +149,10 @@ async function tellOrigin(env: GatewayBindings, path: string, body: object): Pro
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     await response.body?.cancel();
-    if (!response.ok) console.error(JSON.stringify({ event: "origin_refused", path, status: response.status }));
+    if (!response.ok) log("error", "origin_refused", { path, status: response.status });
     return response.ok;
   } catch (error) {
-    console.warn(JSON.stringify({ event: "origin_unreached", path, error: String(error) }));
+    log("warn", "origin_unreached", { path, error: errorFields(error) });
     return false;
   }
 }

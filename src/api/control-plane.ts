@@ -95,7 +95,7 @@ export const rotationSchema = z.strictObject({
     .optional(),
 });
 
-const pageSchema = z.object({
+export const pageSchema = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
   after: z.string().min(1).nullable().default(null),
 });

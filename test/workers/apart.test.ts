@@ -249,6 +249,7 @@ describe("who has no key that works", () => {
       "/admin/dead-letters",
       "/admin/stripe",
       "/internal/jobs/batch-secret-task/checkpoints",
+      "/metrics",
     ]) {
       for (const key of [owner, other, null]) expect((await ask(key, ["GET", path])).status).toBe(401);
     }
