@@ -13,7 +13,7 @@ import { releaseMoney } from "./job-money.ts";
 
 /** An origin that does not answer at once gets the message again. */
 const PATIENCE_MS = 10_000;
-const FIRST_WAIT_S = 5;
+const FIRST_WAIT_S = 2;
 const LONGEST_WAIT_S = 600;
 
 /**

@@ -7,6 +7,7 @@ import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { parseWith } from "../../src/api/parse.ts";
 import type { Origin } from "../../src/jobs/origin/origin.ts";
 import { checkBody, checkSignature, ReplayGuard } from "../../src/jobs/signature.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 
 const MOST_BYTES = 64 << 10;
 
@@ -59,7 +60,7 @@ export function originApp(origin: Origin, secret: string, started: number): Hono
 
   app.onError((error, c) => {
     const known = toApiError(error);
-    if (known.code === "internal_error") console.error(error);
+    if (known.status >= 500) log("error", "failed", { error: errorFields(error) });
     return c.json(known.body(), known.status as ContentfulStatusCode, known.headers());
   });
 

@@ -23,8 +23,12 @@ export class OriginProcess {
   readonly #child: ChildProcess;
   #waiting: (() => void)[] = [];
 
-  /** @param port where the gateway tells of jobs; 0: it asks for them alone */
-  constructor(gateway: string, secret: string, { port = 0, lease = 2 }: { port?: number; lease?: number } = {}) {
+  /** @param port where the gateway tells of jobs; 0: it asks for them alone, every `poll` seconds */
+  constructor(
+    gateway: string,
+    secret: string,
+    { port = 0, lease = 2, poll = 1 }: { port?: number; lease?: number; poll?: number } = {},
+  ) {
     const args = [
       "origin",
       "--gateway",
@@ -34,7 +38,7 @@ export class OriginProcess {
       "--lease",
       String(lease),
       "--poll",
-      "1",
+      String(poll),
       "--json",
     ];
     this.#child = spawn(process.execPath, [MAIN, ...args], {

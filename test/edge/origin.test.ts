@@ -1,11 +1,13 @@
 /** Jobs end to end: the gateway with wrangler's own R2, D1 and queues, origins in processes of their own, OpenAI's client. */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { signatureHeaders } from "../../src/jobs/signature.ts";
+import { checkBody, checkSignature, signatureHeaders } from "../../src/jobs/signature.ts";
 import { freePort } from "../../src/local/origin.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
 import { edgeT5 } from "../cli/process.ts";
@@ -45,7 +47,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-function startOrigin(options: { port?: number; lease?: number } = {}): OriginProcess {
+function startOrigin(options: { port?: number; lease?: number; poll?: number } = {}): OriginProcess {
   const origin = new OriginProcess(kit.url, secret, options);
   onTestFinished(() => origin.kill());
   return origin;
@@ -357,6 +359,28 @@ describe("a fine-tuning, by OpenAI's client", () => {
   });
 });
 
+test("an origin that is down is told again later", async () => {
+  const acme = await tenantClient("patient");
+  let id = "";
+  const nonces: string[] = [];
+  const server = createServer(async (request, response) => {
+    const body = await buffer(request);
+    const headers = new Headers(request.headers as Record<string, string>);
+    const signature = await checkSignature(secret, { method: "POST", path: request.url ?? "" }, headers, Date.now());
+    await checkBody(body, signature);
+    const isOurs = (JSON.parse(body.toString()) as { jobs: string[] }).jobs.includes(id);
+    if (isOurs) nonces.push(signature.nonce);
+    response.writeHead(isOurs && nonces.length === 1 ? 503 : 202).end();
+  }).listen(port, "127.0.0.1");
+  onTestFinished(() => void server.close());
+  ({ id } = await startBatch(acme, (await uploadBatch(acme, batchRows(1))).id));
+  await expect.poll(() => nonces.length, { timeout: 20_000 }).toBe(2);
+  // Signed anew.
+  expect(nonces[0]).not.toBe(nonces[1]);
+  expect((await acme.batches.retrieve(id)).status).toBe("validating");
+  expect(await acme.batches.cancel(id)).toMatchObject({ status: "cancelled" });
+});
+
 describe("signatures", () => {
   const sign = async (url: string, path: string, body: string, change: { secret?: string; time?: number } = {}) => {
     const bodyHash = await sha256Of(new TextEncoder().encode(body));
@@ -420,7 +444,8 @@ test("from the command line: a file, a batch of it, and what came of it", async 
   expect(put).toMatchObject({ code: 0, stderr: "" });
   const { id } = JSON.parse(put.stdout) as { id: string };
   expect((await run("file", "list")).stdout).toContain(id);
-  startOrigin({ port });
+  // It asks for nothing by itself: the gateway's queue tells it.
+  await startOrigin({ port, poll: 3600 }).event("started");
   const out = join(dir, "answers.jsonl");
   const done = await run("batch", "run", id, "--out", out);
   expect(done).toMatchObject({ code: 0 });

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ApiError } from "../../api/errors.ts";
 import { EdgeT5Error } from "../../errors.ts";
+import { errorFields, log } from "../../observability/log.ts";
 import type { JobKind } from "../job.ts";
 import type { ClaimedJob, Heartbeat, NewEvent } from "../protocol.ts";
 import type { GatewayClient } from "./gateway-client.ts";
@@ -188,7 +189,7 @@ function endingOf(error: unknown, signal: AbortSignal): Ending | null {
     return { status: "failed", error: { code, message: error.message, param } };
   }
   // Its details are for who runs the origin.
-  console.error(error);
+  log("error", "job_failed", { error: errorFields(error) });
   const message = "Something failed on the origin's side. Quote the job's id when you report it.";
   return { status: "failed", error: { code: "internal_error", message, param: null } };
 }
