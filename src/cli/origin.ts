@@ -65,8 +65,15 @@ export default defineCommand({
           `edge-t5 origin does the jobs of ${gateway}; it is told of them on ${origin.url} (Ctrl-C ends it).`,
         );
       const { signal } = interruption;
-      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      if (!signal.aborted) {
+        await new Promise<void>((resolve) => {
+          signal.addEventListener("abort", () => resolve(), { once: true });
+          // `edge-t5 start` began it, and is gone.
+          process.once("disconnect", resolve);
+        });
+      }
       await origin.stop();
+      if (process.connected) process.disconnect();
     } finally {
       interruption.dispose();
     }
