@@ -328,6 +328,22 @@ describe("a fine-tuning, by OpenAI's client", () => {
     expect(texts).toEqual([ANSWER, answers[2]]);
   });
 
+  test("is cancelled within a step, and leaves no model", async () => {
+    const acme = await tenantClient("wavering");
+    const { id: training_file } = await upload(acme, rows);
+    const settings = { model: "default", training_file, hyperparameters: { n_epochs: 100, batch_size: 2 } };
+    const { id } = await acme.fineTuning.jobs.create(settings);
+    startOrigin({ port, lease: 1 });
+    const steps = async () =>
+      ((await acme.fineTuning.jobs.listEvents(id)).data[0]?.data as { step?: number })?.step ?? 0;
+    await expect.poll(steps, { timeout: 20_000 }).toBeGreaterThan(0);
+    await acme.fineTuning.jobs.cancel(id);
+    expect(await endOf(acme, id)).toMatchObject({ status: "cancelled", fine_tuned_model: null });
+    // Of 1200.
+    expect(await steps()).toBeLessThan(600);
+    expect((await acme.models.list()).data.map((model) => model.id)).toEqual(["default"]);
+  });
+
   test("whose rows are broken is refused when it is made, and says where", async () => {
     const acme = await tenantClient("untuned");
     const broken: [row: object, message: RegExp][] = [
