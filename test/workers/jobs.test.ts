@@ -143,7 +143,7 @@ describe("a lease", () => {
 
 describe("who comes first", () => {
   test("of tenants who has fewest running, then who waited longest; of a tenant's jobs the most urgent", async () => {
-    const a = [await job("aa"), await job("aa"), await job("aa", { priority: 1, at: NOW + 1 })];
+    const a = [await job("aa"), await job("aa", { at: NOW + 1 }), await job("aa", { priority: 1, at: NOW + 1 })];
     const b = await job("bb", { at: NOW + 2 });
     const c = await job("cc", { priority: 1, at: NOW + 3 });
     const order: (string | undefined)[] = [];
