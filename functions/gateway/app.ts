@@ -5,8 +5,11 @@ import { createMiddleware } from "hono/factory";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { huggingFaceError } from "../../src/api/hugging-face.ts";
+import { tunedModels } from "../../src/jobs/history.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
+import { deleteAdapter } from "../../src/tenancy/adapters.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
+import { parseFineTuned } from "../../src/tenancy/fine-tuned.ts";
 import { identify, observe, traced } from "../shared/observe.ts";
 import { limitUpload } from "./adapters.ts";
 import { admin } from "./admin.ts";
@@ -18,6 +21,7 @@ import { cors } from "./cors.ts";
 import { showDocument, showReference } from "./docs.ts";
 import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
+import { internalJobs } from "./internal-jobs.ts";
 import { metrics, showMetrics } from "./metrics.ts";
 import { mayReadMetrics, requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
@@ -45,6 +49,7 @@ for (const path of ["/v1/*", "/models/*"]) {
 
 app.route("/admin", admin);
 app.route("/v1", tenantRoutes);
+app.route("/internal/jobs", internalJobs);
 
 app.post("/v1/completions", requireKey("tasks:run"), completions);
 app.post("/v1/tasks/:name", requireKey("tasks:run"), runTask);
@@ -52,17 +57,38 @@ app.post("/models/:name", requireKey("tasks:run"), huggingFace);
 app.post("/models/:name/v1/completions", requireKey("tasks:run"), completions);
 
 app.get("/v1/models", requireKey("tasks:run"), async (c) => {
-  const models = (await listModels(c.env.SHARDS)).filter(({ name }) => mayUse(c.get("caller"), name));
-  return c.json({ object: "list", data: models.map(({ name, created }) => describeModel(name, created)) });
+  const caller = c.get("caller");
+  const [models, tuned] = await Promise.all([listModels(c.env.SHARDS), tunedModels(c.env.DB, caller.tenant)]);
+  const data = [
+    ...models.filter(({ name }) => mayUse(caller, name)).map(({ name, created }) => describeModel(name, created)),
+    ...tuned.map(({ name, created }) => describeModel(name, created, caller.tenant)),
+  ];
+  return c.json({ object: "list", data });
 });
 
 app.get("/v1/models/:model", requireKey("tasks:run"), async (c) => {
   const name = c.req.param("model");
-  if (!mayUse(c.get("caller"), name)) throw modelNotFound(name);
+  const caller = c.get("caller");
+  if (parseFineTuned(name)) {
+    const [tuned] = await tunedModels(c.env.DB, caller.tenant, name);
+    if (!tuned) throw modelNotFound(name);
+    return c.json(describeModel(name, tuned.created, caller.tenant));
+  }
+  if (!mayUse(caller, name)) throw modelNotFound(name);
   await findModel(c.env.SHARDS, name, (work) => c.executionCtx.waitUntil(work));
   const models = await listModels(c.env.SHARDS);
   const created = models.find((model) => model.name === name)?.created ?? new Date(0);
   return c.json(describeModel(name, created));
+});
+
+/** Of models only those that were tuned for the tenant are theirs to delete. */
+app.delete("/v1/models/:model", requireKey("adapters:write"), async (c) => {
+  const name = c.req.param("model");
+  const { tenant } = c.get("caller");
+  const [tuned] = await tunedModels(c.env.DB, tenant, name);
+  if (!tuned) throw modelNotFound(name);
+  await deleteAdapter(c.env.DB, tenant, tuned.adapter, Date.now());
+  return c.json({ id: name, object: "model", deleted: true });
 });
 
 app.route("/admin/models", adminModels);
@@ -89,8 +115,9 @@ app.onError((error, c) => {
   return c.json(body, known.status as ContentfulStatusCode, known.headers());
 });
 
-/** An adapter's files may be larger than texts. */
+/** An adapter's files may be larger than texts; what is uploaded for jobs is counted as it streams. */
 function limitBody(c: Context<GatewayEnv>, next: Next) {
+  if (c.req.method === "POST" && c.req.path === "/v1/files") return next();
   if (c.req.path.startsWith("/v1/adapters/")) return limitUpload(c, next);
   const maxSize = c.env.MAX_BODY_BYTES;
   const onError = () => {
@@ -99,6 +126,6 @@ function limitBody(c: Context<GatewayEnv>, next: Next) {
   return bodyLimit({ maxSize, onError })(c, next);
 }
 
-function describeModel(id: string, created: Date) {
-  return { id, object: "model", created: Math.floor(created.getTime() / 1000), owned_by: "edge-t5" };
+function describeModel(id: string, created: Date, owner = "edge-t5") {
+  return { id, object: "model", created: Math.floor(created.getTime() / 1000), owned_by: owner };
 }

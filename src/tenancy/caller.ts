@@ -1,7 +1,10 @@
 /** Who asks: what the gateway knows of a request once its key was verified. */
 
 /** What a key may be used for. */
-export const SCOPES = ["tasks:run", "tasks:write", "adapters:write", "usage:read", "keys:write"] as const;
+export const SCOPES = [
+  ...(["tasks:run", "tasks:write", "adapters:write", "files:write", "jobs:write"] as const),
+  ...(["usage:read", "keys:write"] as const),
+] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** Null: no limit. */
@@ -18,6 +21,15 @@ export interface TenantLimits {
   softBudget: number | null;
   hardBudget: number | null;
 }
+
+/** Of a tenant's jobs and files; null: the deployment's. */
+export interface TenantQuotas {
+  jobsRunning: number | null;
+  jobsWaiting: number | null;
+  fileBytes: number | null;
+}
+
+export const NO_QUOTAS: TenantQuotas = { jobsRunning: null, jobsWaiting: null, fileBytes: null };
 
 export interface Caller {
   /** Tenant's id: a part of every object key, cache key, query and batch slot of theirs. */

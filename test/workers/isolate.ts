@@ -9,14 +9,14 @@ import type { HalfBindings } from "../../functions/shared/half.ts";
 import { emptyPointer } from "../../src/store/model-pointer.ts";
 import { modelKey, POINTER_KEY } from "../../src/store/r2.ts";
 import { MANIFEST_KEY, type Manifest, parseManifest } from "../../src/t5/manifest.ts";
-import { SCOPES } from "../../src/tenancy/caller.ts";
+import { NO_QUOTAS, SCOPES } from "../../src/tenancy/caller.ts";
 import { createKey, type KeySettings } from "../../src/tenancy/keys.ts";
 import { ModelVersions, versionOf } from "../../src/tenancy/model-versions.ts";
 import { createTenant, findTenant, type TenantSettings } from "../../src/tenancy/tenants.ts";
 
-const { SHARDS, PACKAGE, DB, USAGE, TENANTS } = env as unknown as { PACKAGE: Fetcher } & Pick<
+const { SHARDS, PACKAGE, DB, USAGE, JOBS, TENANTS } = env as unknown as { PACKAGE: Fetcher } & Pick<
   GatewayBindings,
-  "SHARDS" | "DB" | "USAGE" | "TENANTS"
+  "SHARDS" | "DB" | "USAGE" | "JOBS" | "TENANTS"
 >;
 
 /** The object that counts for a tenant, or for a test. */
@@ -31,6 +31,7 @@ export const database = DB;
 export const ADMIN_TOKEN = "admin token of the tests";
 export const AS_ADMIN = { headers: { authorization: `Bearer ${ADMIN_TOKEN}` } };
 export const KEY_SECRET = "key secret of the tests";
+export const ORIGIN_SECRET = "origin secret of the tests";
 
 /** The tenant that requests come from unless a test says otherwise. */
 export const TENANT = "tests";
@@ -46,7 +47,7 @@ export async function makeKey(
   const now = Date.now();
   if (!(await findTenant(DB, tenant))) {
     const limits = { concurrency: null, softBudget: null, hardBudget: null };
-    const all = { name: tenant, models: null, limits, keyLimits: NO_LIMITS, ...tenantSettings };
+    const all = { name: tenant, models: null, limits, keyLimits: NO_LIMITS, quotas: NO_QUOTAS, ...tenantSettings };
     await createTenant(DB, tenant, all, now);
   }
   const all = { name: "test", scopes: SCOPES, allowedOrigins: [], limits: NO_LIMITS, expiresAt: null, ...settings };
@@ -137,6 +138,12 @@ export function bindingsFor(
     ADMIN_TOKEN,
     KEY_SECRET,
     MAX_BODY_BYTES: 10_000,
+    JOBS,
+    ORIGIN_SECRET,
+    MAX_FILE_BYTES: 20_000_000,
+    FILE_BYTES: 50_000_000,
+    JOBS_RUNNING: 2,
+    JOBS_WAITING: 3,
   };
 }
 

@@ -86,6 +86,9 @@ const PATH_PARAMETERS: Readonly<Record<string, string>> = {
   tenant: "The tenant's id",
   key: "The key's id, its visible part",
   id: "Its id",
+  file: "The file's id",
+  batch: "The batch's id",
+  job: "The job's id",
   month: "Such as 2026-11",
   sha256: "64 hex digits",
   version: "The beginning of its manifest's SHA-256, 16 hex digits",
@@ -121,7 +124,7 @@ function makeDocument(): OpenApiDocument {
       title: "edge-t5",
       version: "1",
       description:
-        "T5 at the edge: tasks, completions, adapters, keys and usage of a tenant's, and the control plane of a deployment.",
+        "T5 at the edge: tasks, completions, adapters, jobs, keys and usage of a tenant's, and the control plane of a deployment.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
     servers: [{ url: "/" }],

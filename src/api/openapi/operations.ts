@@ -2,6 +2,7 @@
 import * as z from "zod";
 import type { Scope } from "../../tenancy/caller.ts";
 import { taskDefinitionSchema } from "../../tenancy/task-definition.ts";
+import { batchSchema, newBatchSchema } from "../batches.ts";
 import { completionRequestSchema } from "../completions.ts";
 import {
   deletedTaskSchema,
@@ -18,7 +19,16 @@ import {
   tenantChangeSchema,
   tenantSchema,
 } from "../control-plane.ts";
+import { deletedFileSchema, fileSchema, filesQuerySchema } from "../files.ts";
+import {
+  deletedModelSchema,
+  fineTuningCheckpointSchema,
+  fineTuningEventSchema,
+  fineTuningJobSchema,
+  newFineTuningSchema,
+} from "../fine-tuning.ts";
 import { huggingFaceSchema } from "../hugging-face.ts";
+import { jobsQuerySchema } from "../jobs.ts";
 import {
   eventsQuerySchema,
   invoiceQuerySchema,
@@ -116,6 +126,95 @@ const running: Operation[] = [
     ...{ method: "get", path: "/v1/models/:model", id: "getModel", tag: "Run", summary: "A model" },
     ...{ security: "key", scopes: ["tasks:run"], answer: { status: 200, schema: ["Model", answers.modelSchema] } },
     errors: [404, 503],
+  },
+];
+
+const FILE = { status: 200, schema: ["File", fileSchema] } as const;
+const BATCH = { status: 200, schema: ["Batch", batchSchema] } as const;
+const TUNING = { status: 200, schema: ["FineTuningJob", fineTuningJobSchema] } as const;
+const FILES = { security: "key", tag: "Files", scopes: ["files:write"] } as const;
+const BATCHES = { security: "key", tag: "Batches", scopes: ["jobs:write"] } as const;
+const FINE_TUNING = { security: "key", tag: "Fine-tuning", scopes: ["jobs:write"] } as const;
+
+/** OpenAI's shapes. */
+const jobs: Operation[] = [
+  {
+    ...{ method: "get", path: "/v1/files", id: "listFiles", summary: "Files, the newest first" },
+    ...{ ...FILES, query: filesQuerySchema, errors: [400] },
+    answer: { status: 200, schema: ["FileList", listSchema(fileSchema)] },
+  },
+  {
+    ...{ method: "post", path: "/v1/files", id: "createFile", summary: "Uploads a file for jobs: JSON lines" },
+    ...{ ...FILES, errors: [400, 413], answer: FILE },
+    body: { schema: null, type: "multipart/form-data", form: { purpose: "text", file: "file" } },
+  },
+  {
+    ...{ method: "get", path: "/v1/files/:file", id: "getFile", summary: "A file's name, size and purpose" },
+    ...{ ...FILES, errors: [404], answer: FILE },
+  },
+  {
+    ...{ method: "get", path: "/v1/files/:file/content", id: "getFileContent", summary: "A file's bytes" },
+    ...{ ...FILES, errors: [404], answer: { status: 200, schema: null, types: ["application/octet-stream"] } },
+  },
+  {
+    ...{ method: "delete", path: "/v1/files/:file", id: "deleteFile", summary: "Deletes a file that no job reads" },
+    ...{ ...FILES, errors: [404, 409], answer: { status: 200, schema: ["DeletedFile", deletedFileSchema] } },
+  },
+  {
+    ...{ method: "get", path: "/v1/batches", id: "listBatches", summary: "Batches, the newest first" },
+    ...{ ...BATCHES, query: jobsQuerySchema, errors: [400] },
+    answer: { status: 200, schema: ["BatchList", listSchema(batchSchema)] },
+  },
+  {
+    ...{ method: "post", path: "/v1/batches", id: "createBatch", summary: "Has a file's rows answered by an origin" },
+    ...{ ...BATCHES, errors: [400, 402, 404, 429], answer: BATCH },
+    body: { schema: ["NewBatch", newBatchSchema] },
+  },
+  {
+    ...{ method: "get", path: "/v1/batches/:batch", id: "getBatch", summary: "How far a batch is" },
+    ...{ ...BATCHES, errors: [404], answer: BATCH },
+  },
+  {
+    ...{ method: "post", path: "/v1/batches/:batch/cancel", id: "cancelBatch" },
+    ...{
+      summary: "Ends a batch; what was answered until then is there",
+      ...BATCHES,
+      errors: [404, 409],
+      answer: BATCH,
+    },
+  },
+  {
+    ...{ method: "get", path: "/v1/fine_tuning/jobs", id: "listFineTuningJobs", summary: "Jobs, the newest first" },
+    ...{ ...FINE_TUNING, query: jobsQuerySchema, errors: [400] },
+    answer: { status: 200, schema: ["FineTuningJobList", listSchema(fineTuningJobSchema)] },
+  },
+  {
+    ...{ method: "post", path: "/v1/fine_tuning/jobs", id: "createFineTuningJob" },
+    ...{ summary: "Has an adapter trained by an origin", ...FINE_TUNING, errors: [400, 404, 429], answer: TUNING },
+    body: { schema: ["NewFineTuning", newFineTuningSchema] },
+  },
+  {
+    ...{ method: "get", path: "/v1/fine_tuning/jobs/:job", id: "getFineTuningJob", summary: "How far a job is" },
+    ...{ ...FINE_TUNING, errors: [404], answer: TUNING },
+  },
+  {
+    ...{ method: "get", path: "/v1/fine_tuning/jobs/:job/events", id: "listFineTuningEvents" },
+    ...{ summary: "What happened, the latest first", ...FINE_TUNING, query: jobsQuerySchema, errors: [400, 404] },
+    answer: { status: 200, schema: ["FineTuningEvents", listSchema(fineTuningEventSchema)] },
+  },
+  {
+    ...{ method: "get", path: "/v1/fine_tuning/jobs/:job/checkpoints", id: "listFineTuningCheckpoints" },
+    ...{ summary: "Checkpoints, the latest first", ...FINE_TUNING, query: jobsQuerySchema, errors: [400, 404] },
+    answer: { status: 200, schema: ["FineTuningCheckpoints", listSchema(fineTuningCheckpointSchema)] },
+  },
+  {
+    ...{ method: "post", path: "/v1/fine_tuning/jobs/:job/cancel", id: "cancelFineTuningJob", summary: "Ends a job" },
+    ...{ ...FINE_TUNING, errors: [404, 409], answer: TUNING },
+  },
+  {
+    ...{ method: "delete", path: "/v1/models/:model", id: "deleteModel", tag: "Fine-tuning" },
+    ...{ summary: "Deletes a model that was tuned for the tenant", security: "key", scopes: ["adapters:write"] },
+    ...{ errors: [404], answer: { status: 200, schema: ["DeletedModel", deletedModelSchema] } },
   },
 ];
 
@@ -406,6 +505,7 @@ const operating: Operation[] = [
 
 export const OPERATIONS: readonly Operation[] = [
   ...running,
+  ...jobs,
   ...owned.map((operation): Operation => ({ ...operation, path: `/v1${operation.path}`, security: "key" })),
   ...admin,
   ...operating,
