@@ -14,7 +14,7 @@ with open(sys.argv[1]) as file:
     subject = json.load(file)
 torch.set_num_threads(subject["threads"])
 torch.manual_seed(1)
-model = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0, **subject["config"]))
+model = T5ForConditionalGeneration(T5Config(**{"decoder_start_token_id": 0, **subject["config"]}))
 model.train()
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, **subject.get("adamw", {}))
 rows, inputs, targets = subject["rows"], subject["inputTokens"], subject["targetTokens"]
