@@ -34,7 +34,7 @@ export default defineConfig({
               modulesRules: [{ type: "CompiledWasm", include: ["**/*.wasm"] }],
               r2Buckets: ["SHARDS"],
               d1Databases: ["DB"],
-              queueProducers: { USAGE: "edge-t5-usage" },
+              queueProducers: { USAGE: "edge-t5-usage", JOBS: "edge-t5-jobs" },
               queueConsumers: {
                 "edge-t5-usage": {
                   maxBatchSize: 100,

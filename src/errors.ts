@@ -43,6 +43,9 @@ export type ErrorCode =
   | "E_KERNELS"
   | "E_INTERNAL"
   | "E_DECODER_LOST"
+  // training
+  | "E_DIVERGED"
+  | "E_PROVIDER"
   // command line
   | "E_USAGE"
   | "E_IO";

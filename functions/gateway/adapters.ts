@@ -8,7 +8,7 @@ import { parseGenerationParams } from "../../src/t5/generation/config.ts";
 import { type Adapter, deleteAdapter, listAdapters, putAdapter, readAdapterRow } from "../../src/tenancy/adapters.ts";
 import { type Caller, mayUse } from "../../src/tenancy/caller.ts";
 import { TASK_NAME } from "../../src/tenancy/task-definition.ts";
-import type { GatewayEnv } from "./bindings.ts";
+import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
 import { decode, encode, loadHalves } from "./halves.ts";
 import { findModel, type GatewayModel, modelNotFound } from "./models.ts";
 
@@ -67,7 +67,11 @@ export function adapterRoutes(ownerOf: (c: Context<GatewayEnv>) => Owner | Promi
       (id) => loadHalves(c.env, id),
     );
     const { adapter, isNew } = await putAdapter(
-      { db: c.env.DB, bucket: c.env.SHARDS, tryOut: (key) => tryOut(c, owner.tenant, model, key) },
+      {
+        db: c.env.DB,
+        bucket: c.env.SHARDS,
+        tryOut: (key) => tryOut(c.env, owner.tenant, model, key, c.req.raw.signal),
+      },
       { tenant: owner.tenant, name },
       { config, tensors },
       { model: modelName, config: model.manifest.model },
@@ -113,11 +117,12 @@ async function readUpload(
 }
 
 /** Has both halves load it and use it once: what is ready was used. */
-async function tryOut(
-  { env, req }: Context<GatewayEnv>,
+export async function tryOut(
+  env: GatewayBindings,
   owner: string,
   { id, manifest }: GatewayModel,
   adapter: string,
+  signal: AbortSignal,
 ): Promise<void> {
   const use = { env, model: id, adapter, owner };
   const encoded = await encode(use, [manifest.model.eosTokenId]);
@@ -125,7 +130,7 @@ async function tryOut(
     ...{ maxNewTokens: 1, stream: false, copies: 1, seed: 0, logprobs: null },
     params: parseGenerationParams({}),
   };
-  for await (const _ of decode(use, [encoded], options, req.raw.signal)) break;
+  for await (const _ of decode(use, [encoded], options, signal)) break;
 }
 
 function adapterJson({ name, version, model, rank, bytes, createdAt }: Adapter) {

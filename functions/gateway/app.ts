@@ -15,6 +15,7 @@ import { completions } from "./completions.ts";
 import { cors } from "./cors.ts";
 import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
+import { internalJobs } from "./internal-jobs.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
 import { preload } from "./preload.ts";
 import { runTask } from "./task-run.ts";
@@ -33,6 +34,7 @@ for (const path of ["/v1/*", "/models/*"]) {
 
 app.route("/admin", admin);
 app.route("/v1", tenantRoutes);
+app.route("/internal/jobs", internalJobs);
 
 app.post("/v1/completions", requireKey("tasks:run"), completions);
 app.post("/v1/tasks/:name", requireKey("tasks:run"), runTask);
@@ -68,8 +70,9 @@ app.onError((error, c) => {
   return c.json(body, known.status as ContentfulStatusCode, known.headers());
 });
 
-/** An adapter's files may be larger than texts. */
+/** An adapter's files may be larger than texts; what is uploaded for jobs is counted as it streams. */
 function limitBody(c: Context<GatewayEnv>, next: Next) {
+  if (c.req.method === "POST" && c.req.path === "/v1/files") return next();
   if (c.req.path.startsWith("/v1/adapters/")) return limitUpload(c, next);
   const maxSize = c.env.MAX_BODY_BYTES;
   const onError = () => {

@@ -10,6 +10,8 @@ export interface GatewayBindings {
   DB: D1Database;
   /** Usage events on their way to the ledger. */
   USAGE: Queue<unknown>;
+  /** Jobs that an origin should be told of. */
+  JOBS: Queue<unknown>;
   /** One object a tenant. */
   TENANTS: DurableObjectNamespace<TenantMeter>;
   /** Secret: what the control plane is asked with. */
@@ -23,12 +25,22 @@ export interface GatewayBindings {
   STRIPE_OUTPUT_METER?: string;
   /** In place of Stripe's own server, in tests. */
   STRIPE_API_BASE?: string;
+  /** Secret: what gateway and origin sign with; without it nothing of an origin's is taken. */
+  ORIGIN_SECRET?: string;
+  /** Where the origin is told of jobs; without it, it asks for them itself. */
+  ORIGIN_URL?: string;
   /** A model to load from the first request on; `edge-t5 workers` sets it. */
   PRELOAD?: string;
   MAX_PROMPT_TOKENS: number;
   MAX_NEW_TOKENS: number;
   MAX_SEQUENCES: number;
   MAX_BODY_BYTES: number;
+  /** Of one file. */
+  MAX_FILE_BYTES: number;
+  /** Quotas of a tenant that has none of its own: bytes of files, jobs at once, jobs that wait. */
+  FILE_BYTES: number;
+  JOBS_RUNNING: number;
+  JOBS_WAITING: number;
 }
 
 export interface GatewayEnv {

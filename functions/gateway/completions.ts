@@ -1,14 +1,16 @@
 /** `POST /v1/completions`: OpenAI's shape, of a model or of one of the tenant's tasks. */
+
 import type { Context } from "hono";
+import { collect } from "../../src/api/answers.ts";
 import { type Completion, type CompletionChoice, parseCompletionRequest, usageOf } from "../../src/api/completions.ts";
 import { ApiError } from "../../src/api/errors.ts";
 import { completionBodyOf } from "../../src/api/hugging-face.ts";
+import { promptsOf } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
 import { perform, performLabels } from "./perform.ts";
 import { eventStream } from "./sse.ts";
-import { findTarget, promptsOf } from "./target.ts";
-import { collect } from "./work.ts";
+import { findTarget } from "./target.ts";
 
 export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const body = await readJson(c.req.raw);

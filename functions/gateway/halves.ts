@@ -1,4 +1,5 @@
 /** The encoder's and the decoder's Workers, as the gateway calls them. */
+import type { Halves } from "../../src/api/answers.ts";
 import { LABELS_HEADER, type LabelsHeader, packLabels, parseScores, type Scores } from "../../src/api/label-scores.ts";
 import {
   ADAPTER_HEADER,
@@ -27,6 +28,15 @@ export interface Encoded {
   tokens: number;
   ids: Int32Array<ArrayBuffer>;
   hidden: ReadableStream<Uint8Array>;
+}
+
+/** The private Workers as answers use them. */
+export function halvesOf(use: HalvesUse): Halves<Encoded> {
+  return {
+    encode: (ids) => encode(use, ids),
+    decode: (inputs, options, signal) => decode(use, inputs, options, signal),
+    score: (input, labels, signal) => score(use, input, labels, signal),
+  };
 }
 
 /**

@@ -1,12 +1,14 @@
 /** `POST /models/:name` in Hugging Face's shape, and below it the completions that its client asks for text generation. */
+
 import type { Context } from "hono";
+import { collect } from "../../src/api/answers.ts";
 import { fieldsOf, huggingFaceSchema, textKeyOf } from "../../src/api/hugging-face.ts";
 import { parseWith } from "../../src/api/parse.ts";
+import { promptsOf } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
 import { perform, performLabels } from "./perform.ts";
-import { findTarget, promptsOf } from "./target.ts";
-import { collect } from "./work.ts";
+import { findTarget } from "./target.ts";
 
 export async function huggingFace(c: Context<GatewayEnv>): Promise<Response> {
   const { inputs, parameters } = parseWith(huggingFaceSchema, await readJson(c.req.raw), "an inference request");

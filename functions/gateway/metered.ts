@@ -1,5 +1,7 @@
 /** One request under its tenant's limits: reserved before it begins, settled and told to the ledger when it has ended. */
+
 import type { Context } from "hono";
+import type { Counter } from "../../src/api/answers.ts";
 import { ApiError } from "../../src/api/errors.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { costOf, type Price, pricesOf, resolvePrice } from "../../src/metering/prices.ts";
@@ -7,7 +9,6 @@ import { reportUsage } from "../../src/metering/report.ts";
 import { limitHeaders, refusalOf } from "../../src/tenancy/limit-headers.ts";
 import { RecentRows } from "../../src/tenancy/recent-rows.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
-import type { Counter } from "./work.ts";
 
 /** What a request will be billed as, and the most that it can take. */
 export interface Charge {

@@ -1,9 +1,5 @@
 /** A request from its target to its answer, under its tenant's limits: the part that all shapes of requests share. */
 import type { Context } from "hono";
-import type { Generation, GenerationFields } from "../../src/api/generation.ts";
-import type { GatewayEnv } from "./bindings.ts";
-import { type Charge, Metered } from "./metered.ts";
-import { chargeOf, generationOf, type Target } from "./target.ts";
 import {
   answer,
   type Classified,
@@ -14,7 +10,12 @@ import {
   type Piece,
   type Prompt,
   tokenize,
-} from "./work.ts";
+} from "../../src/api/answers.ts";
+import type { Generation, GenerationFields } from "../../src/api/generation.ts";
+import type { GatewayEnv } from "./bindings.ts";
+import { halvesOf } from "./halves.ts";
+import { type Charge, Metered } from "./metered.ts";
+import { chargeOf, generationOf, type Target } from "./target.ts";
 
 /** What has begun: its pieces may be read, once. */
 export interface Performance {
@@ -46,12 +47,9 @@ export async function perform(
   const charge = chargeOf(target, inputTokensOf(prompts), mostTokens({ generation, maxNewTokens, prompts }));
   const metered = await begin(c, charge);
   const gone = goneOf(c);
-  const work = {
-    ...{ model: target.model, adapter: target.adapter?.key, owner: c.get("caller").tenant },
-    ...{ prompts, generation, maxNewTokens },
-    stream: fields.stream ?? false,
-  };
-  const pieces = metered.streamed(gone.signal, answer(c.env, work, gone.signal, metered));
+  const { tokenizer } = target.model;
+  const work = { tokenizer, prompts, generation, maxNewTokens, stream: fields.stream ?? false };
+  const pieces = metered.streamed(gone.signal, answer(halvesFor(c, target), c.env, work, gone.signal, metered));
   return { metered, inputTokens: charge.inputTokens, generation, prompts, gone, pieces };
 }
 
@@ -67,11 +65,19 @@ export async function performLabels(
   generationOf(target, fields);
   const prompts = tokenize(c.env, target.model, texts, limitsOf(target), param);
   const inputTokens = inputTokensOf(prompts);
-  const metered = await begin(c, chargeOf(target, inputTokens, mostLabelTokens(target.model, labels, prompts.length)));
+  const metered = await begin(
+    c,
+    chargeOf(target, inputTokens, mostLabelTokens(target.model.tokenizer, labels, prompts.length)),
+  );
   const gone = goneOf(c);
-  const work = { model: target.model, adapter: target.adapter?.key, owner: c.get("caller").tenant, prompts };
-  const results = await metered.whole(gone.signal, () => classify(c.env, work, labels, gone.signal, metered));
+  const work = { tokenizer: target.model.tokenizer, prompts };
+  const halves = halvesFor(c, target);
+  const results = await metered.whole(gone.signal, () => classify(halves, c.env, work, labels, gone.signal, metered));
   return { metered, inputTokens, results };
+}
+
+function halvesFor(c: Context<GatewayEnv>, { model, adapter }: Target) {
+  return halvesOf({ env: c.env, model: model.id, adapter: adapter?.key, owner: c.get("caller").tenant });
 }
 
 async function begin(c: Context<GatewayEnv>, charge: Charge): Promise<Metered> {

@@ -1,24 +1,30 @@
-/** The usage queue's consumer: messages into the ledger, and what cannot go there into the dead letters. */
+/**
+ * The queues' consumer: usage into the ledger, and what cannot go there into the dead letters; jobs are told to the origin.
+ */
 import { keepDeadLetters, parseEvent, type Undelivered } from "../../src/metering/dead-letters.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { recordEvents } from "../../src/metering/ledger.ts";
 import type { GatewayBindings } from "./bindings.ts";
+import { consumeDeadJobs, consumeJobs } from "./jobs.ts";
 import { sendToStripe } from "./stripe.ts";
-
-/** Of the queue that takes what the other one gave up; see wrangler.toml. */
-const DEAD_LETTER_QUEUE = "edge-t5-usage-dead";
 
 const LONGEST_WAIT_S = 3600;
 
 type Messages = MessageBatch<unknown>["messages"];
 
-/** Takes a batch of either queue. A message is acknowledged once it is written, and not before. */
+/**
+ * Takes a batch of any queue (wrangler.toml); deployments put their own names before the last words. A message is
+ * acknowledged once it is written, or told, and not before.
+ */
 export async function queue(
   batch: MessageBatch<unknown>,
   env: GatewayBindings,
   context: ExecutionContext,
 ): Promise<void> {
-  if (batch.queue === DEAD_LETTER_QUEUE) return keep(env, batch.messages, () => "undelivered");
+  if (batch.queue.endsWith("-jobs")) return consumeJobs(batch, env);
+  if (batch.queue.endsWith("-jobs-dead")) return consumeDeadJobs(batch, env);
+  // What the usage queue gave up.
+  if (batch.queue.endsWith("-usage-dead")) return keep(env, batch.messages, () => "undelivered");
   const valid: [message: Message<unknown>, event: UsageEvent][] = [];
   const invalid = new Map<Message<unknown>, string>();
   for (const message of batch.messages) {

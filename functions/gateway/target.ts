@@ -1,11 +1,11 @@
 /** What a request's name stands for: one of the tenant's tasks, or a model. */
 import type { Context } from "hono";
 import { ApiError } from "../../src/api/errors.ts";
-import { type Generation, type GenerationFields, resolveGeneration } from "../../src/api/generation.ts";
-import { fillTemplate, parseTemplate, type Template } from "../../src/t5/template.ts";
+import type { Generation, GenerationFields } from "../../src/api/generation.ts";
 import { findAdapter } from "../../src/tenancy/adapters.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
-import { OVERRIDABLE } from "../../src/tenancy/task-definition.ts";
+import { type FineTuned, parseFineTuned } from "../../src/tenancy/fine-tuned.ts";
+import { generationUnder } from "../../src/tenancy/task-request.ts";
 import { loadTask, type Task } from "../../src/tenancy/tasks.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { loadHalves } from "./halves.ts";
@@ -20,9 +20,6 @@ export interface Target {
   adapter: { name: string; key: string } | null;
 }
 
-/** A task's input: a text for a template of one field, else the fields by name. */
-export type TaskInput = string | Readonly<Record<string, string>>;
-
 /** @throws ApiError 404 `task_not_found` */
 export async function findTaskTarget(c: Context<GatewayEnv>, name: string): Promise<Target & { task: Task }> {
   const task = await loadTask(c.env.DB, c.get("caller").tenant, name);
@@ -32,23 +29,50 @@ export async function findTaskTarget(c: Context<GatewayEnv>, name: string): Prom
   return { ...(await targetOf(c, task, task.definition.model)), task };
 }
 
-/** A task's name comes before a model's. @throws ApiError 404 `model_not_found` */
-export async function findTarget(c: Context<GatewayEnv>, name: string): Promise<Target> {
+/** Has the private Workers load a model that a request is for; a job's is loaded elsewhere. */
+type Load = (id: string) => Promise<void>;
+
+/**
+ * A task's name comes before a model's; `ft:…` is a model that was tuned for the tenant.
+ *
+ * @throws ApiError 404 `model_not_found`
+ */
+export async function findTarget(
+  c: Context<GatewayEnv>,
+  name: string,
+  load: Load = (id) => loadHalves(c.env, id),
+): Promise<Target> {
+  const tuned = parseFineTuned(name);
+  if (tuned) return tunedTarget(c, name, tuned, load);
   const task = await loadTask(c.env.DB, c.get("caller").tenant, name);
-  return targetOf(c, task, task?.definition.model ?? name);
+  return targetOf(c, task, task?.definition.model ?? name, load);
 }
 
-async function targetOf(c: Context<GatewayEnv>, task: Task | null, modelName: string): Promise<Target> {
+async function tunedTarget(
+  c: Context<GatewayEnv>,
+  name: string,
+  { base, tenant, adapter: adapterName }: FineTuned,
+  load: Load,
+): Promise<Target> {
+  const caller = c.get("caller");
+  const adapter = tenant === caller.tenant ? await findAdapter(c.env.DB, tenant, adapterName) : null;
+  if (!adapter || adapter.model !== base || !mayUse(caller, base)) throw modelNotFound(name);
+  const model = await findModel(c.env.SHARDS, base, (work) => c.executionCtx.waitUntil(work), load);
+  c.header(MODEL_VERSION_HEADER, model.version);
+  return { task: null, modelName: base, model, adapter };
+}
+
+async function targetOf(
+  c: Context<GatewayEnv>,
+  task: Task | null,
+  modelName: string,
+  load: Load = (id) => loadHalves(c.env, id),
+): Promise<Target> {
   const caller = c.get("caller");
   if (!mayUse(caller, modelName)) throw modelNotFound(modelName);
   const adapterName = task?.definition.adapter ?? null;
   const [model, adapter] = await Promise.all([
-    findModel(
-      c.env.SHARDS,
-      modelName,
-      (work) => c.executionCtx.waitUntil(work),
-      (id) => loadHalves(c.env, id),
-    ),
+    findModel(c.env.SHARDS, modelName, (work) => c.executionCtx.waitUntil(work), load),
     adapterName === null ? null : findAdapter(c.env.DB, caller.tenant, adapterName),
   ]);
   if (adapterName !== null && !adapter) {
@@ -65,50 +89,10 @@ async function targetOf(c: Context<GatewayEnv>, task: Task | null, modelName: st
 /**
  * How the request is to be generated: its fields over the task's own, over the model's.
  *
- * @throws ApiError 400 `parameter_not_allowed` for a field that the task keeps to itself, and as `resolveGeneration`
+ * @throws ApiError 400 as `generationUnder`
  */
 export function generationOf({ task, model }: Target, fields: GenerationFields): Generation {
-  if (!task) return resolveGeneration(fields, model.defaults);
-  const { overridable, generation } = task.definition;
-  for (const name of OVERRIDABLE) {
-    if (fields[name] == null || overridable.includes(name)) continue;
-    const may = overridable.length > 0 ? `A request may give ${overridable.join(", ")}.` : "It takes none.";
-    throw new ApiError(400, "parameter_not_allowed", `The task ${task.name} sets ${name} itself. ${may}`, {
-      param: name,
-    });
-  }
-  return resolveGeneration(fields, { ...model.defaults, ...generation });
-}
-
-/**
- * The model's texts of a task's inputs.
- *
- * @throws ApiError 400 `invalid_type`, `missing_field`, `unknown_field`, `empty_prompt`
- */
-export function promptsOf({ definition }: Task, inputs: readonly TaskInput[], param: string): string[] {
-  const template = parseTemplate(definition.template);
-  return inputs.map((input, i) => promptOf(template, input, inputs.length > 1 ? `${param}.${i}` : param));
-}
-
-function promptOf(template: Template, input: TaskInput, param: string): string {
-  const { fields } = template;
-  const refuse = (code: string, message: string, at = param) => new ApiError(400, code, message, { param: at });
-  const [only] = fields;
-  if (typeof input === "string" && (fields.length > 1 || only === undefined)) {
-    throw refuse("invalid_type", `${param} must be an object with the fields ${fields.join(", ")}: each a text.`);
-  }
-  const values = typeof input === "string" ? { [only as string]: input } : input;
-  for (const field of fields) {
-    if (values[field] === undefined) {
-      throw refuse("missing_field", `${param} has no ${field}. This task takes ${fields.join(", ")}.`);
-    }
-    if (values[field].trim() === "") throw refuse("empty_prompt", `${field} of ${param} is empty. Give it a text.`);
-  }
-  const unknown = Object.keys(values).find((name) => !fields.includes(name));
-  if (unknown !== undefined) {
-    throw refuse("unknown_field", `${param} has ${unknown}, which this task does not take: ${fields.join(", ")}.`);
-  }
-  return fillTemplate(template, values);
+  return generationUnder(task, model.defaults, fields);
 }
 
 /** What a request of this target is billed as. */

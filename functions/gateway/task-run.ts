@@ -1,14 +1,16 @@
 /** `POST /v1/tasks/:name`: one input or a list through one of the tenant's tasks. */
+
 import type { Context } from "hono";
+import { type Classified, collect } from "../../src/api/answers.ts";
 import { parseWith } from "../../src/api/parse.ts";
 import { type TaskResult, taskRunSchema, taskUsage } from "../../src/api/task-run.ts";
+import { promptsOf, type TaskInput } from "../../src/tenancy/task-request.ts";
 import { answersCache } from "./answers-cache.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
 import { perform, performLabels } from "./perform.ts";
 import { eventStream } from "./sse.ts";
-import { findTaskTarget, promptsOf, type TaskInput } from "./target.ts";
-import { type Classified, collect } from "./work.ts";
+import { findTaskTarget } from "./target.ts";
 
 export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   const { input, ...fields } = parseWith(taskRunSchema, await readJson(c.req.raw), "a task's run");

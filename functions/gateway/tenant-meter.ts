@@ -2,7 +2,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { spendOf } from "../../src/metering/invoice.ts";
 import { monthOf } from "../../src/metering/period.ts";
-import { type Answer, type Reservation, TenantCounts } from "../../src/tenancy/meter.ts";
+import { type Answer, type Hold, type Reservation, TenantCounts } from "../../src/tenancy/meter.ts";
 import type { GatewayBindings } from "./bindings.ts";
 
 export class TenantMeter extends DurableObject<GatewayBindings> {
@@ -12,10 +12,27 @@ export class TenantMeter extends DurableObject<GatewayBindings> {
   async reserve(tenant: string, reservation: Reservation): Promise<Answer> {
     const { tenantLimits, now } = reservation;
     const hasBudget = tenantLimits.softBudget !== null || tenantLimits.hardBudget !== null;
-    if (hasBudget && !this.#counts.knowsMonth(now)) {
-      this.#counts.beginMonth(now, await spendOf(this.env.DB, tenant, monthOf(now), now));
-    }
+    if (hasBudget) await this.#readMonth(tenant, now);
     return this.#counts.reserve(reservation);
+  }
+
+  /** As {@link TenantCounts.hold}. */
+  async hold(tenant: string, hold: Hold): Promise<boolean> {
+    await this.#readMonth(tenant, hold.now);
+    return this.#counts.hold(hold);
+  }
+
+  spendHeld(id: string, nano: number, now: number): void {
+    this.#counts.spendHeld(id, nano, now);
+  }
+
+  releaseHold(id: string): void {
+    this.#counts.releaseHold(id);
+  }
+
+  async #readMonth(tenant: string, now: number): Promise<void> {
+    if (this.#counts.knowsMonth(now)) return;
+    this.#counts.beginMonth(now, await spendOf(this.env.DB, tenant, monthOf(now), now));
   }
 
   settle(id: string, took: { tokens: number; nano: number }, now: number): void {

@@ -1,8 +1,11 @@
-/** What tenants manage themselves, with a key: their keys and tasks; and what they used. */
+/** What tenants manage themselves, with a key: their keys, tasks, files and jobs; and what they used. */
 import { Hono } from "hono";
 import { adapterRoutes } from "./adapters.ts";
 import { requireKey } from "./auth.ts";
+import { batches } from "./batches.ts";
 import type { GatewayEnv } from "./bindings.ts";
+import { files } from "./files.ts";
+import { fineTuning } from "./fine-tuning.ts";
 import { keyRoutes } from "./keys.ts";
 import { taskRoutes } from "./tasks.ts";
 import { usageRoutes } from "./usage.ts";
@@ -32,6 +35,15 @@ tenantRoutes.route(
   "/adapters",
   adapterRoutes((c) => c.get("caller")),
 );
+
+tenantRoutes.use("/files/*", requireKey("files:write"));
+tenantRoutes.route("/files", files);
+
+tenantRoutes.use("/batches/*", requireKey("jobs:write"));
+tenantRoutes.route("/batches", batches);
+
+tenantRoutes.use("/fine_tuning/*", requireKey("jobs:write"));
+tenantRoutes.route("/fine_tuning/jobs", fineTuning);
 
 tenantRoutes.use("/usage/*", requireKey("usage:read"));
 tenantRoutes.use("/invoices/*", requireKey("usage:read"));

@@ -73,9 +73,18 @@ export const COMMANDS: Commands = {
       "PORT=9000 edge-t5 start",
       "edge-t5 start --model ./packages/t5-base",
       "edge-t5 start --one-worker",
-      "edge-t5 start --no-demo --json",
+      "edge-t5 start --no-demo --no-origin --json",
     ],
     load: load(() => import("./start.ts")),
+  },
+  origin: {
+    summary: "Do a gateway's jobs on this machine: batches and fine-tuning",
+    examples: [
+      "edge-t5 origin",
+      "ORIGIN_SECRET=… edge-t5 origin --gateway https://edge-t5.example.workers.dev",
+      "edge-t5 origin --gateway http://127.0.0.1:9000 --port 0 --json",
+    ],
+    load: load(() => import("./origin.ts")),
   },
   workers: {
     summary: "Write the Workers' configurations that a package needs: a chain where it is cut into shards",
@@ -84,6 +93,93 @@ export const COMMANDS: Commands = {
       "edge-t5 workers ./packages/t5-tiny --out ./deploy --one-worker --json",
     ],
     load: load(() => import("./workers.ts")),
+  },
+  file: {
+    summary: "Upload, list, fetch and delete the files of a tenant's jobs",
+    examples: ["edge-t5 file put rows.jsonl --purpose batch"],
+    commands: {
+      put: {
+        summary: "Upload a file for jobs: JSON lines",
+        examples: [
+          "edge-t5 file put rows.jsonl --purpose batch",
+          "edge-t5 file put pairs.jsonl --purpose fine-tune --json",
+        ],
+        load: loadFrom(() => import("./file.ts"), "put"),
+      },
+      list: {
+        summary: "List the files that were uploaded, and those that jobs left",
+        examples: ["edge-t5 file list", "edge-t5 file list --json"],
+        load: loadFrom(() => import("./file.ts"), "list"),
+      },
+      get: {
+        summary: "Print a file, or write it",
+        examples: ["edge-t5 file get file-0123456789abcdef01234567 --out answers.jsonl"],
+        load: loadFrom(() => import("./file.ts"), "get"),
+      },
+      delete: {
+        summary: "Delete a file; one that a job reads stays until the job is done",
+        examples: ["edge-t5 file delete file-0123456789abcdef01234567"],
+        load: loadFrom(() => import("./file.ts"), "remove"),
+      },
+    },
+  },
+  batch: {
+    summary: "Have many rows answered by a gateway's origin",
+    examples: ["edge-t5 batch run rows.jsonl --out answers.jsonl"],
+    commands: {
+      run: {
+        summary: "Have a file's rows answered, and wait for it",
+        examples: [
+          "edge-t5 batch run rows.jsonl --out answers.jsonl --errors failed.jsonl",
+          "edge-t5 batch run rows.jsonl --priority high --no-wait --json",
+        ],
+        load: loadFrom(() => import("./batch.ts"), "run"),
+      },
+      list: {
+        summary: "List batches, the newest first",
+        examples: ["edge-t5 batch list", "edge-t5 batch list --json"],
+        load: loadFrom(() => import("./batch.ts"), "list"),
+      },
+      show: {
+        summary: "Show how far a batch is",
+        examples: ["edge-t5 batch show batch_0123456789abcdefghij --json"],
+        load: loadFrom(() => import("./batch.ts"), "show"),
+      },
+      cancel: {
+        summary: "Stop a batch: what was answered until then stays",
+        examples: ["edge-t5 batch cancel batch_0123456789abcdefghij"],
+        load: loadFrom(() => import("./batch.ts"), "cancel"),
+      },
+    },
+  },
+  job: {
+    summary: "Train adapters by a gateway's origin",
+    examples: ["edge-t5 job tune pairs.jsonl --model default --suffix mine"],
+    commands: {
+      tune: {
+        summary: "Train an adapter on rows of inputs and targets, and wait for it",
+        examples: [
+          "edge-t5 job tune pairs.jsonl --model default --suffix mine",
+          "edge-t5 job tune pairs.jsonl --validation valid.jsonl --epochs 5 --rank 16 --no-wait --json",
+        ],
+        load: loadFrom(() => import("./job.ts"), "tune"),
+      },
+      list: {
+        summary: "List fine-tuning jobs, the newest first",
+        examples: ["edge-t5 job list", "edge-t5 job list --json"],
+        load: loadFrom(() => import("./job.ts"), "list"),
+      },
+      show: {
+        summary: "Show how far a job is, and what happened",
+        examples: ["edge-t5 job show ftjob-0123456789abcdefghij"],
+        load: loadFrom(() => import("./job.ts"), "show"),
+      },
+      cancel: {
+        summary: "Stop a job",
+        examples: ["edge-t5 job cancel ftjob-0123456789abcdefghij"],
+        load: loadFrom(() => import("./job.ts"), "cancel"),
+      },
+    },
   },
   tenant: {
     summary: "Make, list and change the tenants of a gateway",

@@ -5,6 +5,7 @@ import { EdgeT5Error } from "../errors.ts";
 import { type Base, runAdapterGolden } from "../golden/adapters.ts";
 import { TOLERANCE } from "../golden/compare.ts";
 import { type GoldenReport, runGolden } from "../golden/run.ts";
+import { runTrainingGolden, TENSOR_TOLERANCE } from "../golden/training.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 
@@ -26,25 +27,48 @@ export default defineCommand({
         "32, the default: numbers must be equal; 8 or 4: quantized weights, reports agreement and does not fail",
     },
     kernels: kernelsOption,
+    training: {
+      type: "boolean",
+      description:
+        "Compare training instead: loss, gradients, and ten steps of AdamW and Adafactor (folders with batch.json)",
+    },
     json: { type: "boolean", description: "Print one JSON object instead of text" },
   },
   async run({ args }) {
     const interruption = abortOnSignals();
     try {
-      const base = baseOf(args);
-      const options = {
-        engine: await loadEngine(args),
+      const progress = {
         onModel(done: number, total: number, model: string) {
           if (process.stderr.isTTY)
             process.stderr.write(model ? `\r\x1b[K${done + 1} of ${total}: ${model}` : "\r\x1b[K");
         },
         signal: interruption.signal,
       };
+      if (args.training) {
+        const report = await runTrainingGolden(args.dir, progress);
+        if (args.json) printJson({ tolerance: TOLERANCE, tensorTolerance: TENSOR_TOLERANCE, ...report });
+        else
+          printReport(
+            report,
+            `numbers within ${TOLERANCE}, tensors within ${TENSOR_TOLERANCE} of the largest magnitude`,
+          );
+        if (report.mismatches > 0) process.exitCode = 1;
+        return;
+      }
+      const base = baseOf(args);
+      const options = { engine: await loadEngine(args), ...progress };
       const { bits, ...report } = base
         ? await runAdapterGolden(args.dir, { base, ...options })
         : { bits: bitsOf(args), ...(await runGolden(args.dir, { bits: bitsOf(args), ...options })) };
       if (args.json) printJson({ engine: args.engine, bits, tolerance: TOLERANCE, ...report });
-      else printReport(report, bits);
+      else {
+        printReport(
+          report,
+          bits === 32
+            ? `equal: same ids; numbers within ${TOLERANCE} of the largest magnitude`
+            : `int${bits} weights; equal: same ids, for logits the same most probable token at every position`,
+        );
+      }
       if (bits === 32 && report.mismatches > 0) process.exitCode = 1;
     } finally {
       interruption.dispose();
@@ -76,7 +100,7 @@ function baseOf(args: Args): Base | null {
   return checkpoint === undefined ? null : { checkpoint, bits: bitsOf(args) };
 }
 
-function printReport({ kinds, notRun, mismatches }: GoldenReport, bits: Bits): void {
+function printReport({ kinds, notRun, mismatches }: GoldenReport, meaning: string): void {
   const rows = kinds.map(({ model, kind, run, equal, largestDifference }) => [
     model,
     kind,
@@ -91,9 +115,5 @@ function printReport({ kinds, notRun, mismatches }: GoldenReport, bits: Bits): v
     console.log(`\n${formatTable(["NOT RUN, FOR IT NEEDS", "MODELS", "CASES"], lines)}`);
   }
   const run = kinds.reduce((sum, kind) => sum + kind.run, 0);
-  const meaning =
-    bits === 32
-      ? `equal: same ids; numbers within ${TOLERANCE} of the largest magnitude`
-      : `int${bits} weights; equal: same ids, for logits the same most probable token at every position`;
   console.log(`\n${run - mismatches} of ${run} equal (${meaning})`);
 }

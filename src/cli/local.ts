@@ -9,13 +9,14 @@ export function loadDeploy() {
 /** @throws EdgeT5Error `E_USAGE` where wrangler is missing */
 export function loadLocal() {
   return withWrangler(async () => {
-    const [{ seedR2 }, { checkPort, serve }, { writeWorkers }, { migrateLocal }] = await Promise.all([
+    const [{ seedR2 }, { checkPort, serve }, { writeWorkers }, { migrateLocal }, origin] = await Promise.all([
       import("../local/seed-r2.ts"),
       import("../local/serve.ts"),
       import("../local/workers.ts"),
       import("../local/storage.ts"),
+      import("../local/origin.ts"),
     ]);
-    return { checkPort, migrateLocal, seedR2, serve, writeWorkers };
+    return { checkPort, migrateLocal, seedR2, serve, writeWorkers, ...origin };
   });
 }
 

@@ -13,6 +13,7 @@ import { readManifest } from "../t5/manifest.ts";
 import { wholeNumber } from "./arguments.ts";
 import { clientOf } from "./control-plane.ts";
 import { loadLocal } from "./local.ts";
+import { DEFAULT_ORIGIN_PORT } from "./origin-options.ts";
 import { abortOnSignals, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
@@ -43,6 +44,17 @@ export default defineCommand({
       valueHint: "dir",
       description: "Folder of local storage; default: .wrangler/state of the kit",
     },
+    origin: {
+      type: "boolean",
+      default: true,
+      description: "Run an origin beside the Workers, which does batches and fine-tuning",
+      negativeDescription: "Run no origin: start one with edge-t5 origin",
+    },
+    "origin-url": {
+      type: "string",
+      valueHint: "url",
+      description: `With --no-origin: where one will be told of jobs; default: http://127.0.0.1:${DEFAULT_ORIGIN_PORT}`,
+    },
     demo: {
       type: "boolean",
       default: true,
@@ -58,7 +70,7 @@ export default defineCommand({
       1,
       65535,
     );
-    const { checkPort, migrateLocal, seedR2, serve, writeWorkers } = await loadLocal();
+    const { checkPort, freePort, migrateLocal, runOrigin, seedR2, serve, writeWorkers } = await loadLocal();
     // Wrangler runs in the kit's folder, not in this one.
     const state = resolve(args.state ?? `${ROOT}.wrangler/state`);
     const model = args.model ?? DEFAULT_PACKAGE;
@@ -73,7 +85,9 @@ export default defineCommand({
       isLocal: true,
     });
     const secrets = await localSecrets(state);
-    await writeDevVars(folder, secrets);
+    const originPort = args.origin ? await freePort() : DEFAULT_ORIGIN_PORT;
+    const originUrl = args["origin-url"] ?? `http://127.0.0.1:${originPort}`;
+    await writeDevVars(folder, { ...secrets, ORIGIN_URL: originUrl });
     const interruption = abortOnSignals();
     const progress = createProgress();
     let name: string;
@@ -90,6 +104,9 @@ export default defineCommand({
       const registry = join(folder, "registry");
       const child = await serve({ root: ROOT, configs, port, host, state, registry, signal: interruption.signal });
       const exited = once(child, "exit");
+      const gateway = `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${port}`;
+      if (args.origin)
+        runOrigin({ gateway, secret: secrets.ORIGIN_SECRET, port: originPort, child, signal: interruption.signal });
       try {
         const demo = args.demo ? await makeDemo({ host, port, token: secrets.ADMIN_TOKEN }, state, name, model) : null;
         const place: Place = {

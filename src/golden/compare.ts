@@ -180,7 +180,7 @@ async function feed<T>(
 }
 
 /** Largest difference ÷ largest magnitude expected; infinite when the lengths differ or a number is not one. */
-function relativeDifference(actual: Float32Array, expected: Float32Array): number {
+export function relativeDifference(actual: Float32Array, expected: Float32Array): number {
   if (actual.length !== expected.length) return Number.POSITIVE_INFINITY;
   let largest = 0;
   let difference = 0;

@@ -124,7 +124,7 @@ async function load(
   return { encoder, decoder, exact: bits === 32, tensor: (name) => readTensor(tensors, name) };
 }
 
-async function readTensor(file: SafetensorsFile, name: string): Promise<Float32Array> {
+export async function readTensor(file: SafetensorsFile, name: string): Promise<Float32Array> {
   const entry = file.tensors.get(name);
   if (!entry) throw new EdgeT5Error("E_INPUT", `${file.path} has no tensor ${name}. Copy the reference folder again.`);
   const values = new Float32Array(entry.shape.reduce((product, n) => product * n, 1));

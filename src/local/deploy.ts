@@ -13,7 +13,7 @@ import { type DeploymentOptions, planDeployment } from "./deployment.ts";
 import { writeWorkers } from "./workers.ts";
 
 /** Secrets that a gateway has from its first day. */
-const SECRETS = ["ADMIN_TOKEN", "KEY_SECRET"] as const;
+const SECRETS = ["ADMIN_TOKEN", "KEY_SECRET", "ORIGIN_SECRET"] as const;
 type Secrets = Partial<Record<(typeof SECRETS)[number], string>>;
 
 export interface DeployOptions extends DeploymentOptions {
@@ -37,6 +37,8 @@ export interface DeployStep {
 export interface Deployed {
   url: string;
   adminToken: string;
+  /** What an origin is started with; null where it was set elsewhere. */
+  originSecret: string | null;
   /** The admin token was made now, and is told this once. */
   isNewToken: boolean;
 }
@@ -44,6 +46,11 @@ export interface Deployed {
 /** A Worker that was deployed for the first time takes a moment to be reached. */
 const PATIENCE_MS = 90_000;
 const LOOK_MS = 500;
+
+/** Those behind others first. */
+function queuesOf(name: string): string[] {
+  return ["usage-dead", "usage", "jobs-dead", "jobs"].map((queue) => `${name}-${queue}`);
+}
 
 /** What would be done, in its order; nothing is asked or touched. */
 export async function planSteps(
@@ -56,15 +63,14 @@ export async function planSteps(
   return [
     planned(`R2 bucket ${name}`, "make it unless it is there"),
     planned(`D1 database ${name}`, "make it unless it is there"),
-    planned(`queue ${name}-usage-dead`, "make it unless it is there"),
-    planned(`queue ${name}-usage`, "make it unless it is there"),
+    ...queuesOf(name).map((queue) => planned(`queue ${queue}`, "make it unless it is there")),
     planned("D1 migrations", "apply those that were not applied yet"),
     ...workers.map(({ name: worker, holds, part }) =>
       planned(
         `Worker ${worker}`,
         part
           ? `${holds}: deploy it unless it runs as it is; private`
-          : `deploy it last, unless it runs as it is; secrets ${SECRETS.join(" and ")} are made where they are missing; rate limits come with it`,
+          : `deploy it last, unless it runs as it is; secrets ${SECRETS.join(", ")} are made where they are missing; rate limits come with it`,
       ),
     ),
     planned("/healthz", "wait until it answers"),
@@ -114,7 +120,7 @@ export async function deploy(
   tell({ what: `R2 bucket ${name}`, outcome: made(await account.ensureBucket(name)) });
   const { id, isNew } = await account.ensureDatabase(name);
   tell({ what: `D1 database ${name}`, outcome: made(isNew) });
-  for (const queue of [`${name}-usage-dead`, `${name}-usage`]) {
+  for (const queue of queuesOf(name)) {
     tell({ what: `queue ${queue}`, outcome: made(await account.ensureQueue(queue)) });
   }
   const { workers } = await writeWorkers(manifest, dir, { ...options, databaseId: id });
@@ -144,10 +150,19 @@ export async function deploy(
   if (!reached) {
     throw new EdgeT5Error("E_IO", `${name} is deployed, and wrangler names no address of it. Give --url.`);
   }
-  await keep(dir, { url, secrets: { ADMIN_TOKEN: adminToken } });
+  const originSecret = secrets.ORIGIN_SECRET ?? kept.secrets.ORIGIN_SECRET;
+  await keep(dir, {
+    url,
+    secrets: { ADMIN_TOKEN: adminToken, ...(originSecret && { ORIGIN_SECRET: originSecret }) },
+  });
   await answers(reached, signal);
   tell({ what: `${reached}/healthz`, outcome: "there" });
-  return { url: reached, adminToken, isNewToken: secrets.ADMIN_TOKEN !== undefined && !options.adminToken };
+  return {
+    url: reached,
+    adminToken,
+    originSecret: originSecret ?? null,
+    isNewToken: secrets.ADMIN_TOKEN !== undefined && !options.adminToken,
+  };
 }
 
 /** @throws EdgeT5Error `E_IO` when it does not within {@link PATIENCE_MS} */

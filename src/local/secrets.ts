@@ -6,6 +6,8 @@ import { join } from "node:path";
 export interface LocalSecrets {
   ADMIN_TOKEN: string;
   KEY_SECRET: string;
+  /** What gateway and origin sign with. */
+  ORIGIN_SECRET: string;
 }
 
 const FILE = "secrets.json";
@@ -23,9 +25,10 @@ export async function readLocalSecrets(state: string): Promise<LocalSecrets | nu
 /** Those of `state`, made where there are none. */
 export async function localSecrets(state: string): Promise<LocalSecrets> {
   const kept = await readLocalSecrets(state);
-  if (kept) return kept;
+  if (kept?.ORIGIN_SECRET) return kept;
   const secret = () => randomBytes(32).toString("base64url");
-  const made: LocalSecrets = { ADMIN_TOKEN: secret(), KEY_SECRET: secret() };
+  // State of an earlier build has not all of them.
+  const made: LocalSecrets = { ADMIN_TOKEN: secret(), KEY_SECRET: secret(), ORIGIN_SECRET: secret(), ...kept };
   await mkdir(state, { recursive: true });
   await writeFile(join(state, FILE), JSON.stringify(made), { mode: 0o600 });
   return made;
@@ -48,9 +51,12 @@ export async function writeDemoKey(state: string, key: string): Promise<void> {
   await writeFile(join(state, DEMO_KEY_FILE), `${key}\n`, { mode: 0o600 });
 }
 
-/** Gives wrangler secrets of a Worker whose configuration lies in `folder`. */
-export async function writeDevVars(folder: string, secrets: LocalSecrets): Promise<void> {
-  const lines = Object.entries(secrets).map(([name, value]) => `${name}=${JSON.stringify(value)}\n`);
+/** Gives wrangler secrets, and what else differs from start to start, of a Worker whose configuration lies in `folder`. */
+export async function writeDevVars(
+  folder: string,
+  values: LocalSecrets & { ORIGIN_URL?: string | undefined },
+): Promise<void> {
+  const lines = Object.entries(values).map(([name, value]) => `${name}=${JSON.stringify(value)}\n`);
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, ".dev.vars"), lines.join(""), { mode: 0o600 });
 }

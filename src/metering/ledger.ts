@@ -26,7 +26,7 @@ interface EventRow {
 }
 
 // Not INSERT OR IGNORE, which would also pass over what breaks another constraint.
-const INSERT = `
+const insert = (condition: string) => `
   INSERT INTO usage_events (
     id, tenant, key, task, task_version, model, adapter, input_tokens, output_tokens, work_units, served_by, outcome,
     at, duration_ms
@@ -35,9 +35,28 @@ const INSERT = `
     value ->> 'id', value ->> 'tenant', value ->> 'key', value ->> 'task', value ->> 'taskVersion', value ->> 'model',
     value ->> 'adapter', value ->> 'inputTokens', value ->> 'outputTokens', value ->> 'workUnits',
     value ->> 'servedBy', value ->> 'outcome', value ->> 'at', value ->> 'durationMs'
-  FROM json_each(?1) WHERE true
+  FROM json_each(?1) WHERE ${condition}
   ON CONFLICT (id) DO NOTHING
   RETURNING id`;
+
+/**
+ * What writes events, for a transaction that writes more; each gives the ids that were new.
+ *
+ * @param condition in SQL, whether to; ?2 and on are `values`
+ */
+export function insertEvents<S>(
+  db: { prepare(sql: string): { bind(...values: unknown[]): S } },
+  events: readonly UsageEvent[],
+  condition = "true",
+  values: readonly unknown[] = [],
+): S[] {
+  const statements: S[] = [];
+  for (let i = 0; i < events.length; i += EVENTS_A_STATEMENT) {
+    const some = JSON.stringify(events.slice(i, i + EVENTS_A_STATEMENT));
+    statements.push(db.prepare(insert(condition)).bind(some, ...values));
+  }
+  return statements;
+}
 
 /**
  * Writes events, all or none; an id that is in the ledger already is passed over, whatever else its event says.
@@ -45,10 +64,7 @@ const INSERT = `
  * @returns the ids that were new
  */
 export async function recordEvents(db: Database, events: readonly UsageEvent[]): Promise<string[]> {
-  const statements = [];
-  for (let i = 0; i < events.length; i += EVENTS_A_STATEMENT) {
-    statements.push(db.prepare(INSERT).bind(JSON.stringify(events.slice(i, i + EVENTS_A_STATEMENT))));
-  }
+  const statements = insertEvents(db, events);
   if (statements.length === 0) return [];
   const results = await db.batch<{ id: string }>(statements);
   return results.flatMap(({ results: rows }) => rows.map(({ id }) => id));

@@ -9,6 +9,7 @@ export const DATA_TYPES = {
   int64: 7,
   bool: 9,
   float16: 10,
+  float64: 11,
 } as const;
 
 export type DataType = keyof typeof DATA_TYPES;

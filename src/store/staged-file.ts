@@ -103,7 +103,7 @@ function isRunning(pid: number): boolean {
 }
 
 /** A rename survives a power cut only when its folder is on disk too. Windows cannot sync a folder, and need not. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === "win32") return;
   const handle = await open(folder, "r");
   try {

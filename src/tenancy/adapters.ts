@@ -54,14 +54,14 @@ export function adapterKey(tenant: string, name: string, version: string): strin
   return `tenants/${tenant}/adapters/${name}/${version}`;
 }
 
-/** The version in use, at most ten seconds old, and where it lies. */
+/** The version in use, at most ten seconds old, where it lies, and its base. */
 export async function findAdapter(
   db: Database,
   tenant: string,
   name: string,
-): Promise<{ name: string; key: string } | null> {
+): Promise<{ name: string; key: string; model: string } | null> {
   const row = await recent.get(`${tenant}/${name}`, Date.now(), () => readRow(db, tenant, name));
-  return row && { name, key: adapterKey(tenant, name, row.version) };
+  return row && { name, key: adapterKey(tenant, name, row.version), model: row.model };
 }
 
 /** As it is now. */

@@ -1,7 +1,10 @@
 /** Who asks: what the gateway knows of a request once its key was verified. */
 
 /** What a key may be used for. */
-export const SCOPES = ["tasks:run", "tasks:write", "adapters:write", "usage:read", "keys:write"] as const;
+export const SCOPES = [
+  ...(["tasks:run", "tasks:write", "adapters:write", "files:write", "jobs:write"] as const),
+  ...(["usage:read", "keys:write"] as const),
+] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** Null: no limit. */

@@ -49,6 +49,15 @@ export interface Answer {
   softBudgetReached: boolean;
 }
 
+/** Money for a job. */
+export interface Hold {
+  id: string;
+  /** Nano-dollars. */
+  nano: number;
+  hardBudget: number | null;
+  now: number;
+}
+
 /** A request that was not settled went down with its gateway: what it reserved at once is free again, nothing is billed. */
 export const LEASE_MS = 15 * 60_000;
 
@@ -66,6 +75,7 @@ export class TenantCounts {
       id TEXT PRIMARY KEY, key TEXT NOT NULL, tokens INTEGER NOT NULL, nano INTEGER NOT NULL, at INTEGER NOT NULL
     )`);
     sql.exec("CREATE TABLE IF NOT EXISTS months (month TEXT PRIMARY KEY, nano INTEGER NOT NULL)");
+    sql.exec("CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, nano INTEGER NOT NULL)");
   }
 
   /** Whether this month's money is counted already. */
@@ -85,7 +95,7 @@ export class TenantCounts {
       "SELECT count(*) AS requests, coalesce(sum(nano), 0) AS nano FROM leases",
     );
     const isOpen = this.#sql.exec("SELECT 1 FROM leases WHERE id = ?", id).toArray().length > 0;
-    const spent = this.#spent(now) + open.nano;
+    const spent = this.#spent(now) + open.nano + this.#held();
     const { concurrency, softBudget, hardBudget } = tenantLimits;
     const used = { requests: this.#used(key, "requests", keyLimits.requestsPerMinute, now), tokens: 0 };
     used.tokens = this.#used(key, "tokens", keyLimits.tokensPerMinute, now);
@@ -128,6 +138,33 @@ export class TenantCounts {
       lease.key,
     );
     this.#sql.exec("UPDATE months SET nano = nano + ? WHERE month = ?", took.nano, monthOf(now));
+  }
+
+  /**
+   * Keeps money for a job, until it is released: the most that it can cost. The same job's is kept once.
+   *
+   * @returns whether this month's budget covers it
+   */
+  hold({ id, nano, hardBudget, now }: Hold): boolean {
+    if (this.#sql.exec("SELECT 1 FROM holds WHERE id = ?", id).toArray().length > 0) return true;
+    const open = this.#one<{ nano: number }>("SELECT coalesce(sum(nano), 0) AS nano FROM leases");
+    if (hardBudget !== null && this.#spent(now) + open.nano + this.#held() + nano > hardBudget) return false;
+    this.#sql.exec("INSERT INTO holds VALUES (?, ?)", id, nano);
+    return true;
+  }
+
+  /** What a part of a job cost; of what is held for it, so much is no longer needed. */
+  spendHeld(id: string, nano: number, now: number): void {
+    this.#sql.exec("UPDATE holds SET nano = max(0, nano - ?) WHERE id = ?", nano, id);
+    this.#sql.exec("UPDATE months SET nano = nano + ? WHERE month = ?", nano, monthOf(now));
+  }
+
+  releaseHold(id: string): void {
+    this.#sql.exec("DELETE FROM holds WHERE id = ?", id);
+  }
+
+  #held(): number {
+    return this.#one<{ nano: number }>("SELECT coalesce(sum(nano), 0) AS nano FROM holds").nano;
   }
 
   #one<Row extends Record<string, number | string | null>>(query: string, ...values: (number | string)[]): Row {

@@ -50,7 +50,7 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
   const kept = async () =>
     JSON.parse(await readFile(join(out, "deployment.json"), "utf8")) as {
       url?: string;
-      secrets: { ADMIN_TOKEN: string; KEY_SECRET?: string };
+      secrets: { ADMIN_TOKEN: string; KEY_SECRET?: string; ORIGIN_SECRET: string };
     };
   const run = () =>
     edgeT5(["deploy", "--name", "shop-t5", "--out", out, "--url", kit.url, "--json"], {
@@ -60,7 +60,7 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
   const failed = await run();
   expect(failed.code).toBe(1);
   expect(failed.stderr).toMatch(/^\{"error":\{"code":"E_IO".*shop-t5-decoder.*The double was told to fail here/);
-  const keySecret = (await kept()).secrets.KEY_SECRET;
+  const { KEY_SECRET: keySecret, ORIGIN_SECRET: originSecret } = (await kept()).secrets;
 
   const resumed = await run();
   expect(resumed).toMatchObject({ code: 0, stderr: "" });
@@ -70,6 +70,8 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
     ["D1 database shop-t5", "there"],
     ["queue shop-t5-usage-dead", "there"],
     ["queue shop-t5-usage", "there"],
+    ["queue shop-t5-jobs-dead", "there"],
+    ["queue shop-t5-jobs", "there"],
     ["D1 migrations", "unchanged"],
     ["Worker shop-t5-encoder", "unchanged"],
     ["Worker shop-t5-decoder", "made"],
@@ -84,11 +86,16 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
   expect([...(secrets ?? [])].sort()).toEqual([
     ["ADMIN_TOKEN", adminToken],
     ["KEY_SECRET", keySecret],
+    ["ORIGIN_SECRET", originSecret],
   ]);
-  expect(await kept()).toEqual({ url: "https://shop-t5.double.workers.dev", secrets: { ADMIN_TOKEN: adminToken } });
+  // What origins are started with stays known here.
+  expect(await kept()).toEqual({
+    url: "https://shop-t5.double.workers.dev",
+    secrets: { ADMIN_TOKEN: adminToken, ORIGIN_SECRET: originSecret },
+  });
   const files = (await readdir(fileURLToPath(new URL("../../functions/gateway/migrations", import.meta.url)))).sort();
   expect(cloudflare.databases.get("shop-t5")?.migrations).toEqual(files);
-  for (const queue of ["shop-t5-usage", "shop-t5-usage-dead"]) {
+  for (const queue of ["usage", "usage-dead", "jobs", "jobs-dead"].map((name) => `shop-t5-${name}`)) {
     expect(cloudflare.queues.get(queue)?.consumers).toMatchObject([{ script_name: "shop-t5" }]);
   }
   expect(cloudflare.changes.filter((change) => change.startsWith("PUT"))).toEqual(
@@ -139,6 +146,8 @@ test("--dry-run plans without asking anybody; without a login nothing is done", 
     "D1 database edge-t5",
     "queue edge-t5-usage-dead",
     "queue edge-t5-usage",
+    "queue edge-t5-jobs-dead",
+    "queue edge-t5-jobs",
     "D1 migrations",
     "Worker edge-t5-encoder",
     "Worker edge-t5-decoder",

@@ -12,6 +12,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defineCommand, renderUsage, runCommand } from "citty";
+import { dequantize } from "../../model-split/dequantize.ts";
 import { type Bits, splitCheckpoint } from "../../model-split/index.ts";
 import { checkArguments } from "../../src/cli/arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "../../src/cli/engine.ts";
@@ -20,7 +21,6 @@ import { createProgress } from "../../src/cli/progress.ts";
 import { DEFAULT_PACKAGE } from "../../src/index.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
-import { writeDequantized } from "./dequantize.ts";
 import { agreement, loadSubject, METRICS, type Subject, scoreOf, timeTokens } from "./measure.ts";
 import { readReference, TASKS, type Task } from "./reference.ts";
 
@@ -106,7 +106,7 @@ async function packagesOf(checkpoint: string | undefined, work: string): Promise
   }
   const store = new FolderStore(DEFAULT_PACKAGE);
   const dequantized = join(work, "dequantized");
-  await writeDequantized(await readManifest(store), store, dequantized);
+  await dequantize(await readManifest(store), store, dequantized);
   return { float32: await split(dequantized, 32), int8: DEFAULT_PACKAGE, int4: await split(dequantized, 4) };
 }
 

@@ -1,13 +1,13 @@
 /** What `npm run quality` measures on all rows, on some of them; and that the measuring itself is right. */
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { dequantize } from "../../model-split/dequantize.ts";
 import { splitCheckpoint } from "../../model-split/index.ts";
 import { DEFAULT_PACKAGE } from "../../src/index.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
 import { ENGINES } from "../engines/tiny.ts";
 import { lastingFolder } from "../model-split/checkpoints.ts";
-import { writeDequantized } from "./dequantize.ts";
 import { agreement, loadSubject, METRICS, type Subject, scoreOf } from "./measure.ts";
 import { readReference, TASKS } from "./reference.ts";
 
@@ -29,7 +29,7 @@ beforeAll(async () => {
   exactCache = await loadSubject(DEFAULT_PACKAGE, engine, 32);
   const store = new FolderStore(DEFAULT_PACKAGE);
   const dir = await lastingFolder();
-  await writeDequantized(await readManifest(store), store, join(dir, "checkpoint"));
+  await dequantize(await readManifest(store), store, join(dir, "checkpoint"));
   await splitCheckpoint(join(dir, "checkpoint"), join(dir, "package"), { bits: 32 });
   float32 = await loadSubject(join(dir, "package"), engine);
 });

@@ -7,12 +7,14 @@ import { app } from "../../functions/gateway/app.ts";
 import { keyCache } from "../../src/tenancy/authenticate.ts";
 import { revokeKey } from "../../src/tenancy/keys.ts";
 import { taskCache } from "../../src/tenancy/tasks.ts";
-import { countedDatabase, database, makeKey, nameModel, send } from "./isolate.ts";
+import { countedDatabase, database, makeKey, nameModel, putModel, send } from "./isolate.ts";
 
 const TASK = "secret-task";
 const NO_TASK = "absent-task";
 const NO_KEY = "et5_0000000000";
 const DEFINITION = { model: "m", template: "a secret template: {input}" };
+
+const BATCH = { endpoint: "/v1/completions", completion_window: "24h" };
 
 let owner: string;
 let other: string;
@@ -22,6 +24,7 @@ beforeAll(async () => {
   other = await makeKey("other");
   ownersKey = owner.slice(0, 14);
   await nameModel("m");
+  await putModel("readable");
   const made = await ask(owner, ["PUT", `/v1/tasks/${TASK}`, DEFINITION]);
   expect(made.status).toBe(201);
   await database
@@ -30,6 +33,21 @@ beforeAll(async () => {
     )
     .bind("owner", TASK)
     .run();
+  await database
+    .prepare(
+      "INSERT INTO files (id, tenant, purpose, filename, bytes, key, created_at) VALUES (?, 'owner', 'batch', 'secret template', 1, 'k', 0)",
+    )
+    .bind(TASK)
+    .run();
+  for (const kind of ["batch", "fine_tuning"]) {
+    await database
+      .prepare(
+        `INSERT INTO jobs (id, tenant, key, kind, status, priority, spec, created_at, announced_at)
+         VALUES (?, 'owner', 'k', ?, 'queued', 0, '{"metadata":{"a":"secret template"}}', 0, 0)`,
+      )
+      .bind(`${kind}-${TASK}`, kind)
+      .run();
+  }
 });
 
 type Request = [method: string, path: string, body?: object];
@@ -54,7 +72,9 @@ async function ownersRows(): Promise<string> {
   const keys = await database.prepare("SELECT * FROM api_keys WHERE tenant = 'owner' ORDER BY id").all();
   const tasks = await database.prepare("SELECT * FROM tasks WHERE tenant = 'owner' ORDER BY name, version").all();
   const adapters = await database.prepare("SELECT * FROM adapters WHERE tenant = 'owner' ORDER BY id").all();
-  return JSON.stringify([keys.results, tasks.results, adapters.results]);
+  const files = await database.prepare("SELECT * FROM files WHERE tenant = 'owner' ORDER BY id").all();
+  const jobs = await database.prepare("SELECT * FROM jobs WHERE tenant = 'owner' ORDER BY id").all();
+  return JSON.stringify([keys, tasks, adapters, files, jobs].map(({ results }) => results));
 }
 
 /** What one may try to reach of a tenant, given the name of one thing of theirs, or of nothing. */
@@ -75,6 +95,26 @@ const REACHING: [route: string, (name: { task: string; key: string }) => Request
   ],
   ["GET /v1/adapters/:name", ({ task }) => ["GET", `/v1/adapters/${task}`]],
   ["DELETE /v1/adapters/:name", ({ task }) => ["DELETE", `/v1/adapters/${task}`]],
+  ["GET /v1/files/:file", ({ task }) => ["GET", `/v1/files/${task}`]],
+  ["GET /v1/files/:file/content", ({ task }) => ["GET", `/v1/files/${task}/content`]],
+  ["DELETE /v1/files/:file", ({ task }) => ["DELETE", `/v1/files/${task}`]],
+  ["POST /v1/batches", ({ task }) => ["POST", "/v1/batches", { ...BATCH, input_file_id: task }]],
+  ["GET /v1/batches/:batch", ({ task }) => ["GET", `/v1/batches/batch-${task}`]],
+  ["POST /v1/batches/:batch/cancel", ({ task }) => ["POST", `/v1/batches/batch-${task}/cancel`, {}]],
+  [
+    "POST /v1/fine_tuning/jobs",
+    ({ task }) => ["POST", "/v1/fine_tuning/jobs", { model: "readable", training_file: task }],
+  ],
+  ["GET /v1/fine_tuning/jobs/:job", ({ task }) => ["GET", `/v1/fine_tuning/jobs/fine_tuning-${task}`]],
+  ["GET /v1/fine_tuning/jobs/:job/events", ({ task }) => ["GET", `/v1/fine_tuning/jobs/fine_tuning-${task}/events`]],
+  [
+    "GET /v1/fine_tuning/jobs/:job/checkpoints",
+    ({ task }) => ["GET", `/v1/fine_tuning/jobs/fine_tuning-${task}/checkpoints`],
+  ],
+  [
+    "POST /v1/fine_tuning/jobs/:job/cancel",
+    ({ task }) => ["POST", `/v1/fine_tuning/jobs/fine_tuning-${task}/cancel`, {}],
+  ],
 ];
 
 /** What has no name of a thing, or makes a thing of one's own. */
@@ -91,6 +131,10 @@ const OWN: [route: string, Request][] = [
   ["POST /v1/completions", ["POST", "/v1/completions", { model: "none", prompt: "hello" }]],
   ["GET /v1/adapters", ["GET", "/v1/adapters"]],
   ["PUT /v1/adapters/:name", ["PUT", `/v1/adapters/${TASK}`, {}]],
+  ["GET /v1/files", ["GET", "/v1/files"]],
+  ["POST /v1/files", ["POST", "/v1/files", {}]],
+  ["GET /v1/batches", ["GET", "/v1/batches"]],
+  ["GET /v1/fine_tuning/jobs", ["GET", "/v1/fine_tuning/jobs"]],
 ];
 
 test("every route of tenants is walked here", () => {
@@ -114,17 +158,25 @@ describe("another tenant, whose key may do everything", () => {
   });
 
   test("lists hold nothing of the owner's, wherever a page is asked to begin", async () => {
-    for (const path of ["/v1/tasks", "/v1/keys", "/v1/adapters"]) {
+    const lists: [path: string, theirs: string, nothing: string][] = [
+      ["/v1/tasks", "secret", "absent"],
+      ["/v1/keys", ownersKey, NO_KEY],
+      ["/v1/adapters", "secret", "absent"],
+      ["/v1/files", TASK, NO_TASK],
+      ["/v1/batches", `batch-${TASK}`, `batch-${NO_TASK}`],
+      ["/v1/fine_tuning/jobs", `fine_tuning-${TASK}`, `fine_tuning-${NO_TASK}`],
+    ];
+    for (const [path, theirs, nothing] of lists) {
       const [first, fromTheirs, fromNothing] = [
         await ask(other, ["GET", path]),
-        await ask(other, ["GET", `${path}?after=${path.endsWith("keys") ? ownersKey : "secret"}`]),
-        await ask(other, ["GET", `${path}?after=${path.endsWith("keys") ? NO_KEY : "absent"}`]),
+        await ask(other, ["GET", `${path}?after=${theirs}`]),
+        await ask(other, ["GET", `${path}?after=${nothing}`]),
       ];
       for (const { text } of [first, fromTheirs]) {
         expect(text).not.toContain(ownersKey);
         expect(text).not.toContain("secret template");
       }
-      if (path === "/v1/keys") expect(fromTheirs.text).toBe(fromNothing.text);
+      if (!["/v1/tasks", "/v1/adapters"].includes(path)) expect(fromTheirs.text).toBe(fromNothing.text);
       expect(fromTheirs.statements).toEqual(fromNothing.statements);
     }
   });
@@ -195,6 +247,7 @@ describe("who has no key that works", () => {
       "/admin/prices",
       "/admin/dead-letters",
       "/admin/stripe",
+      "/internal/jobs/batch-secret-task/checkpoints",
     ]) {
       for (const key of [owner, other, null]) expect((await ask(key, ["GET", path])).status).toBe(401);
     }

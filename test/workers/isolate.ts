@@ -14,9 +14,9 @@ import { createKey, type KeySettings } from "../../src/tenancy/keys.ts";
 import { ModelVersions, versionOf } from "../../src/tenancy/model-versions.ts";
 import { createTenant, findTenant, type TenantSettings } from "../../src/tenancy/tenants.ts";
 
-const { SHARDS, PACKAGE, DB, USAGE, TENANTS } = env as unknown as { PACKAGE: Fetcher } & Pick<
+const { SHARDS, PACKAGE, DB, USAGE, JOBS, TENANTS } = env as unknown as { PACKAGE: Fetcher } & Pick<
   GatewayBindings,
-  "SHARDS" | "DB" | "USAGE" | "TENANTS"
+  "SHARDS" | "DB" | "USAGE" | "JOBS" | "TENANTS"
 >;
 
 /** The object that counts for a tenant, or for a test. */
@@ -30,6 +30,7 @@ export const database = DB;
 /** The control plane's, in tests. */
 export const ADMIN_TOKEN = "admin token of the tests";
 export const KEY_SECRET = "key secret of the tests";
+export const ORIGIN_SECRET = "origin secret of the tests";
 
 /** The tenant that requests come from unless a test says otherwise. */
 export const TENANT = "tests";
@@ -136,6 +137,12 @@ export function bindingsFor(
     ADMIN_TOKEN,
     KEY_SECRET,
     MAX_BODY_BYTES: 10_000,
+    JOBS,
+    ORIGIN_SECRET,
+    MAX_FILE_BYTES: 20_000_000,
+    FILE_BYTES: 50_000_000,
+    JOBS_RUNNING: 2,
+    JOBS_WAITING: 3,
   };
 }
 

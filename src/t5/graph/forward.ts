@@ -75,6 +75,33 @@ export class Forward {
     return g.op("Unsqueeze", [masked, g.ints([1, 2])]);
   }
 
+  /** The bias of the encoder's attention for a mask `[B, T]` of int64: relative positions, and what does not count → `[B, H, T, T]`. */
+  encoderBias(mask: Value): Value {
+    const g = this.#graph;
+    const positions = g.op("Range", [g.int(0), lengthOf(g, mask, 1), g.int(1)]);
+    const relative = this.relativeBias("encoder", this.#distances(positions, positions));
+    return g.op("Add", [this.#byHead(relative), this.maskBias(mask)]);
+  }
+
+  /**
+   * The bias of the decoder's own attention, by which no token sees those after it, `[1, H, new, before + new]`.
+   *
+   * @param before tokens that came before, a scalar int64
+   * @param count new tokens, a scalar int64
+   */
+  causalBias(before: Value | null, count: Value): Value {
+    const g = this.#graph;
+    const all = before ? g.op("Add", [before, count]) : count;
+    const keys = g.op("Range", [g.int(0), all, g.int(1)]);
+    const queries = before ? g.op("Range", [before, all, g.int(1)]) : keys;
+    const distances = this.#distances(keys, queries);
+    const isAfter = g.op("Cast", [g.op("Greater", [distances, g.int(0)])], { to: { type: "float32" } });
+    return g.op("Add", [
+      this.#byHead(this.relativeBias("decoder", distances)),
+      g.op("Mul", [isAfter, g.float(MASKED)]),
+    ]);
+  }
+
   /** One layer of the encoder: x `[B, T, dModel]`, bias `[B or 1, H, T, T]` → x. */
   encoderLayer(x: Value, layer: number, bias: Value): Value {
     const normed = this.norm(x, layerPrefix.layerNorm("encoder", layer, 0));
@@ -156,6 +183,18 @@ export class Forward {
     return this.#graph.op("Transpose", [this.#heads(x)], { perm: [0, 2, 3, 1] });
   }
 
+  /** Key position − query position, `[Q, K]`. */
+  #distances(keys: Value, queries: Value): Value {
+    const g = this.#graph;
+    return g.op("Sub", [g.op("Unsqueeze", [keys, g.ints([0])]), g.op("Unsqueeze", [queries, g.ints([1])])]);
+  }
+
+  /** `[Q, K, H]` → `[1, H, Q, K]` */
+  #byHead(bias: Value): Value {
+    const g = this.#graph;
+    return g.op("Unsqueeze", [g.op("Transpose", [bias], { perm: [2, 0, 1] }), g.ints([0])]);
+  }
+
   #heads(x: Value): Value {
     const { numHeads, dKv } = this.#config;
     return this.#graph.op("Reshape", [x, this.#graph.ints([0, 0, numHeads, dKv])]);
@@ -205,4 +244,9 @@ export class Forward {
   #add(a: Value, b: Value): Value {
     return this.#graph.op("Add", [a, b]);
   }
+}
+
+/** The size of an axis, as a scalar. */
+export function lengthOf(g: Graph, x: Value, axis: number): Value {
+  return g.op("Squeeze", [g.op("Shape", [x], { start: axis, end: axis + 1 }), g.ints([0])]);
 }

@@ -3,8 +3,8 @@
  * first tokens of an answer, with nothing kept before, and every later token, with the keys and values kept so far.
  */
 import type { Graph, Value } from "../../onnx/graph.ts";
-import { type Forward, MASKED } from "./forward.ts";
-import { begin, type GraphSource, lengthOf } from "./shards.ts";
+import { lengthOf } from "./forward.ts";
+import { begin, type GraphSource } from "./shards.ts";
 
 /** A layer's keys and values, `[batch, heads, length, dKv]`. */
 interface KeysAndValues {
@@ -60,7 +60,7 @@ export function mergedDecoderGraph(source: GraphSource): Graph {
   const crossBias = forward.maskBias(mask);
   for (let layer = 0; layer < numDecoderLayers; layer++) {
     const past = take(layer, "decoder");
-    bias ??= causalBias(g, forward, ids, past.key);
+    bias ??= forward.causalBias(lengthOf(g, past.key, 2), lengthOf(g, ids, 1));
     const self = {
       bias,
       join(keys: Value, values: Value) {
@@ -84,17 +84,4 @@ export function mergedDecoderGraph(source: GraphSource): Graph {
 function cut(g: Graph, x: Value, axis: number, keep: Value): Value {
   const length = g.op("Shape", [x], { start: axis, end: axis + 1 });
   return g.op("Slice", [x, g.ints([0]), g.op("Mul", [length, keep]), g.ints([axis])]);
-}
-
-/** The bias of the new tokens' own attention, `[1, heads, new, past + new]`: no token sees those after it. */
-function causalBias(g: Graph, forward: Forward, ids: Value, past: Value): Value {
-  const before = lengthOf(g, past, 2);
-  const all = g.op("Add", [before, lengthOf(g, ids, 1)]);
-  const keys = g.op("Range", [g.int(0), all, g.int(1)]);
-  const queries = g.op("Range", [before, all, g.int(1)]);
-  const distances = g.op("Sub", [g.op("Unsqueeze", [keys, g.ints([0])]), g.op("Unsqueeze", [queries, g.ints([1])])]);
-  const relative = g.op("Transpose", [forward.relativeBias("decoder", distances)], { perm: [2, 0, 1] });
-  const isAfter = g.op("Cast", [g.op("Greater", [distances, g.int(0)])], { to: { type: "float32" } });
-  const masked = g.op("Mul", [isAfter, g.float(MASKED)]);
-  return g.op("Unsqueeze", [g.op("Add", [relative, masked]), g.ints([0])]);
 }

@@ -1,7 +1,7 @@
 /** The graphs of a package's shards: ordinary ONNX models whose weights lie in the package's blobs. */
 import { Graph, type Value } from "../../onnx/graph.ts";
 import type { Manifest, Shard } from "../manifest.ts";
-import { Forward } from "./forward.ts";
+import { Forward, lengthOf } from "./forward.ts";
 import { type Activations, PackagedWeights } from "./packaged-weights.ts";
 
 /** What a graph is built from: a manifest without its graphs. */
@@ -37,13 +37,7 @@ export function encoderGraph(source: GraphSource, layers: Layers): Graph {
       ? forward.embed(g.input("input_ids", "int64", ["batch", "sequence"]))
       : g.input("hidden_states", "float32", hidden);
   const mask = g.input("attention_mask", "int64", ["batch", "sequence"]);
-  const positions = g.op("Range", [g.int(0), lengthOf(g, mask, 1), g.int(1)]);
-  const distances = g.op("Sub", [
-    g.op("Unsqueeze", [positions, g.ints([0])]),
-    g.op("Unsqueeze", [positions, g.ints([1])]),
-  ]);
-  const relative = g.op("Transpose", [forward.relativeBias("encoder", distances)], { perm: [2, 0, 1] });
-  const bias = g.op("Add", [g.op("Unsqueeze", [relative, g.ints([0])]), forward.maskBias(mask)]);
+  const bias = forward.encoderBias(mask);
   for (let layer = first; layer < end; layer++) x = forward.encoderLayer(x, layer, bias);
   if (end === model.numLayers) g.output(forward.finalNorm(x, "encoder"), "last_hidden_state", "float32", hidden);
   else g.output(x, "next_hidden_states", "float32", hidden);
@@ -151,9 +145,4 @@ function crossShapes({ model }: GraphSource, batch: string) {
     key: [batch, model.numHeads, model.dKv, "sequence"],
     value: [batch, model.numHeads, "sequence", model.dKv],
   };
-}
-
-/** The size of an axis, as a scalar. */
-export function lengthOf(g: Graph, x: Value, axis: number): Value {
-  return g.op("Squeeze", [g.op("Shape", [x], { start: axis, end: axis + 1 }), g.ints([0])]);
 }

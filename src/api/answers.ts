@@ -1,15 +1,38 @@
-/** What a request has the model do, whatever shape it came in: prompts through both halves, tokens to text. */
-import type { CompletionChoice } from "../../src/api/completions.ts";
-import { ApiError } from "../../src/api/errors.ts";
-import type { Generation } from "../../src/api/generation.ts";
-import { addLogprob, type CompletionLogprobs, emptyLogprobs, joinLogprobs } from "../../src/api/logprobs.ts";
-import type { FinishReason, TokenEvent } from "../../src/t5/generate.ts";
-import { SequenceText } from "../../src/t5/sequence-text.ts";
-import { DEFAULT_MAX_NEW_TOKENS } from "../../src/t5/text-to-text.ts";
-import type { Tokenizer } from "../../src/t5/tokenizer.ts";
-import type { GatewayBindings } from "./bindings.ts";
-import { decode, encode, score } from "./halves.ts";
-import type { GatewayModel } from "./models.ts";
+/**
+ * What a request has the model do, whatever shape it came in and wherever the halves run: prompts through both, tokens to
+ * text.
+ */
+
+import type { FinishReason, TokenEvent } from "../t5/generate.ts";
+import { SequenceText } from "../t5/sequence-text.ts";
+import { DEFAULT_MAX_NEW_TOKENS } from "../t5/text-to-text.ts";
+import type { Tokenizer } from "../t5/tokenizer.ts";
+import type { CompletionChoice } from "./completions.ts";
+import { ApiError } from "./errors.ts";
+import type { Generation } from "./generation.ts";
+import type { Scores } from "./label-scores.ts";
+import { addLogprob, type CompletionLogprobs, emptyLogprobs, joinLogprobs } from "./logprobs.ts";
+import type { DecodeOptions } from "./token-stream.ts";
+
+/** Encoder and decoder of one model, with one adapter or none. */
+export interface Halves<Encoded> {
+  encode(ids: readonly number[]): Promise<Encoded>;
+  /** Tokens of all inputs as they are made. */
+  decode(
+    inputs: readonly Encoded[],
+    options: Omit<DecodeOptions, "adapter" | "owner">,
+    signal: AbortSignal,
+  ): AsyncIterable<TokenEvent>;
+  /** How probable each label is as an input's answer. */
+  score(input: Encoded, labels: readonly (readonly number[])[], signal: AbortSignal): Promise<Scores>;
+}
+
+/** The longest that is taken and made, and how many sequences decode side by side. */
+export interface Placement {
+  MAX_PROMPT_TOKENS: number;
+  MAX_NEW_TOKENS: number;
+  MAX_SEQUENCES: number;
+}
 
 export interface Prompt {
   text: string;
@@ -17,11 +40,7 @@ export interface Prompt {
 }
 
 export interface Work {
-  model: GatewayModel;
-  /** Key of an adapter in the bucket. */
-  adapter: string | undefined;
-  /** The tenant that it is for. */
-  owner: string;
+  tokenizer: Tokenizer;
   prompts: readonly Prompt[];
   generation: Generation;
   /** Of one sequence. */
@@ -57,8 +76,8 @@ export interface TokenLimits {
  * @throws ApiError 400 `context_length_exceeded`
  */
 export function tokenize(
-  env: GatewayBindings,
-  { manifest, tokenizer }: GatewayModel,
+  env: Placement,
+  { manifest, tokenizer }: { manifest: { model: { nPositions?: number | null | undefined } }; tokenizer: Tokenizer },
   texts: readonly string[],
   { maxInputTokens }: TokenLimits,
   param: string,
@@ -88,7 +107,7 @@ export function tokenize(
  * @throws ApiError 400 `context_length_exceeded` when that is more than may be made
  */
 export function newTokensOf(
-  env: GatewayBindings,
+  env: Placement,
   { params }: Generation,
   { maxOutputTokens }: TokenLimits,
   asked: number | null,
@@ -106,21 +125,20 @@ export function newTokensOf(
 }
 
 /** The sequences' texts, piece by piece; a few prompts at a time go through both halves. */
-export async function* answer(
-  env: GatewayBindings,
-  { model, adapter, owner, prompts, generation, maxNewTokens, stream }: Work,
+export async function* answer<Encoded>(
+  halves: Halves<Encoded>,
+  env: Placement,
+  { tokenizer, prompts, generation, maxNewTokens, stream }: Work,
   signal: AbortSignal,
   counter: Counter,
 ): AsyncGenerator<Piece, void, undefined> {
-  const { id, tokenizer } = model;
-  const use = { env, model: id, adapter, owner };
   const { params, candidates, answers, seed, logprobs, echo } = generation;
   const copies = params.num_beams > 1 ? 1 : candidates;
   const together = Math.max(1, Math.floor(env.MAX_SEQUENCES / Math.max(copies, params.num_beams)));
   for (let first = 0; first < prompts.length; first += together) {
     const group = prompts.slice(first, first + together);
     for (const { ids } of group) counter.workUnits += ids.length;
-    const encoded = await Promise.all(group.map(({ ids }) => encode(use, ids)));
+    const encoded = await Promise.all(group.map(({ ids }) => halves.encode(ids)));
     const choices = group.flatMap((_, i) =>
       Array.from({ length: candidates }, (_, k) => {
         const prompt = echo ? (prompts[first + i]?.text ?? "") : "";
@@ -131,7 +149,7 @@ export async function* answer(
     const told = candidates > answers ? (logprobs ?? 0) : logprobs;
     const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told };
     let open = choices.length;
-    for await (const event of decode(use, encoded, options, signal)) {
+    for await (const event of halves.decode(encoded, options, signal)) {
       const choice = choices[event.index];
       if (!choice) throw new Error("The decoder named a sequence that nobody asked for.");
       if (choice.ended) continue;
@@ -236,19 +254,19 @@ export interface Classified {
 }
 
 /** Scores a closed set of labels for each prompt, a few prompts side by side. */
-export async function classify(
-  env: GatewayBindings,
-  { model, adapter, owner, prompts }: Pick<Work, "model" | "adapter" | "owner" | "prompts">,
+export async function classify<Encoded>(
+  halves: Halves<Encoded>,
+  env: Placement,
+  { tokenizer, prompts }: Pick<Work, "tokenizer" | "prompts">,
   labels: readonly string[],
   signal: AbortSignal,
   counter: Counter,
 ): Promise<Classified[]> {
-  const use = { env, model: model.id, adapter, owner };
-  const ids = labels.map((label) => model.tokenizer.encode(label));
+  const ids = labels.map((label) => tokenizer.encode(label));
   const rows = ids.reduce((sum, { length }) => sum + length, 0);
   const classifyOne = async (prompt: Prompt): Promise<Classified> => {
-    const encoded = await encode(use, prompt.ids);
-    const { scores, logprobs } = await score(use, encoded, ids, signal);
+    const encoded = await halves.encode(prompt.ids);
+    const { scores, logprobs } = await halves.score(encoded, ids, signal);
     const all = labels.map((label, i) => ({ label, score: scores[i] ?? 0, logprob: logprobs[i] ?? 0 }));
     const ranked = all.sort((a, b) => b.score - a.score);
     counter.workUnits += prompt.ids.length + rows;
@@ -273,6 +291,6 @@ export function mostTokens({
 }
 
 /** The most tokens that labels can be billed as. */
-export function mostLabelTokens({ tokenizer }: GatewayModel, labels: readonly string[], prompts: number): number {
+export function mostLabelTokens(tokenizer: Tokenizer, labels: readonly string[], prompts: number): number {
   return prompts * Math.max(...labels.map((label) => tokenizer.encode(label).length));
 }

@@ -1,0 +1,132 @@
+/** `/v1/batches`: many completions at once, by an origin. */
+import { type Context, Hono } from "hono";
+import { mostLabelTokens } from "../../src/api/answers.ts";
+import { batchJson, newBatchSchema } from "../../src/api/batches.ts";
+import { listJson } from "../../src/api/control-plane.ts";
+import { ApiError } from "../../src/api/errors.ts";
+import { jobsQuerySchema, PRIORITIES } from "../../src/api/jobs.ts";
+import { parseWith } from "../../src/api/parse.ts";
+import {
+  type BatchRow,
+  type BatchSpec,
+  type BatchTarget,
+  MOST_ROWS,
+  MOST_TARGETS,
+  parseBatchRow,
+  planRow,
+} from "../../src/jobs/batch/spec.ts";
+import { createJob, findJob, listJobs, newJobId } from "../../src/jobs/job.ts";
+import { checkRows } from "../../src/jobs/jsonl.ts";
+import type { GatewayEnv } from "./bindings.ts";
+import { readBody } from "./body.ts";
+import { holdMoney, nanoOf, pricesFor, releaseMoney } from "./job-money.ts";
+import { announce, cancelJob, jobFile, jobNotFound } from "./jobs.ts";
+import { findTarget, type Target } from "./target.ts";
+
+export const batches = new Hono<GatewayEnv>();
+
+batches.get("/", async (c) => {
+  const query = parseWith(jobsQuerySchema, c.req.query(), "a list's query");
+  return c.json(listJson(await listJobs(c.env.DB, c.get("caller").tenant, "batch", query), batchJson));
+});
+
+batches.post("/", async (c) => {
+  const caller = c.get("caller");
+  const request = await readBody(c.req.raw, newBatchSchema, "a batch");
+  const { file, stream } = await jobFile(c, request.input_file_id, "batch", "input_file_id");
+  const { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES } = c.env;
+  const placement = { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES };
+  const now = Date.now();
+  const prices = await pricesFor(c.env, caller.tenant, now);
+  const targets = new Targets(c);
+  const seen = new Set<string>();
+  let nano = 0;
+  const rows = await checkRows(file.filename, stream, MOST_ROWS, async (json) => {
+    const row = parseBatchRow(json);
+    if (seen.has(row.customId)) {
+      const message = `custom_id ${JSON.stringify(row.customId)} is another row's already. Name each its own.`;
+      throw new ApiError(400, "invalid_value", message, { param: "custom_id" });
+    }
+    seen.add(row.customId);
+    const target = await targets.of(row.request.model);
+    const most = mostOf(row, target, placement);
+    nano += nanoOf(prices, caller.tenant, { task: target.task?.name ?? null, model: target.modelName, ...most }, now);
+  });
+  const spec: BatchSpec = {
+    endpoint: request.endpoint,
+    completionWindow: request.completion_window,
+    metadata: request.metadata,
+    input: { id: file.id, key: file.key, filename: file.filename },
+    rows,
+    targets: targets.spec(),
+    placement,
+  };
+  const { tenant, key } = caller;
+  const id = newJobId("batch");
+  await holdMoney(c.env, caller, id, nano, now);
+  const priority = PRIORITIES[request.priority];
+  const quotas = { running: c.env.JOBS_RUNNING, waiting: c.env.JOBS_WAITING };
+  const wanted = { id, tenant, key, kind: "batch", priority, spec, files: [file.id] } as const;
+  const job = await createJob(c.env.DB, wanted, quotas, now).catch(async (error: unknown) => {
+    await releaseMoney(c.env, tenant, id);
+    throw error;
+  });
+  c.executionCtx.waitUntil(announce(c.env, [id]));
+  return c.json(batchJson(job));
+});
+
+batches.get("/:batch", async (c) => {
+  const id = c.req.param("batch");
+  const job = await findJob(c.env.DB, c.get("caller").tenant, "batch", id);
+  if (!job) throw jobNotFound(id, "batch");
+  return c.json(batchJson(job));
+});
+
+batches.post("/:batch/cancel", async (c) => c.json(batchJson(await cancelJob(c, "batch", c.req.param("batch")))));
+
+/** What rows ask for, each name looked up once. */
+class Targets {
+  readonly #c: Context<GatewayEnv>;
+  readonly #found = new Map<string, Target>();
+
+  constructor(c: Context<GatewayEnv>) {
+    this.#c = c;
+  }
+
+  async of(name: string): Promise<Target> {
+    const known = this.#found.get(name);
+    if (known) return known;
+    if (this.#found.size === MOST_TARGETS) {
+      const message = `A batch may ask for up to ${MOST_TARGETS} models and tasks. Divide the file.`;
+      throw new ApiError(400, "too_many_models", message, { param: "body.model" });
+    }
+    // Loaded where the batch runs.
+    const target = await findTarget(this.#c, name, async () => {});
+    this.#found.set(name, target);
+    return target;
+  }
+
+  spec(): Record<string, BatchTarget> {
+    const targets = [...this.#found].map(([name, { task, modelName, model, adapter }]): [string, BatchTarget] => [
+      name,
+      {
+        task: task && { name: task.name, version: task.version, definition: task.definition },
+        modelName,
+        model: model.id,
+        adapter: adapter && { name: adapter.name, key: adapter.key },
+      },
+    ]);
+    return Object.fromEntries(targets);
+  }
+}
+
+/** The most tokens that a row can take. Its input is not tokenized for that: a token is a byte at least. */
+function mostOf(row: BatchRow, { task, model }: Target, placement: BatchSpec["placement"]) {
+  const { texts, generation, maxNewTokens } = planRow(row, task, model.defaults, placement);
+  const bytes = (text: string) => Math.min(placement.MAX_PROMPT_TOKENS, 3 * text.length + 1);
+  const inputTokens = texts.reduce((sum, text) => sum + bytes(text), 0);
+  const labels = task?.definition.labels;
+  if (labels) return { inputTokens, outputTokens: mostLabelTokens(model.tokenizer, labels, texts.length) };
+  const each = Math.max(generation.candidates, generation.params.num_return_sequences);
+  return { inputTokens, outputTokens: texts.length * each * maxNewTokens };
+}

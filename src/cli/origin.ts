@@ -1,0 +1,108 @@
+/** `edge-t5 origin` */
+import { fileURLToPath } from "node:url";
+import { defineCommand } from "citty";
+import { startOrigin } from "../../functions/origin/index.ts";
+import { EdgeT5Error } from "../errors.ts";
+import type { OriginEvent } from "../jobs/origin/origin.ts";
+import { readLocalSecrets } from "../local/secrets.ts";
+import { PACKAGE_ROOT } from "../package-root.ts";
+import type { S3Options } from "../store/s3.ts";
+import { wholeNumber } from "./arguments.ts";
+import { DEFAULT_ORIGIN_PORT } from "./origin-options.ts";
+import { abortOnSignals, printJson } from "./output.ts";
+
+export default defineCommand({
+  meta: { name: "origin", description: "Do a gateway's jobs on this machine: batches and fine-tuning" },
+  args: {
+    gateway: {
+      type: "string",
+      valueHint: "url",
+      description: "The gateway's address; default: $EDGE_T5_URL, or http://127.0.0.1:8787",
+    },
+    secret: {
+      type: "string",
+      valueHint: "secret",
+      description: "The gateway's ORIGIN_SECRET; default: $ORIGIN_SECRET, or that of the kit on this machine",
+    },
+    port: { type: "string", description: `Port to be told of jobs on; default: ${DEFAULT_ORIGIN_PORT}; 0 for any` },
+    host: { type: "string", default: "127.0.0.1", description: "Address to listen on; 0.0.0.0 for all" },
+    lease: {
+      type: "string",
+      default: "30",
+      valueHint: "seconds",
+      description: "How long a job stays this origin's without a word from it",
+    },
+    poll: {
+      type: "string",
+      default: "10",
+      valueHint: "seconds",
+      description: "Ask for jobs this often, also when nobody tells of one",
+    },
+    json: { type: "boolean", description: "Print one JSON object a line" },
+  },
+  async run({ args }) {
+    const gateway = args.gateway ?? (process.env.EDGE_T5_URL || "http://127.0.0.1:8787");
+    if (!URL.canParse(gateway)) {
+      throw new EdgeT5Error("E_USAGE", `--gateway is ${JSON.stringify(gateway)}, no address.`);
+    }
+    const port = wholeNumber("--port", args.port ?? String(DEFAULT_ORIGIN_PORT), 0, 65535);
+    const leaseSeconds = wholeNumber("--lease", args.lease, 1, 300);
+    const pollMs = wholeNumber("--poll", args.poll, 1, 3600) * 1000;
+    const secret = args.secret ?? (process.env.ORIGIN_SECRET || (await localSecret(gateway)));
+    const interruption = abortOnSignals();
+    try {
+      const log = (event: OriginEvent) => (args.json ? printJson(event) : console.log(textOf(event)));
+      const s3 = s3Options();
+      const { host } = args;
+      const settings = { gateway, secret, host, port, s3, leaseSeconds, pollMs, log };
+      const origin = await startOrigin(settings).catch((cause: NodeJS.ErrnoException) => {
+        if (cause.code !== "EADDRINUSE") throw cause;
+        throw new EdgeT5Error("E_IO", `Port ${port} on ${host} is in use. Choose another: --port 8791.`, { cause });
+      });
+      if (args.json) printJson({ event: "started", url: origin.url, gateway });
+      else
+        console.log(
+          `edge-t5 origin does the jobs of ${gateway}; it is told of them on ${origin.url} (Ctrl-C ends it).`,
+        );
+      const { signal } = interruption;
+      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      await origin.stop();
+    } finally {
+      interruption.dispose();
+    }
+  },
+});
+
+/** @throws EdgeT5Error `E_USAGE` when none is known */
+async function localSecret(gateway: string): Promise<string> {
+  const isLocal = ["localhost", "127.0.0.1", "[::1]"].includes(new URL(gateway).hostname);
+  const secrets = isLocal ? await readLocalSecrets(`${fileURLToPath(PACKAGE_ROOT)}.wrangler/state`) : null;
+  if (secrets?.ORIGIN_SECRET) return secrets.ORIGIN_SECRET;
+  throw new EdgeT5Error("E_USAGE", "The gateway's ORIGIN_SECRET is missing: give --secret, or set ORIGIN_SECRET.");
+}
+
+/** The bucket's own interface, where all of it is set. @throws EdgeT5Error `E_USAGE` where only a part is */
+function s3Options(): S3Options | undefined {
+  const { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_REGION } = process.env;
+  const needed = { S3_ENDPOINT, S3_BUCKET, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY };
+  const missing = Object.entries(needed).filter(([, value]) => !value);
+  if (missing.length === Object.keys(needed).length) return undefined;
+  if (missing.length > 0) {
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `${missing.map(([name]) => name).join(", ")} must be set beside the other S3 variables.`,
+    );
+  }
+  return {
+    endpoint: S3_ENDPOINT as string,
+    bucket: S3_BUCKET as string,
+    accessKeyId: S3_ACCESS_KEY_ID as string,
+    secretAccessKey: S3_SECRET_ACCESS_KEY as string,
+    region: S3_REGION || undefined,
+  };
+}
+
+function textOf({ event, job, detail }: OriginEvent): string {
+  const time = new Date().toISOString().slice(11, 19);
+  return [time, event, job, detail].filter((part) => part !== undefined).join("  ");
+}

@@ -1,0 +1,101 @@
+/** A batch: rows of requests, each answered as `/v1/completions` answers it. */
+import * as z from "zod";
+import { newTokensOf, type Placement } from "../../api/answers.ts";
+import { type CompletionRequest, parseCompletionRequest } from "../../api/completions.ts";
+import { ApiError } from "../../api/errors.ts";
+import type { Generation, GenerationFields } from "../../api/generation.ts";
+import { parseWith } from "../../api/parse.ts";
+import type { GenerationParams } from "../../t5/generation/config.ts";
+import type { TaskDefinition } from "../../tenancy/task-definition.ts";
+import { generationUnder, promptsOf } from "../../tenancy/task-request.ts";
+
+/** Rows of one batch, as OpenAI has it. */
+export const MOST_ROWS = 50_000;
+/** Names of models and tasks that one batch asks for. */
+export const MOST_TARGETS = 20;
+
+/** What a name stands for, as it was when the batch was made: later changes are for later batches. */
+export interface BatchTarget {
+  task: { name: string; version: number; definition: TaskDefinition } | null;
+  /** The model's name, and `NAME@VERSION`. */
+  modelName: string;
+  model: string;
+  adapter: { name: string; key: string } | null;
+}
+
+export interface BatchSpec {
+  endpoint: "/v1/completions";
+  completionWindow: string;
+  metadata?: Record<string, string> | null | undefined;
+  input: { id: string; key: string; filename: string };
+  rows: number;
+  /** By the names that rows ask for. */
+  targets: Record<string, BatchTarget>;
+  placement: Placement;
+}
+
+export interface BatchProgress {
+  completed: number;
+  failed: number;
+  inputTokens: number;
+  outputTokens: number;
+  /** Milliseconds since 1970; when the last row was done. */
+  finalizingAt: number | null;
+}
+
+const rowSchema = z.strictObject({
+  custom_id: z.string().min(1).max(512),
+  method: z.literal("POST"),
+  url: z.literal("/v1/completions"),
+  body: z.record(z.string(), z.unknown()),
+});
+
+export interface BatchRow {
+  customId: string;
+  request: CompletionRequest;
+}
+
+/** @throws ApiError 400, naming the field */
+export function parseBatchRow(json: unknown): BatchRow {
+  const { custom_id, body } = parseWith(rowSchema, json, "a batch's row");
+  const request = parseCompletionRequest(body);
+  if (request.stream) {
+    throw new ApiError(400, "invalid_value", "body.stream: nobody listens to a batch. Leave it out.", {
+      param: "body.stream",
+    });
+  }
+  return { customId: custom_id, request };
+}
+
+export interface PlannedRow {
+  texts: string[];
+  generation: Generation;
+  /** Of one sequence. */
+  maxNewTokens: number;
+  limits: { maxInputTokens: number | null; maxOutputTokens: number | null };
+}
+
+/**
+ * What a row asks of its target.
+ *
+ * @param defaults how the target's model generates unless told otherwise
+ * @throws ApiError 400 as `/v1/completions`
+ */
+export function planRow(
+  { request }: BatchRow,
+  task: BatchTarget["task"],
+  defaults: Partial<GenerationParams>,
+  placement: Placement,
+): PlannedRow {
+  const limits = {
+    maxInputTokens: task?.definition.max_input_tokens ?? null,
+    maxOutputTokens: task?.definition.max_output_tokens ?? null,
+  };
+  const generation = generationUnder(task, defaults, request.fields as GenerationFields);
+  return {
+    texts: task ? promptsOf(task, request.prompts, "prompt") : request.prompts,
+    generation,
+    maxNewTokens: newTokensOf(placement, generation, limits, request.maxTokens),
+    limits,
+  };
+}

@@ -1,0 +1,192 @@
+/** One training step's forward and backward pass as one ONNX graph, on the forward pass that inference runs. */
+import { Graph, type Value } from "../onnx/graph.ts";
+import { tensorsOf } from "../t5/architecture.ts";
+import type { T5Config } from "../t5/config.ts";
+import { Forward, lengthOf } from "../t5/graph/forward.ts";
+import { differentiate } from "./gradient/differentiate.ts";
+import { type LoraModuleSpec, type LoraOptions, loraModules, loraSettings } from "./lora.ts";
+import { crossEntropy, type LossOptions } from "./loss.ts";
+import { loraPort, TrainedWeights } from "./trained-weights.ts";
+
+export interface StepGraphOptions extends LossOptions {
+  /** Whether the head is the embedding. */
+  tiedHead: boolean;
+  /** Train an adapter beside the model, which stays as it is. Default: train the model. */
+  lora?: LoraOptions | undefined;
+}
+
+/** A tensor that is trained, and where its gradient comes from. */
+export interface TrainedTensor {
+  name: string;
+  shape: readonly number[];
+  /** The graph's output with its gradient, null where all of it comes by rows. */
+  gradient: string | null;
+  /** Gradients of looked-up rows: the output `[…, d]`, and the input with the rows' numbers `[…]`. */
+  rows: readonly { gradient: string; ids: string }[];
+}
+
+/** A dropout mask that a step feeds: uint8 `[rows, width]`, a row for each of the batch's tokens on one side. */
+export interface MaskInput {
+  name: string;
+  side: "input" | "target";
+  width: number;
+}
+
+export interface StepGraph {
+  graph: Graph;
+  /** Every tensor that is fed, with its shape: the model's, and an adapter's. */
+  tensors: readonly { name: string; shape: readonly number[] }[];
+  trained: readonly TrainedTensor[];
+  lora: readonly LoraModuleSpec[];
+  masks: readonly MaskInput[];
+  dropout: number;
+}
+
+/** Outputs besides the gradients, scalars: sums over the batch's labels. */
+export const LOSSES = { total: "loss", crossEntropy: "cross_entropy", smoothed: "smoothed", zLoss: "z_loss" } as const;
+
+const gradientOf = (name: string) => `gradient of ${name}`;
+
+/**
+ * Inputs, int32: `input_ids` and `attention_mask` `[B, S]`, `decoder_input_ids` `[B, T]`, `label_places` `[M]` (where in
+ * `[B · T]` a label stands, each at most once) and `labels` `[M]`; and the tensors by their names. Outputs:
+ * {@link LOSSES} and gradients, those of the loss's sum over the labels.
+ */
+export function stepGraph(config: T5Config, options: StepGraphOptions): StepGraph {
+  const lora = options.lora ? loraModules(config, options.lora) : [];
+  const dropout = options.lora ? loraSettings(options.lora).dropout : 0;
+  const { g, loss, weights, specs } = forwardGraph(config, options, lora, dropout);
+  const trained = lora.length > 0 ? trainedAdapter(g, lora, loss, weights) : trainedModel(g, loss, weights);
+  const names = new Set(g.inputs.map(({ name }) => name));
+  const adapter = lora.flatMap(({ name, rank, in: inner, out }) => [
+    { name: loraPort.a(name), shape: [rank, inner] },
+    { name: loraPort.b(name), shape: [out, rank] },
+  ]);
+  return {
+    graph: g,
+    tensors: [...specs, ...adapter].filter(({ name }) => names.has(name)),
+    trained,
+    lora,
+    masks: dropout === 0 ? [] : lora.map(maskOf),
+    dropout,
+  };
+}
+
+/** The losses of {@link stepGraph} alone, without dropout. */
+export function lossGraph(config: T5Config, options: StepGraphOptions): Graph {
+  return forwardGraph(config, options, options.lora ? loraModules(config, options.lora) : [], 0).g;
+}
+
+function forwardGraph(config: T5Config, options: StepGraphOptions, lora: readonly LoraModuleSpec[], dropout: number) {
+  const g = new Graph("training_step");
+  const specs = tensorsOf(config, options.tiedHead);
+  const weights = new TrainedWeights(g, specs, lora, dropout);
+  const forward = new Forward(g, config, weights, options.tiedHead);
+  const states = decode(g, forward, config, encode(g, forward, config));
+  const labelled = pick(g, weights, states, config.dModel);
+  const labels = g.input("labels", "int32", ["M"]);
+  const { total, parts, own } = crossEntropy(g, forward.head(labelled), labels, config.vocabSize, options);
+  weights.own.set(...own);
+  g.output(total, LOSSES.total, "float32", []);
+  for (const [part, value] of Object.entries(parts)) g.output(value, LOSSES[part as keyof typeof parts], "float32", []);
+  return { g, loss: total, weights, specs };
+}
+
+/** The encoder's last hidden states `[B, S, dModel]` and the mask `[B, S]` int64. */
+function encode(g: Graph, forward: Forward, { numLayers }: T5Config): { states: Value; mask: Value } {
+  const ids = g.input("input_ids", "int32", ["B", "S"]);
+  const mask = g.op("Cast", [g.input("attention_mask", "int32", ["B", "S"])], { to: { type: "int64" } });
+  const bias = forward.encoderBias(mask);
+  let x = forward.embed(ids);
+  for (let layer = 0; layer < numLayers; layer++) x = forward.encoderLayer(x, layer, bias);
+  return { states: forward.finalNorm(x, "encoder"), mask };
+}
+
+/** The decoder's last hidden states `[B, T, dModel]`; padding comes last, where nothing sees it. */
+function decode(
+  g: Graph,
+  forward: Forward,
+  { numDecoderLayers }: T5Config,
+  input: { states: Value; mask: Value },
+): Value {
+  const ids = g.input("decoder_input_ids", "int32", ["B", "T"]);
+  const self = {
+    bias: forward.causalBias(null, lengthOf(g, ids, 1)),
+    join: (keys: Value, values: Value) => ({ keys: forward.splitKeys(keys), values: forward.splitHeads(values) }),
+  };
+  const bias = forward.maskBias(input.mask);
+  let x = forward.embed(ids);
+  for (let layer = 0; layer < numDecoderLayers; layer++) {
+    x = forward.decoderLayer(x, layer, self, { ...forward.crossAttention(input.states, layer), bias });
+  }
+  return forward.finalNorm(x, "decoder");
+}
+
+/** The states that a label stands at, `[M, dModel]`: logits are made of no others. */
+function pick(g: Graph, weights: TrainedWeights, states: Value, width: number): Value {
+  const places = g.input("label_places", "int32", ["M"]);
+  const picked = g.op("Gather", [g.op("Reshape", [states, g.ints([-1, width])]), places], { axis: 0 });
+  // No place comes twice: nothing is added up, and the order does not matter.
+  weights.own.set(picked.name, {
+    inputs: [states],
+    rule(_, dy) {
+      const size = g.op("Shape", [states]);
+      const rows = g.op("Div", [g.op("Size", [states]), g.int(width)]);
+      const flat = g.op("Concat", [g.op("Unsqueeze", [rows, g.ints([0])]), g.ints([width])], { axis: 0 });
+      const column = g.op("Unsqueeze", [g.op("Cast", [places], { to: { type: "int64" } }), g.ints([1])]);
+      const zeros = g.op("Expand", [g.float(0), flat]);
+      return [g.op("Reshape", [g.op("ScatterND", [zeros, column, dy]), size])];
+    },
+  });
+  return picked;
+}
+
+function trainedModel(g: Graph, loss: Value, weights: TrainedWeights): TrainedTensor[] {
+  const tensors = g.inputs.filter(({ type }) => type === "float32");
+  const { lookups, own } = weights;
+  const tables = new Set(lookups.map(({ table }) => table));
+  // A table that is only looked up in has no gradient but that of its rows.
+  const dense = tensors.filter(({ name }) => !tables.has(name) || isMultiplied(g, name));
+  const wrt = [...dense.map(({ name }) => ({ name })), ...lookups.map(({ rows }) => rows)];
+  const gradients = differentiate(g, loss, wrt, own);
+  for (const [i, { name, shape }] of dense.entries()) g.output(gradients[i]!, gradientOf(name), "float32", shape);
+  for (const [i, { ids, table }] of lookups.entries()) {
+    const [, width = 0] = tensors.find(({ name }) => name === table)?.shape ?? [];
+    const [batch = "", length = ""] = g.inputs.find(({ name }) => name === ids)?.shape ?? [];
+    g.output(gradients[dense.length + i]!, gradientOf(ids), "float32", [batch, length, width]);
+  }
+  return tensors.map(({ name, shape }) => ({
+    name,
+    shape: shape as readonly number[],
+    gradient: dense.some((each) => each.name === name) ? gradientOf(name) : null,
+    rows: lookups.filter(({ table }) => table === name).map(({ ids }) => ({ ids, gradient: gradientOf(ids) })),
+  }));
+}
+
+function isMultiplied(g: Graph, name: string): boolean {
+  return g.nodes.some(({ op, inputs }) => op === "Gemm" && inputs.some((input) => input.name === name));
+}
+
+function trainedAdapter(
+  g: Graph,
+  modules: readonly LoraModuleSpec[],
+  loss: Value,
+  { own }: TrainedWeights,
+): TrainedTensor[] {
+  const names = modules.flatMap(({ name }) => [loraPort.a(name), loraPort.b(name)]);
+  const ports = names.map((name) => g.inputs.find((input) => input.name === name)!);
+  const gradients = differentiate(g, loss, ports, own);
+  for (const [i, { name, shape }] of ports.entries()) g.output(gradients[i]!, gradientOf(name), "float32", shape);
+  return ports.map(({ name, shape }) => ({
+    name,
+    shape: shape as readonly number[],
+    gradient: gradientOf(name),
+    rows: [],
+  }));
+}
+
+/** Cross-attention's keys and values are made of the input's tokens, the decoder's other modules see the target's. */
+function maskOf({ name, in: width }: LoraModuleSpec): MaskInput {
+  const ofInput = name.startsWith("encoder.") || /\.EncDecAttention\.[kv]$/.test(name);
+  return { name: loraPort.mask(name), side: ofInput ? "input" : "target", width };
+}

@@ -1,0 +1,431 @@
+/** Jobs end to end: the gateway with wrangler's own R2, D1 and queues, origins in processes of their own, OpenAI's client. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type OpenAI from "openai";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { signatureHeaders } from "../../src/jobs/signature.ts";
+import { freePort } from "../../src/local/origin.ts";
+import { sha256Of } from "../../src/store/sha256.ts";
+import { edgeT5 } from "../cli/process.ts";
+import { Kit } from "./kit.ts";
+import {
+  batchRows,
+  batchWhen,
+  kill9Rounds,
+  ledgerOf,
+  OriginProcess,
+  openAi,
+  originSecret,
+  outputOf,
+  randomOf,
+  startBatch,
+  uploadBatch,
+} from "./origin-process.ts";
+
+const START_MS = 90_000;
+
+let dir: string;
+let kit: Kit;
+let openai: OpenAI;
+let secret: string;
+/** Where the gateway tells of jobs. */
+let port: number;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "edge-t5-origin-"));
+  const state = join(dir, "state");
+  port = await freePort();
+  kit = await Kit.start(state, ["--origin-url", `http://127.0.0.1:${port}`]);
+  openai = openAi(kit.url, kit.key);
+  secret = await originSecret(state);
+}, START_MS);
+afterAll(async () => {
+  await kit?.stop();
+  await rm(dir, { recursive: true, force: true });
+});
+
+function startOrigin(options: { port?: number; lease?: number } = {}): OriginProcess {
+  const origin = new OriginProcess(kit.url, secret, options);
+  onTestFinished(() => origin.kill());
+  return origin;
+}
+
+/** A client of a tenant of its own. */
+async function tenantClient(tenant: string): Promise<OpenAI> {
+  await kit.admin("POST", "/admin/tenants", { id: tenant, name: tenant });
+  const scopes = ["files:write", "jobs:write", "usage:read", "tasks:run"];
+  const { json } = await kit.admin<{ key: string }>("POST", `/admin/tenants/${tenant}/keys`, { name: "k", scopes });
+  return openAi(kit.url, json.key);
+}
+
+interface Line {
+  custom_id: string;
+  response: { status_code: number; body: { choices: { text: string }[]; usage: OpenAI.CompletionUsage } & Failed };
+}
+interface Failed {
+  error: { code: string };
+}
+
+describe("a batch, by OpenAI's client", () => {
+  test("is answered row by row as completions are, broken rows apart, and billed by the row", async () => {
+    const acme = await tenantClient("acme");
+    const file = await uploadBatch(acme, batchRows(40));
+    expect(file).toMatchObject({ object: "file", filename: "rows.jsonl", purpose: "batch", bytes: expect.any(Number) });
+    const made = await startBatch(acme, file.id);
+    expect(made).toMatchObject({ status: "validating", model: "default", request_counts: { total: 40, completed: 0 } });
+    await expect(acme.files.delete(file.id)).rejects.toMatchObject({ status: 409, code: "file_in_use" });
+
+    // Told by the gateway's queue, or by its own look.
+    startOrigin({ port });
+    const done = await batchWhen(acme, made.id);
+    const { in_progress_at, finalizing_at, completed_at } = done;
+    expect(done).toMatchObject({ status: "completed", request_counts: { total: 40, completed: 35, failed: 5 } });
+    expect([in_progress_at, finalizing_at, completed_at].every((time) => (time ?? 0) >= made.created_at)).toBe(true);
+    const linesOf = async (which: "output" | "error") =>
+      (await outputOf(acme, done, which))
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as Line);
+    const output = await linesOf("output");
+    expect(output.map(({ custom_id }) => custom_id)).toEqual(
+      Array.from({ length: 40 }, (_, i) => i)
+        .filter((i) => i % 7 !== 6)
+        .map((i) => `row-${i}`),
+    );
+    const error = await linesOf("error");
+    expect(error.map(({ response }) => [response.status_code, response.body.error.code])).toEqual(
+      Array.from({ length: 5 }, () => [400, "context_length_exceeded"]),
+    );
+    // Greedy, sampled with a seed, and searched: the edge answers the same.
+    const asked = batchRows(40)
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { custom_id: string; body: OpenAI.CompletionCreateParamsNonStreaming });
+    for (const id of ["row-0", "row-1", "row-2", "row-3"]) {
+      const body = asked.find(({ custom_id }) => custom_id === id)?.body;
+      const { choices, usage } = await acme.completions.create(body as OpenAI.CompletionCreateParamsNonStreaming);
+      const line = output.find(({ custom_id }) => custom_id === id)?.response.body;
+      expect([id, line?.choices, line?.usage]).toEqual([id, choices, usage]);
+    }
+    const ledger = (await ledgerOf(kit, "acme")).filter(({ served_by }) => served_by === "origin");
+    expect(ledger).toHaveLength(35);
+    const sum = ledger.reduce((all, { input_tokens, output_tokens }) => all + input_tokens + output_tokens, 0);
+    expect(sum).toBe(done.usage?.total_tokens);
+
+    const ids = async (pages: AsyncIterable<{ id: string }>) => {
+      const found: string[] = [];
+      for await (const { id } of pages) found.push(id);
+      return found;
+    };
+    const files = [done.error_file_id, done.output_file_id, file.id];
+    expect((await ids(acme.files.list({ limit: 1 }))).sort()).toEqual([...files].sort());
+    expect(await ids(acme.files.list({ purpose: "batch" }))).toEqual([file.id]);
+    expect(await ids(acme.batches.list())).toEqual([made.id]);
+    expect(await acme.files.delete(file.id)).toEqual({ id: file.id, object: "file", deleted: true });
+    await expect(acme.files.content(file.id)).rejects.toMatchObject({ status: 404, code: "file_not_found" });
+    await expect(acme.batches.cancel(made.id)).rejects.toMatchObject({ status: 409, code: "job_finished" });
+  });
+
+  test("whose file is broken is refused when it is made: file, line, reason", async () => {
+    const acme = await tenantClient("broken");
+    const [first = "", second = ""] = batchRows(2).split("\n");
+    const row = JSON.parse(second) as { body: object };
+    const broken: [lines: string[], line: number, message: RegExp][] = [
+      [[first, "{"], 2, /no JSON/],
+      [[first, "", JSON.stringify({ ...row, url: "/v1/chat" })], 3, /url/],
+      [[first, first], 2, /custom_id "row-0" is another row's/],
+      [[JSON.stringify({ ...row, body: { ...row.body, model: "none" } })], 1, /no model "none"/],
+      [[JSON.stringify({ ...row, body: { ...row.body, num_beams: 2 } })], 1, /num_beams/],
+      [[JSON.stringify({ ...row, body: { ...row.body, max_tokens: 1e6 } })], 1, /max_tokens/],
+      [[JSON.stringify({ ...row, body: { ...row.body, stream: true } })], 1, /stream/],
+    ];
+    for (const [lines, line, message] of broken) {
+      const file = await uploadBatch(acme, lines.join("\n"));
+      const refused = await startBatch(acme, file.id).catch((error: unknown) => error);
+      expect(refused).toMatchObject({ status: 400, code: "invalid_file" });
+      const { message: text, error } = refused as InstanceType<typeof OpenAI.APIError> & {
+        error: { errors: { line: number }[] };
+      };
+      expect(text).toMatch(message);
+      expect([text.includes(`rows.jsonl, line ${line}:`), error.errors[0]?.line]).toEqual([true, line]);
+    }
+    const empty = await uploadBatch(acme, "\n\n");
+    await expect(startBatch(acme, empty.id)).rejects.toMatchObject({ status: 400, code: "empty_file" });
+    await expect(startBatch(openai, empty.id)).rejects.toMatchObject({ status: 404, code: "file_not_found" });
+    const page = await acme.batches.list();
+    expect(page.data).toEqual([]);
+  });
+
+  test("is cancelled within a step: what was done is there, and nothing more is", async () => {
+    const acme = await tenantClient("hasty");
+    const file = await uploadBatch(acme, batchRows(400));
+    const waiting = await startBatch(acme, file.id);
+    expect(await acme.batches.cancel(waiting.id)).toMatchObject({ status: "cancelled", output_file_id: null });
+    const running = await startBatch(acme, file.id);
+    // Not told by the gateway, and with beats far apart: it hears of it with its next commit.
+    const origin = startOrigin();
+    await batchWhen(acme, running.id, ({ request_counts }) => (request_counts?.completed ?? 0) > 0);
+    const asked = await acme.batches.cancel(running.id);
+    expect(asked.status).toBe("cancelling");
+    const done = await batchWhen(acme, running.id);
+    await origin.event("cancelled", running.id);
+    const { completed = 0, failed = 0 } = done.request_counts ?? {};
+    expect(done.status).toBe("cancelled");
+    expect(completed + failed).toBeLessThan(400);
+    const lines = (await outputOf(acme, done, "output")).trim().split("\n");
+    expect(lines).toHaveLength(completed);
+    expect(await ledgerOf(kit, "hasty")).toHaveLength(completed);
+  });
+});
+
+test("kill -9 at random moments, a restart after each: output and ledger are those of a run that was let be", {
+  timeout: 120_000,
+}, async () => {
+  const seed = Number(process.env.SEED) || Math.floor(Math.random() * 1e9);
+  console.log(`SEED=${seed} repeats these kills`);
+  const rows = batchRows(128);
+  const { calm, disturbed, kills } = await kill9Rounds({ kit, secret, rows, rounds: 3, random: randomOf(seed) });
+  expect(kills).toBe(3);
+  expect(disturbed.batch).toMatchObject({ status: "completed", request_counts: calm.batch.request_counts });
+  expect(disturbed.output === calm.output && disturbed.error === calm.error).toBe(true);
+  expect(disturbed.ledger).toEqual(calm.ledger);
+});
+
+test("two origins on one queue: each job is done once, and tenants take turns", async () => {
+  const [one, two] = [await tenantClient("first"), await tenantClient("second")];
+  const file = { one: await uploadBatch(one, batchRows(6)), two: await uploadBatch(two, batchRows(6)) };
+  const jobs: string[] = [];
+  for (let i = 0; i < 4; i++) jobs.push((await startBatch(one, file.one.id)).id);
+  jobs.push((await startBatch(two, file.two.id)).id);
+  const last = jobs[4] as string;
+  const urgent = await one.batches.create({
+    ...{ input_file_id: file.one.id, endpoint: "/v1/completions", completion_window: "24h" },
+    // Ours: OpenAI's types do not know it.
+    ...{ priority: "high" },
+  } as OpenAI.BatchCreateParams);
+  jobs.push(urgent.id);
+  const origins = [startOrigin({ port }), startOrigin()];
+  for (const id of jobs) await batchWhen(id === last ? two : one, id);
+  await Promise.all(jobs.map((id) => Promise.race(origins.map((origin) => origin.event("finished", id)))));
+  const claims = origins.flatMap(({ events }) => events.filter(({ event }) => event === "claimed"));
+  expect(claims.map(({ job }) => job).sort()).toEqual([...jobs].sort());
+  const started = new Map<string, number>();
+  for (const id of jobs) {
+    const { in_progress_at } = await (id === last ? two : one).batches.retrieve(id);
+    started.set(id, in_progress_at ?? 0);
+  }
+  const [first = 0, second = 0, , fourth = 0] = jobs.map((id) => started.get(id));
+  expect(Math.max(started.get(last) ?? 0, started.get(urgent.id) ?? 0)).toBeLessThanOrEqual(Math.max(second, fourth));
+  expect(started.get(urgent.id)).toBeLessThanOrEqual(first);
+  expect(await ledgerOf(kit, "first")).toHaveLength(5 * 6);
+});
+
+describe("a fine-tuning, by OpenAI's client", () => {
+  const question = (i: number) => `answer politely: request number ${i}`;
+  const ANSWER = "Gerne.";
+  const rows = Array.from({ length: 24 }, (_, i) => ({ prompt: question(i), completion: ANSWER }));
+  const upload = (client: OpenAI, all: readonly object[]) =>
+    client.files.create({
+      file: new File([all.map((row) => JSON.stringify(row)).join("\n")], "pairs.jsonl"),
+      purpose: "fine-tune",
+    });
+  const endOf = async (client: OpenAI, id: string) => {
+    for (;;) {
+      const job = await client.fineTuning.jobs.retrieve(id);
+      if (job.finished_at) return job;
+      await delay(100);
+    }
+  };
+  const hyperparameters = { n_epochs: 5, batch_size: 8, learning_rate_multiplier: 10 };
+
+  test("ends, killed in the middle or not, with the same adapter, which the edge answers with by its name", {
+    timeout: 90_000,
+  }, async () => {
+    const acme = await tenantClient("tuner");
+    const [file, valid] = [await upload(acme, rows), await upload(acme, rows.slice(0, 4))];
+    const settings = {
+      ...{ model: "default", training_file: file.id, validation_file: valid.id, seed: 7, suffix: "polite" },
+      hyperparameters,
+    };
+    const [calm, killed] = [
+      await acme.fineTuning.jobs.create(settings),
+      await acme.fineTuning.jobs.create({ ...settings, suffix: null }),
+    ];
+    expect(calm).toMatchObject({ status: "queued", fine_tuned_model: null, hyperparameters, seed: 7 });
+    const first = startOrigin({ port });
+    await first.event("finished", calm.id);
+    await first.event("claimed", killed.id);
+    for (;;) {
+      const { data } = await acme.fineTuning.jobs.checkpoints.list(killed.id);
+      if (data.length > 1) break;
+      await delay(20);
+    }
+    await first.kill();
+    startOrigin({ port });
+    const done = [await endOf(acme, calm.id), await endOf(acme, killed.id)];
+    expect(done.map(({ status, error }) => [status, error])).toEqual([
+      ["succeeded", null],
+      ["succeeded", null],
+    ]);
+    const [model = "", other = ""] = done.map(({ fine_tuned_model }) => fine_tuned_model ?? "");
+    expect(model).toMatch(/^ft:default:tuner:polite:\w{20}$/);
+    const prompt = question(3);
+    const answers = await Promise.all(
+      [model, other, "default"].map(async (name) => {
+        const { choices } = await acme.completions.create({ model: name, prompt, max_tokens: 12 });
+        return choices[0]?.text;
+      }),
+    );
+    expect(answers.slice(0, 2)).toEqual([ANSWER, ANSWER]);
+    expect(answers[2]).not.toBe(ANSWER);
+    // A rest of exactly the same weights, as their hash tells.
+    const { json } = await kit.admin<{ data: { id: string; version: string; model: string }[] }>(
+      "GET",
+      "/admin/tenants/tuner/adapters",
+    );
+    expect(json.data).toHaveLength(2);
+    expect(new Set(json.data.map(({ version }) => version)).size).toBe(1);
+
+    const events: OpenAI.FineTuning.FineTuningJobEvent[] = [];
+    for await (const event of acme.fineTuning.jobs.listEvents(killed.id, { limit: 10 })) events.unshift(event);
+    const told = events.flatMap(({ type, data }) => (type === "metrics" ? (data as { step: number }).step : []));
+    // Each step once, though some were made twice.
+    expect(told).toEqual(Array.from({ length: 15 }, (_, i) => i + 1));
+    expect(events[0]?.message).toContain("24 rows, 4 to validate with");
+    expect(events.at(-1)?.message).toBe("The job has been successfully completed");
+    const [checkpoint] = (await acme.fineTuning.jobs.checkpoints.list(calm.id)).data;
+    expect(checkpoint).toMatchObject({ step_number: 15, metrics: { step: 15, train_loss: expect.any(Number) } });
+    const csv = await (await acme.files.content(done[0]?.result_files[0] ?? "")).text();
+    expect(csv.split("\n")[0]).toBe("step,train_loss,learning_rate");
+    expect(csv.trim().split("\n")).toHaveLength(16);
+
+    // Nobody else's, whatever the name says.
+    const stranger = await tenantClient("stranger");
+    for (const name of [model, model.replace("tuner", "stranger")]) {
+      const asked = stranger.completions.create({ model: name, prompt });
+      await expect(asked).rejects.toMatchObject({ status: 404, code: "model_not_found" });
+    }
+    // And in a batch, beside the base.
+    const both = [model, "default"].map((name, i) =>
+      JSON.stringify({
+        ...{ custom_id: `${i}`, method: "POST", url: "/v1/completions" },
+        body: { model: name, prompt, max_tokens: 12 },
+      }),
+    );
+    const batch = await startBatch(acme, (await uploadBatch(acme, both.join("\n"))).id);
+    const lines = (await outputOf(acme, await batchWhen(acme, batch.id), "output")).trim().split("\n");
+    const texts = lines.map((line) => (JSON.parse(line) as Line).response.body.choices[0]?.text);
+    expect(texts).toEqual([ANSWER, answers[2]]);
+  });
+
+  test("whose rows are broken is refused when it is made, and says where", async () => {
+    const acme = await tenantClient("untuned");
+    const broken: [row: object, message: RegExp][] = [
+      [{ prompt: "a" }, /needs prompt and completion/],
+      [{ prompt: "a", completion: " " }, /completion: it is empty/],
+      [{ messages: [{ role: "user", content: "a" }] }, /messages/],
+    ];
+    for (const [row, message] of broken) {
+      const { id } = await upload(acme, [rows[0] as object, row]);
+      const refused = acme.fineTuning.jobs.create({ model: "default", training_file: id });
+      await expect(refused).rejects.toMatchObject({ status: 400, code: "invalid_file" });
+      await expect(refused).rejects.toThrow(/pairs\.jsonl, line 2: /);
+      await expect(refused).rejects.toThrow(message);
+    }
+    const wrong = await uploadBatch(acme, batchRows(1));
+    const refused = acme.fineTuning.jobs.create({ model: "default", training_file: wrong.id });
+    await expect(refused).rejects.toMatchObject({ status: 400, code: "invalid_purpose" });
+    // What only the tokens tell is told before the first step.
+    const long = await upload(acme, [rows[0] as object, { prompt: "word ".repeat(600), completion: "a" }]);
+    const job = await acme.fineTuning.jobs.create({ model: "default", training_file: long.id });
+    startOrigin({ port });
+    expect(await endOf(acme, job.id)).toMatchObject({
+      status: "failed",
+      error: {
+        code: "context_length",
+        message: expect.stringMatching(/^pairs\.jsonl, line 2: its input has \d+ tokens/),
+      },
+    });
+  });
+});
+
+describe("signatures", () => {
+  const sign = async (url: string, path: string, body: string, change: { secret?: string; time?: number } = {}) => {
+    const bodyHash = await sha256Of(new TextEncoder().encode(body));
+    const request = { method: "POST", path, bodyHash };
+    const headers = await signatureHeaders(change.secret ?? secret, request, change.time ?? Date.now());
+    return (sent = body, at = path) =>
+      fetch(url + at, { method: "POST", headers: { ...headers, "content-type": "application/json" }, body: sent });
+  };
+  const codeOf = async (response: Response) => {
+    const json = (await response.json()) as Partial<Failed>;
+    return [response.status, json.error?.code];
+  };
+
+  test.each(["origin", "gateway"])("forged, replayed and stale ones are refused at the %s", async (side) => {
+    const origin = startOrigin();
+    const url = side === "origin" ? ((await origin.event("started")).url ?? "") : kit.url;
+    const [path, body] =
+      side === "origin"
+        ? ["/jobs", '{"jobs":[]}']
+        : ["/internal/jobs/claim", '{"owner":"o","lease_seconds":1,"kinds":["fine_tuning"]}'];
+    const right = await sign(url, path, body);
+    expect((await right()).ok).toBe(true);
+    expect(await codeOf(await right())).toEqual([401, "replayed_signature"]);
+    const forged = [
+      await (await sign(url, path, body, { secret: "another" }))(),
+      await (await sign(url, path, body))(`${body} `),
+      await (await sign(url, path, body))(body, `${path}?fence=1`),
+      await fetch(url + path, { method: "POST", body }),
+    ];
+    for (const response of forged) expect(await codeOf(response)).toEqual([401, "invalid_signature"]);
+    for (const apart of [-61_000, 61_000]) {
+      const stale = await sign(url, path, body, { time: Date.now() + apart });
+      expect(await codeOf(await stale())).toEqual([401, "stale_signature"]);
+    }
+    if (side === "gateway") return;
+    // Another process remembers nothing of what this one took.
+    const before = await sign(url, path, body);
+    await before();
+    await origin.kill();
+    await delay(5);
+    const again = startOrigin();
+    const restarted = (await again.event("started")).url ?? "";
+    const { headers } = {
+      headers: await signatureHeaders(
+        secret,
+        { method: "POST", path, bodyHash: await sha256Of(new TextEncoder().encode(body)) },
+        Date.now() - 30_000,
+      ),
+    };
+    const replayed = await fetch(restarted + path, { method: "POST", headers, body });
+    expect(await codeOf(replayed)).toEqual([401, "replayed_signature"]);
+  });
+});
+
+test("from the command line: a file, a batch of it, and what came of it", async () => {
+  const env = { EDGE_T5_URL: kit.url, EDGE_T5_KEY: kit.key };
+  const run = (...args: string[]) => edgeT5(args, { env });
+  const path = join(dir, "mine.jsonl");
+  await writeFile(path, batchRows(3));
+  const put = await run("file", "put", path, "--purpose", "batch", "--json");
+  expect(put).toMatchObject({ code: 0, stderr: "" });
+  const { id } = JSON.parse(put.stdout) as { id: string };
+  expect((await run("file", "list")).stdout).toContain(id);
+  startOrigin({ port });
+  const out = join(dir, "answers.jsonl");
+  const done = await run("batch", "run", id, "--out", out);
+  expect(done).toMatchObject({ code: 0 });
+  expect(done.stdout).toMatch(/^batch_\w+ has completed: 3 of 3 rows, 0 failed\.\n/m);
+  const again = await run("batch", "run", path, "--json");
+  expect(JSON.parse(again.stdout)).toMatchObject({ status: "completed", request_counts: { completed: 3 } });
+  expect((await run("batch", "list")).stdout).toMatch(/completed +3 of 3/);
+  const broken = join(dir, "broken.jsonl");
+  await writeFile(broken, "{}\n");
+  const refused = await run("batch", "run", broken);
+  expect(refused).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^E_IO: .*broken\.jsonl, line 1: custom_id/),
+  });
+});
