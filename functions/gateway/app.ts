@@ -16,6 +16,7 @@ import { cors } from "./cors.ts";
 import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
 import { internalJobs } from "./internal-jobs.ts";
+import { internalObjects } from "./internal-objects.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
 import { preload } from "./preload.ts";
 import { runTask } from "./task-run.ts";
@@ -35,6 +36,7 @@ for (const path of ["/v1/*", "/models/*"]) {
 app.route("/admin", admin);
 app.route("/v1", tenantRoutes);
 app.route("/internal/jobs", internalJobs);
+app.route("/internal/objects", internalObjects);
 
 app.post("/v1/completions", requireKey("tasks:run"), completions);
 app.post("/v1/tasks/:name", requireKey("tasks:run"), runTask);

@@ -8,9 +8,7 @@ import { EdgeT5Error, type ErrorCode } from "../errors.ts";
 import type { GenerationInput, TokenEvent } from "../t5/generate.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
 
-/** Lengths of the inputs whose hidden states a decode request's body holds one after the other, and their limits. */
-const decodeHeaderSchema = z.object({
-  inputTokens: z.array(z.int().min(1)).min(1),
+export const decodeOptionsSchema = z.object({
   maxNewTokens: z.int().min(1),
   /** Whether somebody waits for every single token. */
   stream: z.boolean(),
@@ -25,7 +23,13 @@ const decodeHeaderSchema = z.object({
   owner: z.string().min(1).optional(),
 });
 
-export type DecodeOptions = Omit<z.infer<typeof decodeHeaderSchema>, "inputTokens">;
+export type DecodeOptions = z.infer<typeof decodeOptionsSchema>;
+
+/** Lengths of the inputs whose hidden states a decode request's body holds one after the other, and their limits. */
+const decodeHeaderSchema = z.object({
+  inputTokens: z.array(z.int().min(1)).min(1),
+  ...decodeOptionsSchema.shape,
+});
 
 export const DECODE_HEADER = "x-edge-t5-decode";
 

@@ -24,7 +24,11 @@ export class OriginProcess {
   #waiting: (() => void)[] = [];
 
   /** @param port where the gateway tells of jobs; 0: it asks for them alone */
-  constructor(gateway: string, secret: string, { port = 0, lease = 2 }: { port?: number; lease?: number } = {}) {
+  constructor(
+    gateway: string,
+    secret: string,
+    { port = 0, lease = 2, args: more = [] }: { port?: number; lease?: number; args?: readonly string[] } = {},
+  ) {
     const args = [
       "origin",
       "--gateway",
@@ -36,6 +40,7 @@ export class OriginProcess {
       "--poll",
       "1",
       "--json",
+      ...more,
     ];
     this.#child = spawn(process.execPath, [MAIN, ...args], {
       cwd: tmpdir(),
