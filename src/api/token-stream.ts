@@ -112,18 +112,22 @@ export function writeTokenLines(
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const line = (value: object) => encoder.encode(`${JSON.stringify(value)}\n`);
+  let isCancelled = false;
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
           const { done, value } = await events.next();
+          if (isCancelled) return;
           if (!done) return controller.enqueue(line(value));
         } catch (error) {
+          if (isCancelled) return;
           controller.enqueue(line(errorBody(toError(error))));
         }
         controller.close();
       },
       async cancel() {
+        isCancelled = true;
         await events.return();
       },
     },

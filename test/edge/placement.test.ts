@@ -227,10 +227,11 @@ test("an origin that is lost: its stream ends with an error, the edge does what 
   const { origin } = await startOrigin();
   await untilOrigin();
   const response = await kit.complete({ model: ENDLESS, prompt: HOUSE, max_tokens: 1000, stream: true });
-  const reader = (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream()).getReader();
-  let text = (await reader.read()).value ?? "";
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  const chunks = [(await reader.read()).value ?? new Uint8Array()];
   await origin.kill();
-  for (let next = await reader.read(); !next.done; next = await reader.read()) text += next.value;
+  for (let next = await reader.read(); !next.done; next = await reader.read()) chunks.push(next.value);
+  const text = Buffer.concat(chunks).toString();
   expect(JSON.parse(eventsOf(text).at(-1) ?? "")).toMatchObject({ error: { code: "decoder_lost" } });
 
   await putTask("wanted-there", { template: GERMAN, placement: { run: "origin" } });
