@@ -13,6 +13,8 @@ const ADAPTERS = fileURLToPath(new URL("test/fixtures/adapters", import.meta.url
 
 export default defineConfig({
   test: {
+    // The log has a line a request; what failed is told by its test.
+    onConsoleLog: (text) => !text.includes('"msg":"request"'),
     projects: [
       {
         test: {

@@ -46,10 +46,12 @@ export function decoderRoutes(
     };
     const { decoder, end } = await wholeDecoder(c, { engine: engine.decoder, end: endOwn }, model);
     const { signal } = c.req.raw;
-    signal.addEventListener("abort", () => void end(), { once: true });
+    const endLine = c.get("line").hold();
+    const endAll = () => end().finally(endLine);
+    signal.addEventListener("abort", () => void endAll(), { once: true });
     const adapted = inputs.map((input) => ({ ...input, adapter }));
     const events = generate(decoder, adapted, { signal });
-    const lines = writeTokenLines(endedBy(releasing(events, inputs, body), end), toEdgeT5Error);
+    const lines = writeTokenLines(endedBy(releasing(events, inputs, body), endAll), errorsOf(c));
     return c.body(lines, 200, { "content-type": "application/x-ndjson" });
   });
 
@@ -85,11 +87,17 @@ export function decoderRoutes(
     const { engine, end: endUse } = await engineOf(c, model);
     const { decoder, end } = await wholeDecoder(c, { engine: engine.decoder, end: endUse }, model);
     const acquire = (key: string) => acquireAdapter(c.env, engine.adapters, key);
-    const served = serveLayers(decoder, asks, toEdgeT5Error, end, acquire);
+    const served = serveLayers(decoder, asks, errorsOf(c), end, acquire);
     return c.body(served, 200, { "content-type": "application/octet-stream" });
   });
 
   return app;
+}
+
+/** What goes wrong once an answer has begun. */
+function errorsOf(c: Context<HalfEnv>): (error: unknown) => EdgeT5Error {
+  const requestId = c.get("requestId");
+  return (error) => toEdgeT5Error(error, requestId);
 }
 
 async function unlessItFails<T>(end: () => void, run: () => Promise<T>): Promise<T> {

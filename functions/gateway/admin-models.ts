@@ -1,7 +1,8 @@
 /** `/admin/models`: versions of models, put, published, taken back and deleted. `edge-t5 push` and `rollback` call these. */
 import { type Context, Hono } from "hono";
-import * as z from "zod";
+import type * as z from "zod";
 import { ApiError } from "../../src/api/errors.ts";
+import { publishSchema, rollbackSchema } from "../../src/api/model-versions.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { ModelPointer } from "../../src/store/model-pointer.ts";
 import { modelId, modelKey } from "../../src/store/r2.ts";
@@ -16,14 +17,6 @@ import { setCurrent } from "./models.ts";
 const MOST_MANIFEST_BYTES = 8 << 20;
 
 const SHA256 = /^[0-9a-f]{64}$/;
-
-const publishSchema = z.strictObject({
-  version: z.string(),
-  /** Whether the Workers must load the version before requests get it. */
-  check: z.boolean().default(true),
-});
-
-const rollbackSchema = z.strictObject({ version: z.string().optional() });
 
 export const adminModels = new Hono<GatewayEnv>();
 

@@ -11,7 +11,7 @@ import {
 } from "../../src/api/control-plane.ts";
 import { ApiError } from "../../src/api/errors.ts";
 import { keyCache } from "../../src/tenancy/authenticate.ts";
-import { SCOPES } from "../../src/tenancy/caller.ts";
+import { SCOPES, type TenantLimits } from "../../src/tenancy/caller.ts";
 import { createTenant, findTenant, listTenants, type Tenant, updateTenant } from "../../src/tenancy/tenants.ts";
 import { adapterRoutes, limitUpload } from "./adapters.ts";
 import { requireAdmin } from "./admin-auth.ts";
@@ -38,8 +38,13 @@ admin.get("/tenants/:tenant", async (c) => c.json(tenantJson(await tenantOf(c.en
 admin.patch("/tenants/:tenant", async (c) => {
   const id = c.req.param("tenant");
   const change = tenantChange(await readBody(c.req.raw, tenantChangeSchema, "a tenant's change"));
+  const { limits: before } = await tenantOf(c.env.DB, id);
   const tenant = await updateTenant(c.env.DB, id, change, Date.now());
   if (!tenant) throw tenantNotFound(id);
+  // What was used without a budget was not counted: it is read from the ledger.
+  if (!hasBudget(before) && hasBudget(tenant.limits)) {
+    await c.env.TENANTS.get(c.env.TENANTS.idFromName(id)).forgetMonths();
+  }
   // Other isolates follow within half a minute.
   keyCache.clear();
   return c.json(tenantJson(tenant));
@@ -81,6 +86,10 @@ async function tenantOf(db: D1Database, id: string): Promise<Tenant> {
   const tenant = await findTenant(db, id);
   if (!tenant) throw tenantNotFound(id);
   return tenant;
+}
+
+function hasBudget({ softBudget, hardBudget }: TenantLimits): boolean {
+  return softBudget !== null || hardBudget !== null;
 }
 
 function tenantNotFound(id: string): ApiError {

@@ -7,6 +7,7 @@ import type { GenerationFields } from "../../src/api/generation.ts";
 import type { TaskResult } from "../../src/api/task-run.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { Metered } from "./metered.ts";
+import { countAnswer } from "./metrics.ts";
 import { chargeOf, generationOf, type Target } from "./target.ts";
 
 export interface AnswersCache {
@@ -35,6 +36,7 @@ export async function answersCache(
   return {
     async read() {
       const kept = await caches.default.match(key);
+      countAnswer(kept ? "hit" : "miss");
       if (!kept) return null;
       const metered = await Metered.begin(c, chargeOf(target, 0, 0));
       metered.servedBy = "cache";

@@ -1,11 +1,16 @@
 /** The public routes. */
 import { type Context, Hono, type Next } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { requestId } from "hono/request-id";
+import { createMiddleware } from "hono/factory";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { huggingFaceError } from "../../src/api/hugging-face.ts";
+import { tunedModels } from "../../src/jobs/history.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
+import { deleteAdapter } from "../../src/tenancy/adapters.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
+import { parseFineTuned } from "../../src/tenancy/fine-tuned.ts";
+import { identify, observe, traced } from "../shared/observe.ts";
 import { limitUpload } from "./adapters.ts";
 import { admin } from "./admin.ts";
 import { adminModels } from "./admin-models.ts";
@@ -13,10 +18,13 @@ import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { completions } from "./completions.ts";
 import { cors } from "./cors.ts";
+import { showDocument, showReference } from "./docs.ts";
 import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
 import { internalJobs } from "./internal-jobs.ts";
 import { internalObjects } from "./internal-objects.ts";
+import { metrics, showMetrics } from "./metrics.ts";
+import { requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
 import { preload } from "./preload.ts";
 import { runTask } from "./task-run.ts";
@@ -24,8 +32,15 @@ import { tenantRoutes } from "./tenant-routes.ts";
 
 export const app = new Hono<GatewayEnv>();
 
-app.use(requestId());
-app.use(cors);
+/** The private Workers log under the same request's id. */
+const traceHalves = createMiddleware<GatewayEnv>(async (c, next) => {
+  const { ENCODER, DECODER } = c.env;
+  const id = c.get("requestId");
+  c.env = { ...c.env, ENCODER: traced(ENCODER, id), DECODER: traced(DECODER, id) };
+  await next();
+});
+
+app.use(identify, observe("gateway", metrics), traceHalves, cors);
 // Whatever the path names: who has no key learns nothing of it, and sends no body.
 for (const path of ["/v1/*", "/models/*"]) {
   app.use(path, preload);
@@ -44,22 +59,47 @@ app.post("/models/:name", requireKey("tasks:run"), huggingFace);
 app.post("/models/:name/v1/completions", requireKey("tasks:run"), completions);
 
 app.get("/v1/models", requireKey("tasks:run"), async (c) => {
-  const models = (await listModels(c.env.SHARDS)).filter(({ name }) => mayUse(c.get("caller"), name));
-  return c.json({ object: "list", data: models.map(({ name, created }) => describeModel(name, created)) });
+  const caller = c.get("caller");
+  const [models, tuned] = await Promise.all([listModels(c.env.SHARDS), tunedModels(c.env.DB, caller.tenant)]);
+  const data = [
+    ...models.filter(({ name }) => mayUse(caller, name)).map(({ name, created }) => describeModel(name, created)),
+    ...tuned.map(({ name, created }) => describeModel(name, created, caller.tenant)),
+  ];
+  return c.json({ object: "list", data });
 });
 
 app.get("/v1/models/:model", requireKey("tasks:run"), async (c) => {
   const name = c.req.param("model");
-  if (!mayUse(c.get("caller"), name)) throw modelNotFound(name);
+  const caller = c.get("caller");
+  if (parseFineTuned(name)) {
+    const [tuned] = await tunedModels(c.env.DB, caller.tenant, name);
+    if (!tuned) throw modelNotFound(name);
+    return c.json(describeModel(name, tuned.created, caller.tenant));
+  }
+  if (!mayUse(caller, name)) throw modelNotFound(name);
   await findModel(c.env.SHARDS, name, (work) => c.executionCtx.waitUntil(work));
   const models = await listModels(c.env.SHARDS);
   const created = models.find((model) => model.name === name)?.created ?? new Date(0);
   return c.json(describeModel(name, created));
 });
 
+/** Of models only those that were tuned for the tenant are theirs to delete. */
+app.delete("/v1/models/:model", requireKey("adapters:write"), async (c) => {
+  const name = c.req.param("model");
+  const { tenant } = c.get("caller");
+  const [tuned] = await tunedModels(c.env.DB, tenant, name);
+  if (!tuned) throw modelNotFound(name);
+  await deleteAdapter(c.env.DB, tenant, tuned.adapter, Date.now());
+  return c.json({ id: name, object: "model", deleted: true });
+});
+
 app.route("/admin/models", adminModels);
 
 app.get("/healthz", async (c) => c.json({ status: "ok", ...(await health(c.env)) }));
+
+app.get("/metrics", requireMetricsToken, showMetrics);
+app.get("/openapi.json", showDocument);
+app.get("/docs", showReference);
 
 app.notFound((c) => {
   throw new ApiError(404, "not_found", `There is no ${c.req.method} ${c.req.path}. POST /v1/completions is here.`);
@@ -67,7 +107,8 @@ app.notFound((c) => {
 
 app.onError((error, c) => {
   const known = toApiError(error);
-  if (known.code === "internal_error") console.error(c.get("requestId"), error);
+  c.get("line").add({ code: known.code });
+  if (known.status >= 500) log("error", "failed", { request_id: c.get("requestId"), error: errorFields(error) });
   const body = c.req.path.startsWith("/models/") ? huggingFaceError(known) : known.body();
   return c.json(body, known.status as ContentfulStatusCode, known.headers());
 });
@@ -83,6 +124,6 @@ function limitBody(c: Context<GatewayEnv>, next: Next) {
   return bodyLimit({ maxSize, onError })(c, next);
 }
 
-function describeModel(id: string, created: Date) {
-  return { id, object: "model", created: Math.floor(created.getTime() / 1000), owned_by: "edge-t5" };
+function describeModel(id: string, created: Date, owner = "edge-t5") {
+  return { id, object: "model", created: Math.floor(created.getTime() / 1000), owned_by: owner };
 }

@@ -21,6 +21,7 @@ export function requireKey(...scopes: readonly Scope[]) {
         });
       }
       c.set("caller", caller);
+      c.get("line").add({ tenant: caller.tenant, key: caller.key });
     }
     const own = c.get("caller").scopes;
     if (scopes.length > 0 && !scopes.some((scope) => own.includes(scope))) {

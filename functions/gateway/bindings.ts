@@ -1,4 +1,5 @@
 import type { Caller } from "../../src/tenancy/caller.ts";
+import type { ObservedEnv } from "../shared/observe.ts";
 import type { TenantMeter } from "./tenant-meter.ts";
 
 /** What the gateway is given; see wrangler.toml. */
@@ -16,6 +17,8 @@ export interface GatewayBindings {
   TENANTS: DurableObjectNamespace<TenantMeter>;
   /** Secret: what the control plane is asked with. */
   ADMIN_TOKEN: string;
+  /** Secret: where it is set, it opens `/metrics`, as the admin's token does. */
+  METRICS_TOKEN?: string;
   /** Secret: API keys are stored as HMAC-SHA-256 under it. */
   KEY_SECRET: string;
   /** Secret: where it is set, usage goes to Stripe as meter events. */
@@ -57,8 +60,7 @@ export interface GatewayBindings {
 
 export interface GatewayEnv {
   Bindings: GatewayBindings;
-  Variables: {
-    requestId: string;
+  Variables: ObservedEnv["Variables"] & {
     /** Who asks, on routes that need a key. */
     caller: Caller;
   };

@@ -62,7 +62,10 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   }
   return eventResponse(
     c,
-    eventStream(events(), () => gone.abort()),
+    eventStream(events(), () => {
+      gone.abort();
+      return pieces.return();
+    }),
   );
 }
 

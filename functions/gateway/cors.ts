@@ -1,7 +1,7 @@
 /**
  * Which pages may read answers in a browser: those of the key's origins. A preflight carries no key: any origin may ask. Of
- * an answer to nobody known, such as a 401 or `/healthz`, nothing is secret: any origin may read it. The control plane is
- * not for browsers.
+ * an answer to nobody known, such as a 401 or `/healthz`, nothing is secret: any origin may read it. The control plane and
+ * the metrics are not for browsers.
  */
 import { createMiddleware } from "hono/factory";
 import type { GatewayEnv } from "./bindings.ts";
@@ -22,7 +22,7 @@ const EXPOSED = [
 ].join(", ");
 
 export const cors = createMiddleware<GatewayEnv>(async (c, next) => {
-  if (c.req.path.startsWith("/admin/")) return next();
+  if (c.req.path.startsWith("/admin/") || c.req.path === "/metrics") return next();
   if (c.req.method === "OPTIONS" && c.req.header("access-control-request-method")) {
     return c.body(null, 204, {
       "access-control-allow-origin": "*",

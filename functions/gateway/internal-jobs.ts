@@ -22,7 +22,8 @@ import { sha256Of } from "../../src/store/sha256.ts";
 import { putAdapter } from "../../src/tenancy/adapters.ts";
 import { tryOut } from "./adapters.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
-import { releaseMoney, spendMoney } from "./job-money.ts";
+import { spendMoney } from "./job-money.ts";
+import { sweep, tidy } from "./jobs.ts";
 import { findModel } from "./models.ts";
 import { sendToStripe } from "./stripe.ts";
 
@@ -58,7 +59,11 @@ internalJobs.post("/claim", async (c) => {
   const { owner, lease_seconds, kinds } = await signedBody(c, claimSchema, "a claim");
   const running = c.env.JOBS_RUNNING;
   const claimed = await claimJob(c.env.DB, { owner, leaseMs: lease_seconds * 1000, kinds, running }, Date.now());
-  if (!claimed) return c.json({ job: null } satisfies z.input<typeof claimAnswerSchema>);
+  if (!claimed) {
+    // Where nothing is called by the clock, on one's own machine, who has nothing to do does its work.
+    c.executionCtx.waitUntil(sweep(c.env));
+    return c.json({ job: null } satisfies z.input<typeof claimAnswerSchema>);
+  }
   const { id, tenant, kind, spec, createdAt, fence } = claimed.job;
   const job = { id, tenant, kind, spec, created_at: createdAt, fence, checkpoint: claimed.checkpoint };
   return c.json({ job } satisfies z.input<typeof claimAnswerSchema>);
@@ -137,7 +142,7 @@ internalJobs.post("/:job/finish", async (c) => {
     Object.assign(whole, { status: "failed", error: { code, message, param }, result: {}, files: [] });
   }
   const ended = await finishJob(c.env.DB, id, whole, now);
-  await releaseMoney(c.env, ended.tenant, id);
+  c.executionCtx.waitUntil(tidy(c.env, ended));
   return c.json({ status: ended.status });
 });
 

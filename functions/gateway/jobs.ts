@@ -2,16 +2,18 @@
 import type { Context } from "hono";
 import { ApiError } from "../../src/api/errors.ts";
 import { fileNotFound, findFile, type TenantFile } from "../../src/jobs/files.ts";
+import { artifactKey } from "../../src/jobs/inputs.ts";
 import { type Job, type JobKind, requestCancel } from "../../src/jobs/job.ts";
 import { addEvents, sweepJobs } from "../../src/jobs/lease.ts";
 import { signatureHeaders } from "../../src/jobs/signature.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
 import { releaseMoney } from "./job-money.ts";
 
 /** An origin that does not answer at once gets the message again. */
 const PATIENCE_MS = 10_000;
-const FIRST_WAIT_S = 5;
+const FIRST_WAIT_S = 2;
 const LONGEST_WAIT_S = 600;
 
 /**
@@ -50,8 +52,27 @@ export async function cancelJob(c: Context<GatewayEnv>, kind: JobKind, id: strin
   if (!job) throw jobNotFound(id, kind);
   // Who runs it hears of it at once, or with the next heartbeat.
   if (job.status === "running") c.executionCtx.waitUntil(tellOrigin(c.env, "/jobs/cancel", { job: id }));
-  else c.executionCtx.waitUntil(releaseMoney(c.env, tenant, id));
+  else c.executionCtx.waitUntil(tidy(c.env, job));
   return job;
+}
+
+/** What a job that has ended no longer needs: money that was kept for it, checkpoints and parts of its results. */
+export async function tidy(env: GatewayBindings, job: Pick<Job, "tenant" | "id">): Promise<void> {
+  const { SHARDS: bucket, DB: db } = env;
+  try {
+    await releaseMoney(env, job.tenant, job.id);
+    const results = await db.prepare("SELECT key FROM files WHERE job = ?").bind(job.id).all<{ key: string }>();
+    const kept = new Set(results.results.map(({ key }) => key));
+    for (let cursor: string | undefined, more = true; more; ) {
+      const page = await bucket.list({ prefix: artifactKey(job, ""), ...(cursor && { cursor }) });
+      const keys = page.objects.map(({ key }) => key).filter((key) => !kept.has(key));
+      if (keys.length > 0) await bucket.delete(keys);
+      more = page.truncated;
+      cursor = page.truncated ? page.cursor : undefined;
+    }
+  } catch (error) {
+    log("error", "job_not_tidied", { job: job.id, error: errorFields(error) });
+  }
 }
 
 /** Puts jobs on the queue; never throws: the clock announces again what was not. */
@@ -59,7 +80,7 @@ export async function announce(env: GatewayBindings, ids: readonly string[]): Pr
   try {
     if (ids.length > 0) await env.JOBS.sendBatch(ids.map((job) => ({ body: { job }, contentType: "json" })));
   } catch (error) {
-    console.error(JSON.stringify({ event: "jobs_not_announced", jobs: ids, error: String(error) }));
+    log("error", "jobs_not_announced", { jobs: ids, error: errorFields(error) });
   }
 }
 
@@ -98,7 +119,7 @@ function jobOf({ body }: { body: unknown }): string {
 export async function sweep(env: GatewayBindings): Promise<void> {
   const now = Date.now();
   const { ended, waiting } = await sweepJobs(env.DB, now);
-  for (const { tenant, id } of ended) await releaseMoney(env, tenant, id);
+  for (const job of ended) await tidy(env, job);
   await announce(env, waiting);
   await forgetNonces(env.DB, now);
 }
@@ -128,10 +149,10 @@ async function tellOrigin(env: GatewayBindings, path: string, body: object): Pro
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     await response.body?.cancel();
-    if (!response.ok) console.error(JSON.stringify({ event: "origin_refused", path, status: response.status }));
+    if (!response.ok) log("error", "origin_refused", { path, status: response.status });
     return response.ok;
   } catch (error) {
-    console.warn(JSON.stringify({ event: "origin_unreached", path, error: String(error) }));
+    log("warn", "origin_unreached", { path, error: errorFields(error) });
     return false;
   }
 }

@@ -6,9 +6,11 @@ import { ApiError } from "../../src/api/errors.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { costOf, type Price, pricesOf, resolvePrice } from "../../src/metering/prices.ts";
 import { reportUsage } from "../../src/metering/report.ts";
+import type { RequestLine } from "../../src/observability/log.ts";
 import { limitHeaders, refusalOf } from "../../src/tenancy/limit-headers.ts";
 import { RecentRows } from "../../src/tenancy/recent-rows.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
+import { generationSeconds, generations, tokens } from "./metrics.ts";
 
 /** What a request will be billed as, and the most that it can take. */
 export interface Charge {
@@ -40,6 +42,8 @@ export class Metered implements Counter {
   readonly #price: Price | null;
   readonly #began = Date.now();
   readonly #isReserved: boolean;
+  readonly #line: RequestLine;
+  readonly #endLine: () => void;
   #ended = false;
 
   private constructor(c: Context<GatewayEnv>, id: string, charge: Charge, price: Price | null, isReserved: boolean) {
@@ -51,6 +55,8 @@ export class Metered implements Counter {
     this.#charge = charge;
     this.#price = price;
     this.#isReserved = isReserved;
+    this.#line = c.get("line");
+    this.#endLine = this.#line.hold();
     this.#keepAlive = (work) => context.waitUntil(work);
   }
 
@@ -95,6 +101,7 @@ export class Metered implements Counter {
     const inputTokens = isBilled && this.servedBy !== "cache" ? this.#charge.inputTokens : 0;
     const outputTokens = isBilled ? this.outputTokens : 0;
     const now = Date.now();
+    this.#tell(outcome, inputTokens, outputTokens, now - this.#began);
     const work: Promise<unknown>[] = [];
     if (this.#isReserved) {
       const nano = isBilled ? Number(costOf({ inputTokens, outputTokens }, this.#price)) : 0;
@@ -111,6 +118,20 @@ export class Metered implements Counter {
       work.push(reportUsage({ queue: this.#env.USAGE, db: this.#env.DB }, event));
     }
     this.#keepAlive(Promise.all(work));
+  }
+
+  /** To the log and the metrics. */
+  #tell(outcome: Outcome, inputTokens: number, outputTokens: number, ms: number): void {
+    const { servedBy } = this;
+    tokens.add(["input", servedBy], inputTokens);
+    tokens.add(["output", servedBy], outputTokens);
+    generations.add([outcome, servedBy]);
+    generationSeconds.observe([outcome], ms / 1000);
+    this.#line.add({
+      ...{ usage_id: this.id, outcome, served_by: servedBy },
+      ...{ input_tokens: inputTokens, output_tokens: outputTokens },
+    });
+    this.#endLine();
   }
 
   /**

@@ -12,6 +12,7 @@ import { type GenerationParams, generationDefaults } from "../../src/t5/generati
 import { type ManifestHead, readManifestHead } from "../../src/t5/manifest.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/t5/tokenizer.ts";
 import { modelNames } from "../../src/tenancy/model-versions.ts";
+import { countLoad } from "./metrics.ts";
 
 export interface GatewayModel {
   /** `NAME@VERSION`: what the halves are asked for, from a request's start to its end. */
@@ -89,14 +90,15 @@ async function loadModel(
   residents.delete(id);
   residents.set(id, resident);
   let loading: Promise<void> | undefined;
-  const model = await resident.get(async () => {
+  const load = async () => {
     const store = modelStore(bucket, id);
     const manifest = await readManifestHead(store);
     loading = loadHalves(id);
     loading.catch(() => {});
     const tokenizer = await loadTokenizer(manifest, store);
     return { id, version, manifest, tokenizer, defaults: generationDefaults(manifest.generation) };
-  }, keepAlive);
+  };
+  const model = await resident.get(() => countLoad(load), keepAlive);
   letGo(id);
   await loading;
   return model;

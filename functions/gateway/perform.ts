@@ -158,7 +158,10 @@ function boundsOfAnswer(c: Context<GatewayEnv>, target: Target, { max_tokens }: 
 
 function goneOf(c: Context<GatewayEnv>): AbortController {
   const gone = new AbortController();
-  c.req.raw.signal.addEventListener("abort", () => gone.abort(), { once: true });
+  const { signal } = c.req.raw;
+  // Who left while it was looked up what is asked for is told of no more.
+  if (signal.aborted) gone.abort();
+  signal.addEventListener("abort", () => gone.abort(), { once: true });
   return gone;
 }
 

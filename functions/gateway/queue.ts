@@ -4,9 +4,14 @@
 import { keepDeadLetters, parseEvent, type Undelivered } from "../../src/metering/dead-letters.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { recordEvents } from "../../src/metering/ledger.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import type { GatewayBindings } from "./bindings.ts";
 import { consumeDeadJobs, consumeJobs } from "./jobs.ts";
+import { queueLag, queueMessages } from "./metrics.ts";
 import { sendToStripe } from "./stripe.ts";
+
+/** How the queue's name ends that takes what the other one gave up; deployments differ in what is before. See wrangler.toml. */
+const DEAD_LETTERS = "-usage-dead";
 
 const LONGEST_WAIT_S = 3600;
 
@@ -23,8 +28,11 @@ export async function queue(
 ): Promise<void> {
   if (batch.queue.endsWith("-jobs")) return consumeJobs(batch, env);
   if (batch.queue.endsWith("-jobs-dead")) return consumeDeadJobs(batch, env);
-  // What the usage queue gave up.
-  if (batch.queue.endsWith("-usage-dead")) return keep(env, batch.messages, () => "undelivered");
+  const now = Date.now();
+  const isDead = batch.queue.endsWith(DEAD_LETTERS);
+  const name = isDead ? "dead" : "usage";
+  for (const { timestamp } of batch.messages) queueLag.observe([name], Math.max(0, now - timestamp.getTime()) / 1000);
+  if (isDead) return keep(env, batch.messages, () => "undelivered");
   const valid: [message: Message<unknown>, event: UsageEvent][] = [];
   const invalid = new Map<Message<unknown>, string>();
   for (const message of batch.messages) {
@@ -34,7 +42,7 @@ export async function queue(
   }
   // No retry makes an event of them.
   await keep(env, [...invalid.keys()], (message) => invalid.get(message) ?? "invalid");
-  await settle(valid, (some) =>
+  await settle("written", valid, (some) =>
     recordEvents(
       env.DB,
       some.map(([, event]) => event),
@@ -48,7 +56,7 @@ function keep(env: GatewayBindings, messages: Messages, reasonOf: (message: Mess
     message,
     { messageId: message.id, body: message.body, reason: reasonOf(message) },
   ]);
-  return settle(letters, (some) =>
+  return settle("kept", letters, (some) =>
     keepDeadLetters(
       env.DB,
       some.map(([, letter]) => letter),
@@ -65,12 +73,14 @@ const FAILURES_OF_THE_DATABASE = 3;
  * they are tried one by one, so that one that the database refuses holds up no other.
  */
 async function settle<Item>(
+  result: "written" | "kept",
   messages: readonly [message: Message<unknown>, item: Item][],
   write: (some: readonly [Message<unknown>, Item][]) => Promise<unknown>,
 ): Promise<void> {
   if (messages.length === 0) return;
   if (await succeeds(() => write(messages))) {
     for (const [message] of messages) message.ack();
+    queueMessages.add([result], messages.length);
     return;
   }
   let failures = messages.length > 1 ? 0 : FAILURES_OF_THE_DATABASE;
@@ -79,7 +89,9 @@ async function settle<Item>(
     if (failures < FAILURES_OF_THE_DATABASE && (await succeeds(() => write([one])))) {
       failures = 0;
       message.ack();
+      queueMessages.add([result]);
     } else {
+      queueMessages.add(["retried"]);
       failures++;
       message.retry({ delaySeconds: Math.min(2 ** Math.min(message.attempts, 20), LONGEST_WAIT_S) });
     }
@@ -91,7 +103,7 @@ async function succeeds(write: () => Promise<unknown>): Promise<boolean> {
     await write();
     return true;
   } catch (error) {
-    console.error(JSON.stringify({ event: "usage_not_written", error: String(error) }));
+    log("error", "usage_not_written", { error: errorFields(error) });
     return false;
   }
 }

@@ -5,11 +5,12 @@ import { toApiError } from "../../src/api/errors.ts";
  * Server-sent events, `[DONE]` last; an error is the last event. An event is made when it is pulled: one stream from the
  * decoder's line to the client's socket, since in workerd each one between costs as much as a token's detokenizing.
  *
- * @param onGone called when the client goes away
+ * @param onGone called when the client goes away, also before it has read anything: `events` never began then, and its
+ * `finally` does not run
  */
 export function eventStream(
   events: AsyncGenerator<object, void, undefined>,
-  onGone: () => void,
+  onGone: () => unknown,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const line = (data: string) => encoder.encode(`data: ${data}\n\n`);
@@ -26,7 +27,7 @@ export function eventStream(
         controller.close();
       },
       async cancel() {
-        onGone();
+        await onGone();
         await events.return();
       },
     },

@@ -1,5 +1,6 @@
 /** Stripe's meter events, where STRIPE_SECRET_KEY is set. */
 import { type FlushResult, flushStripe, type StripeSettings } from "../../src/metering/stripe.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import type { GatewayBindings } from "./bindings.ts";
 
 /** Requests' usage that one invocation sends: two of a Worker's subrequests each, and D1's. */
@@ -27,10 +28,12 @@ export async function sendToStripe(env: GatewayBindings, everything = false): Pr
   if (!settings) return null;
   try {
     const result = await flushStripe(env.DB, settings, { now: Date.now, limit: REQUESTS_A_RUN, everything });
-    if (result.failed > 0) console.error(JSON.stringify({ event: "stripe_not_sent", ...result }));
+    if (result.failed > 0) {
+      log("error", "stripe_not_sent", { sent: result.sent, failed: result.failed });
+    }
     return result;
   } catch (error) {
-    console.error(JSON.stringify({ event: "stripe_not_sent", error: String(error) }));
+    log("error", "stripe_not_sent", { error: errorFields(error) });
     return { sent: 0, failed: 0, lastError: String(error) };
   }
 }

@@ -83,6 +83,13 @@ async function targetOf(
       `The task's adapter ${adapterName} is not there any more. Upload it: PUT /v1/adapters/${adapterName}.`,
     );
   }
+  if (adapter && adapter.model !== modelName) {
+    throw new ApiError(
+      503,
+      "adapter_unavailable",
+      `The task's adapter ${adapterName} is one for ${adapter.model} now, and the task is of ${modelName}. Upload one for ${modelName}, or change the task.`,
+    );
+  }
   c.header(MODEL_VERSION_HEADER, model.version);
   return { task, modelName, model, adapter };
 }

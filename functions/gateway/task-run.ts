@@ -74,7 +74,10 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   }
   return eventResponse(
     c,
-    eventStream(events(), () => gone.abort()),
+    eventStream(events(), () => {
+      gone.abort();
+      return pieces.return();
+    }),
   );
 }
 

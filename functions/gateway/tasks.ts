@@ -80,6 +80,6 @@ export function taskNotFound(name: string): ApiError {
 function checksOf({ SHARDS: bucket, DB: db }: GatewayBindings, owner: Owner): TaskChecks {
   return {
     modelExists: async (model) => mayUse(owner, model) && (await modelExists(bucket, model)),
-    adapterExists: async (tenant, adapter) => (await readAdapterRow(db, tenant, adapter)) !== null,
+    adapterBase: async (tenant, adapter) => (await readAdapterRow(db, tenant, adapter))?.model ?? null,
   };
 }

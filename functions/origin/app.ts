@@ -5,6 +5,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import * as z from "zod";
 import { ApiError, toApiError } from "../../src/api/errors.ts";
 import type { Origin } from "../../src/jobs/origin/origin.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import type { OriginModels } from "../../src/placement/origin/models.ts";
 import { servingApp } from "./serving.ts";
 import { signedBodies } from "./signed-body.ts";
@@ -50,7 +51,7 @@ export function originApp(origin: Origin, models: OriginModels, secret: string, 
 
   app.onError((error, c) => {
     const known = toApiError(error);
-    if (known.code === "internal_error") console.error(error);
+    if (known.status >= 500) log("error", "failed", { error: errorFields(error) });
     return c.json(known.body(), known.status as ContentfulStatusCode, known.headers());
   });
 

@@ -56,7 +56,8 @@ export async function startOrigin(settings: OriginSettings): Promise<RunningOrig
   const origin = new Origin({
     client,
     runners: { batch: batchRunner(models), fine_tuning: fineTuningRunner },
-    storageOf: (job, signal) => (bucket ? new BucketStorage(bucket, job) : new GatewayStorage(client, job, signal)),
+    storageOf: (job, scratch, signal) =>
+      bucket ? new BucketStorage(bucket, job, scratch, signal) : new GatewayStorage(client, job, scratch, signal),
     ...{ leaseSeconds, pollMs, log },
   });
   const app = originApp(origin, served, secret, started);

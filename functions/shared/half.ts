@@ -4,16 +4,21 @@
  */
 
 import { type Context, Hono } from "hono";
+import { createMiddleware } from "hono/factory";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { deployed } from "#engine";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { sharedEngine } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import { revocable } from "../../src/engines/revocable.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
+import { Registry, type Sample } from "../../src/observability/metrics.ts";
 import { modelStore, R2Store } from "../../src/store/r2.ts";
 import { readAdapter } from "../../src/t5/adapter.ts";
 import type { AdapterSet, Engine, EngineLimits, HeldAdapter, Role } from "../../src/t5/engine.ts";
 import { type Manifest, partOf, readManifest, shardsOf } from "../../src/t5/manifest.ts";
+import { countLoads, identify, type MetricsAnswer, type ObservedEnv, observe, traced } from "./observe.ts";
 import { NoRoomNow, PATIENCE_MS, Room, type Tenant } from "./room.ts";
 import { callUpstream } from "./upstream.ts";
 
@@ -32,7 +37,7 @@ export interface HalfBindings {
   UPSTREAM?: Fetcher;
 }
 
-export interface HalfEnv {
+export interface HalfEnv extends ObservedEnv {
   Bindings: HalfBindings;
 }
 
@@ -106,14 +111,44 @@ class Model<R extends Role> implements Tenant {
   }
 }
 
+/** Rows of a pass: a decoder takes up to some dozens. */
+const ROWS: readonly number[] = [1, 2, 4, 8, 16, 32, 64];
+
 export class Half<R extends Role> {
+  /** `encoder`, `decoder`, or `model` for both. */
+  readonly name: string;
+  readonly metrics = new Registry();
+  readonly #countLoad = countLoads(this.metrics);
+  readonly #batchRows = this.metrics.histogram(
+    "edge_t5_batch_rows",
+    "Rows of all requests that went through the decoder's weights in one pass.",
+    [],
+    ROWS,
+  );
+  readonly #adapterUses = this.metrics.counter(
+    "edge_t5_cache_requests_total",
+    "What was asked of a cache, and whether it was there.",
+    ["cache", "result"],
+  );
   readonly #roles: readonly R[];
   /** Models by `NAME@VERSION`. */
   readonly #room: Room<Model<R>>;
 
   constructor(roles: readonly R[], activityOf: (engine: Engine<R>) => Activity) {
+    this.name = roles.length > 1 ? "model" : (roles[0] ?? "none");
     this.#roles = roles;
     this.#room = new Room(() => new Model(activityOf));
+    const sum = (count: (model: Model<R>) => number): Sample[] => [
+      { labels: {}, value: [...this.#room.models.values()].reduce((sum, model) => sum + count(model), 0) },
+    ];
+    const { metrics } = this;
+    metrics.read("gauge", "edge_t5_wasm_bytes", "WASM memory that models hold.", () => sum(({ bytes }) => bytes));
+    metrics.read("gauge", "edge_t5_models", "Models that are loaded.", () =>
+      sum(({ resident }) => (resident.state === "loaded" ? 1 : 0)),
+    );
+    metrics.read("gauge", "edge_t5_open_sequences", "Sequences that are being decoded.", () =>
+      sum(({ resident }) => (resident.value ? activityOf(resident.value).open : 0)),
+    );
   }
 
   /**
@@ -147,13 +182,35 @@ export class Half<R extends Role> {
         await this.#room.make(id, bytes, c.env.MAX_WASM_BYTES, touch, signal);
         const mayGrow = (bytes: number) => this.#heldBytes() + bytes <= c.env.MAX_WASM_BYTES;
         const request = { manifest, store, roles, limits, onProgress: touch, signal, mayGrow };
-        const loaded = revocable(await model.slot.load(request));
+        const loaded = revocable(await this.#countLoad(() => model.slot.load(request)));
         model.revoke = loaded.revoke;
-        return sharedEngine(loaded.engine);
+        const engine = sharedEngine(loaded.engine, (rows) => this.#batchRows.observe([], rows));
+        return { ...engine, adapters: this.#counted(engine.adapters) };
       },
       (work) => c.executionCtx.waitUntil(work),
     );
     return { engine, end: model.lend() };
+  }
+
+  /** The same adapters, counted as they are asked for. */
+  #counted(adapters: AdapterSet): AdapterSet {
+    return {
+      get size() {
+        return adapters.size;
+      },
+      acquire: async (id, load, signal) => {
+        let result = "hit";
+        const loadOnce = () => {
+          result = "miss";
+          return load();
+        };
+        try {
+          return await adapters.acquire(id, loadOnce, signal);
+        } finally {
+          this.#adapterUses.add(["adapters", result]);
+        }
+      },
+    };
   }
 
   #heldBytes(): number {
@@ -212,16 +269,28 @@ export function acquireAdapter({ SHARDS }: HalfBindings, adapters: AdapterSet, k
 }
 
 /** One of our errors as it is; anything else as a defect, with its details in the log only. */
-export function toEdgeT5Error(error: unknown): EdgeT5Error {
+export function toEdgeT5Error(error: unknown, requestId: string): EdgeT5Error {
   if (error instanceof EdgeT5Error) return error;
-  console.error(error);
+  log("error", "defect", { request_id: requestId, error: errorFields(error) });
   return new EdgeT5Error("E_INTERNAL", "A defect of edge-t5.", { cause: error });
 }
 
 /** An app with what every private Worker has: errors as the gateway reads them, loading, and `/healthz`; its chain's included. */
 export function halfApp<R extends Role>(half: Half<R>, describe: (engine: Engine<R>) => object): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();
-  app.onError(onError);
+  app.use(identify, observe(half.name, half.metrics), traceUpstream);
+  app.onError((error, c) => {
+    const known = toEdgeT5Error(error, c.get("requestId"));
+    c.get("line").add({ code: known.code });
+    return c.json(errorBody(known), known.status as ContentfulStatusCode);
+  });
+  /** For the gateway, which renders the metrics of all Workers. */
+  app.get("/metrics", async (c) => {
+    const { UPSTREAM, WORKERS_AFTER = 0 } = c.env;
+    const own = WORKERS_AFTER > 0 ? `${half.name}-before-${WORKERS_AFTER}` : half.name;
+    const before = UPSTREAM && (await (await UPSTREAM.fetch("http://upstream/metrics")).json<MetricsAnswer>());
+    return c.json({ workers: { ...before?.workers, [own]: half.metrics.snapshot() } } satisfies MetricsAnswer);
+  });
   app.get("/healthz", async (c) => {
     const { UPSTREAM } = c.env;
     const upstream = UPSTREAM && (await (await UPSTREAM.fetch("http://upstream/healthz")).json<object>());
@@ -237,8 +306,9 @@ export function halfApp<R extends Role>(half: Half<R>, describe: (engine: Engine
   return app;
 }
 
-/** Answers what a route threw, in the form that the gateway reads. */
-function onError(error: Error): Response {
-  const known = toEdgeT5Error(error);
-  return Response.json(errorBody(known), { status: known.status });
-}
+/** The Worker before this one logs under the same request's id. */
+const traceUpstream = createMiddleware<HalfEnv>(async (c, next) => {
+  const { UPSTREAM } = c.env;
+  if (UPSTREAM) c.env = { ...c.env, UPSTREAM: traced(UPSTREAM, c.get("requestId")) };
+  await next();
+});

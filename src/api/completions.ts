@@ -4,6 +4,7 @@ import type { FinishReason } from "../t5/generate.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
 import { ApiError } from "./errors.ts";
 import type { CompletionLogprobs } from "./logprobs.ts";
+import { oneTextOrList } from "./one-or-list.ts";
 
 /** Most prompts of one request, and answers to one prompt. */
 export const MAX_PROMPTS = 32;
@@ -22,10 +23,7 @@ export const generationFieldsSchema = z.strictObject({
   n: z.int().min(1).max(MAX_ANSWERS).nullish(),
   best_of: z.int().min(1).max(MAX_ANSWERS).nullish(),
   logprobs: z.int().min(0).max(5).nullish(),
-  stop: z.preprocess(
-    (value) => (typeof value === "string" ? [value] : value),
-    z.array(z.string().min(1)).max(4).nullish(),
-  ),
+  stop: oneTextOrList(z.array(z.string().min(1)).max(4).nullish()),
   echo: z.boolean().nullish(),
   // Hugging Face's names, for what OpenAI has none for.
   num_beams: z.int().min(1).max(MAX_ANSWERS).nullish(),
@@ -46,10 +44,7 @@ export type GenerationFields = z.infer<typeof generationFieldsSchema>;
 export const completionRequestSchema = z.strictObject({
   model: z.string(),
   /** One text or a list of them; each stands for itself, its task prefix included. */
-  prompt: z.preprocess(
-    (value) => (typeof value === "string" ? [value] : value),
-    z.array(promptText).min(1).max(MAX_PROMPTS),
-  ),
+  prompt: oneTextOrList(z.array(promptText).min(1).max(MAX_PROMPTS)),
   stream_options: z.strictObject({ include_usage: z.boolean().optional() }).nullish(),
   /** Taken, and of no effect here. */
   user: z.string().nullish(),

@@ -4,7 +4,7 @@
  */
 import * as z from "zod";
 import { parseTemplate } from "../t5/template.ts";
-import { type KeyLimits, SCOPES } from "../tenancy/caller.ts";
+import { type KeyLimits, NO_QUOTAS, SCOPES } from "../tenancy/caller.ts";
 import type { Page, PageOptions } from "../tenancy/database.ts";
 import { isActive, type Key } from "../tenancy/keys.ts";
 import { taskDefinitionSchema } from "../tenancy/task-definition.ts";
@@ -35,6 +35,14 @@ const tenantFields = {
     .optional(),
   /** Of a new key that is given none. */
   key_limits: keyLimits.optional(),
+  /** Null: the deployment's. */
+  quotas: z
+    .strictObject({
+      jobs_running: limit.optional(),
+      jobs_waiting: limit.optional(),
+      file_bytes: z.int().min(0).max(Number.MAX_SAFE_INTEGER).nullable().optional(),
+    })
+    .optional(),
 };
 
 export const newTenantSchema = z.strictObject({
@@ -87,7 +95,7 @@ export const rotationSchema = z.strictObject({
     .optional(),
 });
 
-const pageSchema = z.object({
+export const pageSchema = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
   after: z.string().min(1).nullable().default(null),
 });
@@ -120,6 +128,7 @@ export const tenantSchema = z.object({
   /** Budgets: dollars. */
   limits: z.object({ concurrency: count, soft_budget: z.string().nullable(), hard_budget: z.string().nullable() }),
   key_limits: givenKeyLimits,
+  quotas: z.object({ jobs_running: count, jobs_waiting: count, file_bytes: count }),
   created_at: time,
   updated_at: time,
   disabled_at: time.nullable(),
@@ -184,12 +193,13 @@ export function listSchema<Item extends z.ZodType>(item: Item) {
 type TenantFields = Omit<z.output<typeof tenantChangeSchema>, "disabled">;
 
 export function tenantSettings({ name, models, ...fields }: TenantFields & { name: string }): TenantSettings {
-  const { limits, keyLimits } = limitsOf(fields);
+  const { limits, keyLimits, quotas } = limitsOf(fields);
   return {
     name,
     models: models ?? null,
     limits: { concurrency: null, softBudget: null, hardBudget: null, ...limits },
     keyLimits: { requestsPerMinute: null, tokensPerMinute: null, ...keyLimits },
+    quotas: { ...NO_QUOTAS, ...quotas },
   };
 }
 
@@ -200,7 +210,7 @@ export function tenantChange({ disabled, name, models, ...fields }: z.output<typ
   };
 }
 
-function limitsOf({ limits, key_limits }: Pick<TenantFields, "limits" | "key_limits">) {
+function limitsOf({ limits, key_limits, quotas }: Pick<TenantFields, "limits" | "key_limits" | "quotas">) {
   return {
     limits: given({
       concurrency: limits?.concurrency,
@@ -208,6 +218,11 @@ function limitsOf({ limits, key_limits }: Pick<TenantFields, "limits" | "key_lim
       hardBudget: limits?.hard_budget,
     }),
     keyLimits: keyLimitsOf(key_limits),
+    quotas: given({
+      jobsRunning: quotas?.jobs_running,
+      jobsWaiting: quotas?.jobs_waiting,
+      fileBytes: quotas?.file_bytes,
+    }),
   };
 }
 
@@ -259,7 +274,7 @@ export function parseVersionMatch(header: string | undefined): number | "*" | nu
 }
 
 export function tenantJson(tenant: Tenant): z.output<typeof tenantSchema> {
-  const { id, name, models, limits, keyLimits, ...times } = tenant;
+  const { id, name, models, limits, keyLimits, quotas, ...times } = tenant;
   return {
     id,
     object: "tenant",
@@ -271,6 +286,11 @@ export function tenantJson(tenant: Tenant): z.output<typeof tenantSchema> {
       hard_budget: limits.hardBudget === null ? null : dollarsOf(limits.hardBudget),
     },
     key_limits: keyLimitsJson(keyLimits),
+    quotas: {
+      jobs_running: quotas.jobsRunning,
+      jobs_waiting: quotas.jobsWaiting,
+      file_bytes: quotas.fileBytes,
+    },
     created_at: timeJson(times.createdAt),
     updated_at: timeJson(times.updatedAt),
     disabled_at: timeJson(times.disabledAt),

@@ -177,3 +177,5 @@ export function checkpointJson(
     step_number: step,
   };
 }
+
+export const deletedModelSchema = z.object({ id: z.string(), object: z.literal("model"), deleted: z.literal(true) });

@@ -6,6 +6,7 @@ import * as z from "zod";
 import { MAX_ANSWERS, MAX_PROMPTS } from "./completions.ts";
 import type { ApiError } from "./errors.ts";
 import type { GenerationFields } from "./generation.ts";
+import { oneTextOrList } from "./one-or-list.ts";
 
 const positive = z.int().min(1);
 /** More would be refused later, in the names of completions. */
@@ -46,8 +47,7 @@ const parametersSchema = z.strictObject({
 });
 
 export const huggingFaceSchema = z.strictObject({
-  inputs: z.preprocess(
-    (value) => (typeof value === "string" ? [value] : value),
+  inputs: oneTextOrList(
     z
       .array(z.string().refine((text) => text.trim() !== "", "a text that is not empty"))
       .min(1)

@@ -137,6 +137,11 @@ export default defineCommand({
         });
       }
       say(`\n${costText(cost)}\n\n${name} is at ${url}`);
+      if (token.originSecret) {
+        const file = `${relative(".", out)}/deployment.json`;
+        say(`\nFor batches and fine-tuning, on any machine, with secrets.ORIGIN_SECRET of ${file}:\n`);
+        say(`  ORIGIN_SECRET=… npx edge-t5 origin --gateway ${url}`);
+      }
     } finally {
       interruption.dispose();
     }

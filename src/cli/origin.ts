@@ -83,8 +83,15 @@ export default defineCommand({
       if (args.json) printJson({ event: "started", url: origin.url, gateway });
       else console.log(`edge-t5 origin works for ${gateway}, which reaches it on ${origin.url} (Ctrl-C ends it).`);
       const { signal } = interruption;
-      if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      if (!signal.aborted) {
+        await new Promise<void>((resolve) => {
+          signal.addEventListener("abort", () => resolve(), { once: true });
+          // `edge-t5 start` began it, and is gone.
+          process.once("disconnect", resolve);
+        });
+      }
       await origin.stop();
+      if (process.connected) process.disconnect();
     } finally {
       interruption.dispose();
     }

@@ -11,6 +11,7 @@ interface Tenant {
   models: string[] | null;
   limits: { concurrency: number | null; soft_budget: string | null; hard_budget: string | null };
   key_limits: { requests_per_minute: number | null; tokens_per_minute: number | null };
+  quotas: { jobs_running: number | null; jobs_waiting: number | null; file_bytes: number | null };
   created_at: string;
   disabled_at: string | null;
 }
@@ -32,6 +33,9 @@ const settings = {
     description: "Of a month: past it requests are refused; or none",
   },
   ...keyLimitOptions,
+  "jobs-running": { type: "string", valueHint: "n", description: "Most jobs at once; none: the deployment's" },
+  "jobs-waiting": { type: "string", valueHint: "n", description: "Most jobs that wait; none: the deployment's" },
+  "file-bytes": { type: "string", valueHint: "n", description: "Bytes of all files; none: the deployment's" },
 } as const satisfies ArgsDef;
 
 interface SettingsArgs extends KeyLimitArgs {
@@ -40,6 +44,9 @@ interface SettingsArgs extends KeyLimitArgs {
   concurrency?: string | undefined;
   "soft-budget"?: string | undefined;
   "hard-budget"?: string | undefined;
+  "jobs-running"?: string | undefined;
+  "jobs-waiting"?: string | undefined;
+  "file-bytes"?: string | undefined;
 }
 
 export const create = defineCommand({
@@ -131,6 +138,11 @@ function settingsOf(args: SettingsArgs) {
       hard_budget: budget(args["hard-budget"]),
     }),
     key_limits: keyLimitsOf(args),
+    quotas: given({
+      jobs_running: limitOf("--jobs-running", args["jobs-running"]),
+      jobs_waiting: limitOf("--jobs-waiting", args["jobs-waiting"]),
+      file_bytes: limitOf("--file-bytes", args["file-bytes"]),
+    }),
   });
 }
 
@@ -139,7 +151,7 @@ function print(tenant: Tenant, json: boolean | undefined): void {
 }
 
 function tenantTable(tenant: Tenant): string {
-  const { limits, key_limits } = tenant;
+  const { limits, key_limits, quotas } = tenant;
   return formatTable(
     ["TENANT", tenant.id],
     [
@@ -151,6 +163,9 @@ function tenantTable(tenant: Tenant): string {
       ["budget, hard, $ a month", limitText(limits.hard_budget)],
       ["requests a minute of a new key", limitText(key_limits.requests_per_minute)],
       ["tokens a minute of a new key", limitText(key_limits.tokens_per_minute)],
+      ["jobs at once", quotaText(quotas.jobs_running)],
+      ["jobs that wait", quotaText(quotas.jobs_waiting)],
+      ["bytes of files", quotaText(quotas.file_bytes)],
       ["created", tenant.created_at],
     ],
   );
@@ -162,6 +177,10 @@ function modelsText(models: readonly string[] | null): string {
 
 function limitText(limit: number | string | null): string {
   return limit === null ? "no limit" : String(limit);
+}
+
+function quotaText(quota: number | null): string {
+  return quota === null ? "the deployment's" : String(quota);
 }
 
 function budgetText({ soft_budget, hard_budget }: Tenant["limits"]): string {

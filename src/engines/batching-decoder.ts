@@ -57,15 +57,19 @@ const ACTIVE_MS = 50;
 /** So long a pass of others waits for it. */
 const GRACE_MS = 4;
 
-/** The engine shared in this way, its encoder and its decoder. */
-export function sharedEngine<R extends Role>(engine: Engine<R>): Engine<R> {
+/**
+ * The engine shared in this way, its encoder and its decoder.
+ *
+ * @param onPass called after each pass over the decoder's weights, with its rows
+ */
+export function sharedEngine<R extends Role>(engine: Engine<R>, onPass?: (rows: number) => void): Engine<R> {
   const owners = new Owners();
   const encoder = engine.encoder as Encoder | undefined;
   const decoder = engine.decoder as Decoder | undefined;
   return {
     ...engine,
     encoder: (encoder && new FairEncoder(encoder, owners)) as Engine<R>["encoder"],
-    decoder: (decoder && new BatchingDecoder(decoder, eventLoopTurn, owners)) as Engine<R>["decoder"],
+    decoder: (decoder && new BatchingDecoder(decoder, eventLoopTurn, owners, onPass)) as Engine<R>["decoder"],
   };
 }
 
@@ -84,6 +88,7 @@ export class BatchingDecoder implements Decoder {
   steps = 0;
   readonly #own: Decoder;
   readonly #turn: () => Promise<void>;
+  readonly #onPass: (rows: number) => void;
   /** Of one row. */
   readonly #multiplyAdds: number;
   /** In order of arrival. */
@@ -102,9 +107,15 @@ export class BatchingDecoder implements Decoder {
   #work = 0;
 
   /** @param turn of the event loop, in the request that calls {@link step} */
-  constructor(own: Decoder, turn: () => Promise<void> = eventLoopTurn, owners = new Owners()) {
+  constructor(
+    own: Decoder,
+    turn: () => Promise<void> = eventLoopTurn,
+    owners = new Owners(),
+    onPass: (rows: number) => void = () => {},
+  ) {
     this.#own = own;
     this.#turn = turn;
+    this.#onPass = onPass;
     this.#owners = owners;
     this.#multiplyAdds = multiplyAddsOf(own);
   }
@@ -309,6 +320,7 @@ export class BatchingDecoder implements Decoder {
     try {
       const tokens = jobs.flatMap((job) => job.tokens);
       const output = await this.#own.step(sequences, tokens, joined(jobs));
+      for (let left = sequences.length; left > 0; left -= this.maxRows) this.#onPass(Math.min(left, this.maxRows));
       let first = 0;
       for (const job of jobs) {
         const own = jobs.length === 1 ? output : rowsOf(output, first, job, this.config.dModel);

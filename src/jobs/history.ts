@@ -55,3 +55,26 @@ export async function allCheckpoints(db: Database, job: string): Promise<Checkpo
     .all<CheckpointRow>();
   return results.map(toCheckpoint);
 }
+
+const TUNED = `
+  FROM jobs j WHERE j.tenant = ?1 AND j.kind = 'fine_tuning' AND j.status = 'succeeded' AND EXISTS (
+    SELECT 1 FROM adapters a WHERE a.tenant = j.tenant AND a.name = j.spec ->> 'adapter'
+      AND a.replaced_at IS NULL AND a.deleted_at IS NULL
+  )`;
+const MOST_TUNED = 1000;
+
+/** A tenant's fine-tuned models whose adapters are there, the newest first. @param name only that one */
+export async function tunedModels(
+  db: Database,
+  tenant: string,
+  name: string | null = null,
+): Promise<{ name: string; adapter: string; created: Date }[]> {
+  const { results } = await db
+    .prepare(
+      `SELECT j.spec ->> 'fineTunedModel' AS name, j.spec ->> 'adapter' AS adapter, j.finished_at AS at ${TUNED}
+       AND (?2 IS NULL OR j.spec ->> 'fineTunedModel' = ?2) ORDER BY j.created_at DESC LIMIT ${MOST_TUNED}`,
+    )
+    .bind(tenant, name)
+    .all<{ name: string; adapter: string; at: number }>();
+  return results.map(({ at, ...model }) => ({ ...model, created: new Date(at) }));
+}

@@ -17,7 +17,8 @@ type Event = z.output<typeof eventSchema>;
 /** A job that was claimed so often without coming further takes its origins down with it. */
 export const MOST_ATTEMPTS = 10;
 
-// Of all tenants first who has the fewest jobs running, then who was served longest ago; of theirs the most urgent.
+// Of all tenants first who has the fewest jobs running, then who was served longest ago, then who waits longest; of that
+// tenant's jobs the most urgent.
 const CLAIM = `
   UPDATE jobs SET
     status = 'running', lease_owner = ?1, lease_until = ?2, fence = fence + 1, attempts = attempts + 1,
@@ -32,6 +33,7 @@ const CLAIM = `
     ORDER BY
       (SELECT count(*) FROM jobs r WHERE r.tenant = j.tenant AND r.status = 'running' AND r.lease_until > ?3),
       (SELECT max(s.started_at) FROM jobs s WHERE s.tenant = j.tenant),
+      (SELECT min(w.created_at) FROM jobs w WHERE w.tenant = j.tenant AND w.status = 'queued'), j.tenant,
       j.priority DESC, j.created_at, j.id
     LIMIT 1
   )

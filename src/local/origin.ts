@@ -28,7 +28,8 @@ export function runOrigin({ gateway, secret, port, cache, child, signal }: Origi
   const run = async () => {
     while (!over.signal.aborted) {
       const origin = spawn(process.execPath, args, {
-        stdio: ["ignore", "ignore", "inherit"],
+        // By the channel it sees when this process is gone, however it went.
+        stdio: ["ignore", "ignore", "inherit", "ipc"],
         // By the environment: arguments are seen by all.
         env: { ...process.env, ORIGIN_SECRET: secret },
       });

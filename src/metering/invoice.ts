@@ -133,22 +133,27 @@ export function recompute(
 }
 
 /**
- * What a tenant has spent in a month so far, adapter-days included: for budgets. Reads the days' sums, not the events.
+ * What a tenant has used in a month so far, without adapter-days: for budgets. Reads the days' sums, not the events.
  *
  * @returns nano-dollars
  */
-export async function spendOf(db: Database, tenant: string, month: string, now: number): Promise<number> {
+export async function usedIn(db: Database, tenant: string, month: string): Promise<number> {
+  const { start, end } = periodOf(month);
+  const bound = db.prepare(SUM).bind(tenant, dayOf(start), dayOf(end - 1));
+  return Number((await bound.first<{ amount: string }>())?.amount ?? 0);
+}
+
+/** What a month's adapter-days come to until now. @returns nano-dollars */
+export async function keptIn(db: Database, tenant: string, month: string, now: number): Promise<number> {
   const period = periodOf(month);
-  const [used, prices, spans] = await Promise.all([
-    db
-      .prepare(SUM)
-      .bind(tenant, dayOf(period.start), dayOf(period.end - 1))
-      .first<{ amount: string }>(),
-    pricesOf(db, tenant),
-    adapterSpans(db, tenant, period),
-  ]);
-  const kept = adapterLines(tenant, spans, prices, period, now).reduce((sum, { amount }) => sum + amount, 0n);
-  return Number(BigInt(used?.amount ?? 0) + kept);
+  const [prices, spans] = await Promise.all([pricesOf(db, tenant), adapterSpans(db, tenant, period)]);
+  return Number(adapterLines(tenant, spans, prices, period, now).reduce((sum, { amount }) => sum + amount, 0n));
+}
+
+/** What a tenant has spent in a month so far: {@link usedIn} and {@link keptIn}. */
+export async function spendOf(db: Database, tenant: string, month: string, now: number): Promise<number> {
+  const [used, kept] = await Promise.all([usedIn(db, tenant, month), keptIn(db, tenant, month, now)]);
+  return used + kept;
 }
 
 /** The versions of a tenant's adapters that existed in a period. */

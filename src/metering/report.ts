@@ -1,4 +1,5 @@
 /** How a request tells its usage: through the queue, else straight into the ledger. */
+import { log } from "../observability/log.ts";
 import type { Database } from "./database.ts";
 import type { UsageEvent } from "./event.ts";
 import { recordEvents } from "./ledger.ts";
@@ -31,11 +32,11 @@ export async function reportUsage(
     // If it was queued all the same, the id counts once.
     try {
       await recordEvents(db, [event]);
-      console.warn(JSON.stringify({ event: "usage_queue_failed", id: event.id, error: String(error) }));
+      log("warn", "usage_queue_failed", { id: event.id, error: String(error) });
       return "written";
     } catch (second) {
       const errors = [String(error), String(second)];
-      console.error(JSON.stringify({ event: "usage_event_lost", usage: event, errors }));
+      log("error", "usage_event_lost", { usage: event, errors });
       return "lost";
     }
   }

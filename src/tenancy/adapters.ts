@@ -45,7 +45,8 @@ export interface AdapterPlaces {
 
 /** A change is seen by all isolates after this time. */
 const MAX_AGE_MS = 10_000;
-const recent = new RecentRows<Row | null>(MAX_AGE_MS, 1_000);
+/** This isolate's. */
+export const adapterCache = new RecentRows<Row | null>(MAX_AGE_MS, 1_000);
 
 const IN_USE = "replaced_at IS NULL AND deleted_at IS NULL";
 
@@ -54,14 +55,14 @@ export function adapterKey(tenant: string, name: string, version: string): strin
   return `tenants/${tenant}/adapters/${name}/${version}`;
 }
 
-/** The version in use, at most ten seconds old, where it lies, and its base. */
+/** The version in use, at most ten seconds old: its base, and where it lies. */
 export async function findAdapter(
   db: Database,
   tenant: string,
   name: string,
-): Promise<{ name: string; key: string; model: string } | null> {
-  const row = await recent.get(`${tenant}/${name}`, Date.now(), () => readRow(db, tenant, name));
-  return row && { name, key: adapterKey(tenant, name, row.version), model: row.model };
+): Promise<{ name: string; model: string; key: string } | null> {
+  const row = await adapterCache.get(`${tenant}/${name}`, Date.now(), () => readRow(db, tenant, name));
+  return row && { name, model: row.model, key: adapterKey(tenant, name, row.version) };
 }
 
 /** As it is now. */
@@ -125,7 +126,7 @@ export async function putAdapter(
       )
       .bind(tenant, name, version, row.model, row.rank, row.bytes, now),
   ]);
-  recent.forget(`${tenant}/${name}`);
+  adapterCache.forget(`${tenant}/${name}`);
   return { adapter: toAdapter(row), isNew: current === null };
 }
 
@@ -135,7 +136,7 @@ export async function deleteAdapter(db: Database, tenant: string, name: string, 
     .prepare(`UPDATE adapters SET deleted_at = ? WHERE tenant = ? AND name = ? AND ${IN_USE}`)
     .bind(now, tenant, name)
     .run();
-  recent.forget(`${tenant}/${name}`);
+  adapterCache.forget(`${tenant}/${name}`);
   return meta.changes > 0;
 }
 

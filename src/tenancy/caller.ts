@@ -22,6 +22,15 @@ export interface TenantLimits {
   hardBudget: number | null;
 }
 
+/** Of a tenant's jobs and files; null: the deployment's. */
+export interface TenantQuotas {
+  jobsRunning: number | null;
+  jobsWaiting: number | null;
+  fileBytes: number | null;
+}
+
+export const NO_QUOTAS: TenantQuotas = { jobsRunning: null, jobsWaiting: null, fileBytes: null };
+
 export interface Caller {
   /** Tenant's id: a part of every object key, cache key, query and batch slot of theirs. */
   tenant: string;

@@ -47,7 +47,7 @@ export function refusalOf(answer: Answer, tokens: number): ApiError | null {
   const never = answer.refused === "tokens" && tokens > (answer.tokens?.limit ?? Number.POSITIVE_INFINITY);
   const fix = never
     ? `It asks for up to ${tokens}, of ${answer.tokens?.limit} a minute: lower max_tokens, shorten the input, or use another key.`
-    : answer.refused === "budget"
+    : answer.refused === "budget" && answer.retryAfter > 1
       ? "Raise it, or wait for the next month."
       : `Try again in ${answer.retryAfter} seconds.`;
   return new ApiError(status, code, `${why}. ${fix}`, {

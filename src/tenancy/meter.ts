@@ -76,6 +76,7 @@ export class TenantCounts {
     )`);
     sql.exec("CREATE TABLE IF NOT EXISTS months (month TEXT PRIMARY KEY, nano INTEGER NOT NULL)");
     sql.exec("CREATE TABLE IF NOT EXISTS holds (id TEXT PRIMARY KEY, nano INTEGER NOT NULL)");
+    sql.exec("CREATE TABLE IF NOT EXISTS kept (hour TEXT PRIMARY KEY, nano INTEGER NOT NULL)");
   }
 
   /** Whether this month's money is counted already. */
@@ -88,6 +89,22 @@ export class TenantCounts {
     this.#sql.exec("INSERT OR IGNORE INTO months (month, nano) VALUES (?, ?)", monthOf(now), nano);
   }
 
+  /** Without a budget money is not counted: with the next one, the ledger is read again. */
+  forgetMonths(): void {
+    this.#sql.exec("DELETE FROM months");
+  }
+
+  /** Whether what is kept, and grows by itself, was looked at this hour. */
+  knowsKept(now: number): boolean {
+    return this.#sql.exec("SELECT 1 FROM kept WHERE hour = ?", hourOf(now)).toArray().length > 0;
+  }
+
+  /** What this month's adapter-days come to so far, in nano-dollars. */
+  setKept(now: number, nano: number): void {
+    this.#sql.exec("DELETE FROM kept");
+    this.#sql.exec("INSERT INTO kept (hour, nano) VALUES (?, ?)", hourOf(now), nano);
+  }
+
   /** Reserves all of it, or nothing. The same request reserves once. */
   reserve({ id, key, keyLimits, tenantLimits, tokens, nano, now }: Reservation): Answer {
     this.#sql.exec("DELETE FROM leases WHERE at < ?", now - LEASE_MS);
@@ -95,7 +112,8 @@ export class TenantCounts {
       "SELECT count(*) AS requests, coalesce(sum(nano), 0) AS nano FROM leases",
     );
     const isOpen = this.#sql.exec("SELECT 1 FROM leases WHERE id = ?", id).toArray().length > 0;
-    const spent = this.#spent(now) + open.nano + this.#held();
+    const settled = this.#spent(now);
+    const spent = settled + open.nano + this.#held();
     const { concurrency, softBudget, hardBudget } = tenantLimits;
     const used = { requests: this.#used(key, "requests", keyLimits.requestsPerMinute, now), tokens: 0 };
     used.tokens = this.#used(key, "tokens", keyLimits.tokensPerMinute, now);
@@ -108,7 +126,10 @@ export class TenantCounts {
       softBudgetReached: softBudget !== null && spent >= softBudget,
     });
     if (isOpen) return answer(null, 0);
-    if (hardBudget !== null && spent + nano > hardBudget) return answer("budget", secondsToNextMonth(now));
+    if (hardBudget !== null && spent + nano > hardBudget) {
+      // What those that run have reserved and will not take comes back when they end.
+      return answer("budget", settled + nano > hardBudget ? secondsToNextMonth(now) : 1);
+    }
     if (concurrency !== null && open.requests >= concurrency) return answer("concurrency", 1);
     const late = (limit: number | null, taken: number, more: number) =>
       limit === null ? 0 : Math.ceil(((taken + more - limit) * MINUTE_S) / limit);
@@ -173,7 +194,8 @@ export class TenantCounts {
 
   #spent(now: number): number {
     const [row] = this.#sql.exec<{ nano: number }>("SELECT nano FROM months WHERE month = ?", monthOf(now)).toArray();
-    return row?.nano ?? 0;
+    const [kept] = this.#sql.exec<{ nano: number }>("SELECT nano FROM kept WHERE hour = ?", hourOf(now)).toArray();
+    return (row?.nano ?? 0) + (kept?.nano ?? 0);
   }
 
   /** What of a bucket is used and has not come back since. */
@@ -198,6 +220,10 @@ function quotaOf(limit: number | null, used: number): Quota | null {
 
 function monthOf(now: number): string {
   return new Date(now).toISOString().slice(0, 7);
+}
+
+function hourOf(now: number): string {
+  return new Date(now).toISOString().slice(0, 13);
 }
 
 function secondsToNextMonth(now: number): number {

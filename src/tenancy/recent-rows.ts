@@ -1,6 +1,9 @@
 /** What was read of the database a short time ago, so that not every request reads it again. */
 
 export class RecentRows<Row> {
+  /** Rows that were here when they were asked for, and those that were read. */
+  hits = 0;
+  misses = 0;
   readonly #rows = new Map<string, { row: Row; readAt: number }>();
   readonly #maxAge: number;
   readonly #size: number;
@@ -22,8 +25,10 @@ export class RecentRows<Row> {
     this.#rows.delete(key);
     if (kept && now - kept.readAt < this.#maxAge) {
       this.#rows.set(key, kept);
+      this.hits++;
       return kept.row;
     }
+    this.misses++;
     const row = await read();
     this.#rows.delete(key);
     this.#rows.set(key, { row, readAt: now });

@@ -54,10 +54,11 @@ function promptOf(template: Template, input: TaskInput, param: string): string {
   }
   const values = typeof input === "string" ? { [only as string]: input } : input;
   for (const field of fields) {
-    if (values[field] === undefined) {
+    const value = Object.hasOwn(values, field) ? values[field] : undefined;
+    if (value === undefined) {
       throw refuse("missing_field", `${param} has no ${field}. This task takes ${fields.join(", ")}.`);
     }
-    if (values[field].trim() === "") throw refuse("empty_prompt", `${field} of ${param} is empty. Give it a text.`);
+    if (value.trim() === "") throw refuse("empty_prompt", `${field} of ${param} is empty. Give it a text.`);
   }
   const unknown = Object.keys(values).find((name) => !fields.includes(name));
   if (unknown !== undefined) {

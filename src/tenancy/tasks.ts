@@ -100,7 +100,8 @@ export async function listTaskVersions(db: Database, tenant: string, name: strin
 export interface TaskChecks {
   /** Whether the tenant has such a model. */
   modelExists(model: string): Promise<boolean>;
-  adapterExists(tenant: string, adapter: string): Promise<boolean>;
+  /** The model that one of the tenant's adapters is for; null where there is none. */
+  adapterBase(tenant: string, adapter: string): Promise<string | null>;
 }
 
 export interface TaskWrite {
@@ -112,8 +113,8 @@ export interface TaskWrite {
 /**
  * Writes a new version, where it differs from what is there.
  *
- * @throws ApiError 400 `invalid_value` for a name that is none, `model_not_found`, `adapter_not_found`; 412
- * `version_mismatch`
+ * @throws ApiError 400 `invalid_value` for a name that is none or an adapter of another model, `model_not_found`,
+ * `adapter_not_found`; 412 `version_mismatch`
  */
 export async function putTask(
   db: Database,
@@ -156,11 +157,21 @@ async function checkReferences(tenant: string, { model, adapter }: TaskDefinitio
       { param: "model" },
     );
   }
-  if (adapter !== null && !(await checks.adapterExists(tenant, adapter))) {
+  if (adapter === null) return;
+  const base = await checks.adapterBase(tenant, adapter);
+  if (base === null) {
     throw new ApiError(
       400,
       "adapter_not_found",
       `There is no adapter ${JSON.stringify(adapter)}. Upload it first, or set adapter to null.`,
+      { param: "adapter" },
+    );
+  }
+  if (base !== model) {
+    throw new ApiError(
+      400,
+      "invalid_value",
+      `The adapter ${adapter} is for the model ${base}, and the task names ${model}. Upload one for ${model}, or name ${base}.`,
       { param: "adapter" },
     );
   }

@@ -1,6 +1,6 @@
 /** Tenants: who the deployment serves, and what they may use at most. */
 import { ApiError } from "../api/errors.ts";
-import type { KeyLimits, TenantLimits } from "./caller.ts";
+import type { KeyLimits, TenantLimits, TenantQuotas } from "./caller.ts";
 import { type Database, type Page, type PageOptions, pageOf } from "./database.ts";
 
 /** What a tenant's id may be: a part of every key in storage. */
@@ -13,6 +13,7 @@ export interface TenantSettings {
   limits: TenantLimits;
   /** Of a new key that is given none. */
   keyLimits: KeyLimits;
+  quotas: TenantQuotas;
 }
 
 export interface Tenant extends TenantSettings {
@@ -32,6 +33,9 @@ interface TenantRow {
   hard_budget: number | null;
   requests_per_minute: number | null;
   tokens_per_minute: number | null;
+  jobs_running: number | null;
+  jobs_waiting: number | null;
+  file_bytes: number | null;
   created_at: number;
   updated_at: number;
   disabled_at: number | null;
@@ -45,6 +49,9 @@ const COLUMNS = [
   "hard_budget",
   "requests_per_minute",
   "tokens_per_minute",
+  "jobs_running",
+  "jobs_waiting",
+  "file_bytes",
 ] as const;
 
 /**
@@ -82,9 +89,10 @@ export async function listTenants(db: Database, { limit, after }: PageOptions): 
   return pageOf(results, limit, toTenant);
 }
 
-export interface TenantChange extends Partial<Omit<TenantSettings, "limits" | "keyLimits">> {
+export interface TenantChange extends Partial<Omit<TenantSettings, "limits" | "keyLimits" | "quotas">> {
   limits?: Partial<TenantLimits>;
   keyLimits?: Partial<KeyLimits>;
+  quotas?: Partial<TenantQuotas>;
   isDisabled?: boolean;
 }
 
@@ -98,7 +106,7 @@ export interface TenantChange extends Partial<Omit<TenantSettings, "limits" | "k
 export async function updateTenant(
   db: Database,
   id: string,
-  { isDisabled, limits, keyLimits, ...rest }: TenantChange,
+  { isDisabled, limits, keyLimits, quotas, ...rest }: TenantChange,
   now: number,
 ): Promise<Tenant | null> {
   const old = await findTenant(db, id);
@@ -108,6 +116,7 @@ export async function updateTenant(
     ...rest,
     limits: { ...old.limits, ...limits },
     keyLimits: { ...old.keyLimits, ...keyLimits },
+    quotas: { ...old.quotas, ...quotas },
   };
   checkBudgets(settings.limits);
   const disabledAt = isDisabled === undefined ? old.disabledAt : isDisabled ? (old.disabledAt ?? now) : null;
@@ -137,7 +146,7 @@ function checkBudgets({ softBudget, hardBudget }: TenantLimits): void {
 }
 
 /** In the order of {@link COLUMNS}. */
-function valuesOf({ name, models, limits, keyLimits }: TenantSettings): (string | number | null)[] {
+function valuesOf({ name, models, limits, keyLimits, quotas }: TenantSettings): (string | number | null)[] {
   return [
     name,
     models && JSON.stringify(models),
@@ -146,6 +155,9 @@ function valuesOf({ name, models, limits, keyLimits }: TenantSettings): (string 
     limits.hardBudget,
     keyLimits.requestsPerMinute,
     keyLimits.tokensPerMinute,
+    quotas.jobsRunning,
+    quotas.jobsWaiting,
+    quotas.fileBytes,
   ];
 }
 
@@ -156,6 +168,7 @@ function toTenant(row: TenantRow): Tenant {
     models: row.models === null ? null : (JSON.parse(row.models) as string[]),
     limits: { concurrency: row.concurrency, softBudget: row.soft_budget, hardBudget: row.hard_budget },
     keyLimits: { requestsPerMinute: row.requests_per_minute, tokensPerMinute: row.tokens_per_minute },
+    quotas: { jobsRunning: row.jobs_running, jobsWaiting: row.jobs_waiting, fileBytes: row.file_bytes },
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     disabledAt: row.disabled_at,

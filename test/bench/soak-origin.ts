@@ -13,7 +13,7 @@ const { values } = parseArgs({
   options: { rounds: { type: "string" }, rows: { type: "string" }, seed: { type: "string" } },
 });
 const rounds = Number(values.rounds ?? 30);
-const rows = Number(values.rows ?? 40 * rounds);
+const rows = Number(values.rows ?? 60 * rounds);
 const seed = Number(values.seed ?? Math.floor(Math.random() * 1e9));
 console.log(`${rounds} kills, ${rows} rows, --seed ${seed}`);
 

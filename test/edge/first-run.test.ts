@@ -1,6 +1,6 @@
 /** The first run: what `edge-t5 start` makes and prints, and that every line of it works when it is pasted. */
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -41,7 +41,7 @@ test("a tenant with four tasks, a price and a key; each printed line works; a se
   timeout: 2 * START_MS,
 }, async () => {
   const state = join(dir, "state");
-  const first = await start(state, ["--demo"]);
+  const first = await start(state, ["--demo", "--origin"]);
   const key = /export KEY=(et5_\S+)/.exec(first.output)?.[1] ?? "";
   expect((await stat(join(state, "demo-key.txt"))).mode & 0o777).toBe(0o600);
   const [asking = "", telling = ""] = first.output.split(/In another terminal:|What the tenant demo used.*:/).slice(1);
@@ -65,6 +65,15 @@ test("a tenant with four tasks, a price and a key; each printed line works; a se
   const tables = await paste(telling.replace(/^ *npx edge-t5 demo traffic$/m, ""));
   expect(tables).toMatch(/^demo +classify-package +1 /m);
   expect(tables).toMatch(/^Invoice of demo for \d{4}-\d{2} so far: \$0\.0\d+$/m);
+
+  // The origin that was started beside the Workers does a batch.
+  const rows = join(dir, "rows.jsonl");
+  const body = { model: "translate-de", prompt: "The house is old." };
+  await writeFile(rows, JSON.stringify({ custom_id: "1", method: "POST", url: "/v1/completions", body }));
+  const out = join(dir, "answers.jsonl");
+  const batch = await edgeT5(["batch", "run", rows, "--url", first.url, "--key", key, "--out", out]);
+  expect(batch.stdout).toMatch(/has completed: 1 of 1 rows, 0 failed/);
+  expect(await readFile(out, "utf8")).toContain('"text":"Das Haus ist alt."');
 
   // What was changed since stays so.
   const env = { EDGE_T5_URL: first.url, EDGE_T5_ADMIN_TOKEN: first.adminToken };

@@ -18,16 +18,20 @@ export interface OriginEvent {
   url?: string;
 }
 
+interface OriginArgs {
+  port?: number;
+  lease?: number;
+  poll?: number;
+  args?: readonly string[];
+}
+
 export class OriginProcess {
   readonly events: OriginEvent[] = [];
   readonly #child: ChildProcess;
   #waiting: (() => void)[] = [];
 
-  /** @param port where the gateway tells of jobs; 0: it asks for them alone */
-  constructor(
-    gateway: string,
-    secret: string,
-    { port = 0, lease = 2, args: more = [] }: { port?: number; lease?: number; args?: readonly string[] } = {},
+  /** @param port where the gateway tells of jobs; 0: it asks for them alone, every `poll` seconds */
+  constructor(gateway: string, secret: string, { port = 0, lease = 2, poll = 1, args: more = [] }: OriginArgs = {},
   ) {
     const args = [
       "origin",
@@ -38,7 +42,7 @@ export class OriginProcess {
       "--lease",
       String(lease),
       "--poll",
-      "1",
+      String(poll),
       "--json",
       ...more,
     ];
@@ -199,6 +203,8 @@ export interface Kill9 {
   onKill?: (kill: number, done: number, total: number) => void;
 }
 
+const LOAD_MS = 800;
+
 /**
  * Runs the same rows twice: undisturbed, and by an origin that is killed at random moments and started again each time.
  * The moments are drawn over the time that the undisturbed run took, beginning with the start of the process.
@@ -219,7 +225,8 @@ export async function kill9Rounds({ kit, secret, rows, rounds, random, onKill }:
     const origin = new OriginProcess(kit.url, secret, { lease: 1 });
     // Most lives end in the middle of the work; some before it begins.
     if (random() < 0.8) await Promise.race([origin.event("claimed", id), delay(3_000)]);
-    await delay(random() * (took / (rounds + 1)));
+    // Loading the model takes a part of a second; a few lives together do as much as the undisturbed one.
+    await delay(random() * (LOAD_MS + (1.5 * took) / (rounds + 1)));
     await origin.kill();
     const { status, request_counts } = await openai.batches.retrieve(id);
     const { completed = 0, failed = 0, total = 0 } = request_counts ?? {};

@@ -128,6 +128,7 @@ const OWN: [route: string, Request][] = [
   ["GET /v1/invoices/:month", ["GET", "/v1/invoices/2026-11"]],
   ["GET /v1/models", ["GET", "/v1/models"]],
   ["GET /v1/models/:model", ["GET", "/v1/models/m"]],
+  ["DELETE /v1/models/:model", ["DELETE", "/v1/models/m"]],
   ["POST /v1/completions", ["POST", "/v1/completions", { model: "none", prompt: "hello" }]],
   ["GET /v1/adapters", ["GET", "/v1/adapters"]],
   ["PUT /v1/adapters/:name", ["PUT", `/v1/adapters/${TASK}`, {}]],
@@ -248,6 +249,7 @@ describe("who has no key that works", () => {
       "/admin/dead-letters",
       "/admin/stripe",
       "/internal/jobs/batch-secret-task/checkpoints",
+      "/metrics",
     ]) {
       for (const key of [owner, other, null]) expect((await ask(key, ["GET", path])).status).toBe(401);
     }

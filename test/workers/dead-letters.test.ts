@@ -44,6 +44,18 @@ test("a dead letter is kept, and replayed into the ledger once", async () => {
   expect(await idsOf("&replayed=true")).toContain(event.id);
 });
 
+test("are kept whatever the deployment is called, also when its own name ends like a queue's", async () => {
+  for (const name of ["shop-t5", "a-usage-dead"]) {
+    const [dead, alive] = [makeEvent({ tenant: name }), makeEvent({ tenant: name })];
+    await deliver([deliveryOf(dead)], { name: `${name}-usage-dead` });
+    await deliver([deliveryOf(alive)], { name: `${name}-usage` });
+    expect(await ledgerIds(name)).toEqual([alive.id]);
+    expect(await idsOf()).toContain(dead.id);
+    expect(await idsOf()).not.toContain(alive.id);
+    await asAdmin("POST", `/admin/dead-letters/${dead.id}/replay`);
+  }
+});
+
 test("all are replayed at once; what is no event is passed over and stays", async () => {
   const events = Array.from({ length: 230 }, () => makeEvent({ tenant: "many" }));
   for (let i = 0; i < events.length; i += 100) await die(events.slice(i, i + 100));

@@ -9,7 +9,7 @@ import type { HalfBindings } from "../../functions/shared/half.ts";
 import { emptyPointer } from "../../src/store/model-pointer.ts";
 import { modelKey, POINTER_KEY } from "../../src/store/r2.ts";
 import { MANIFEST_KEY, type Manifest, parseManifest } from "../../src/t5/manifest.ts";
-import { SCOPES } from "../../src/tenancy/caller.ts";
+import { NO_QUOTAS, SCOPES } from "../../src/tenancy/caller.ts";
 import { createKey, type KeySettings } from "../../src/tenancy/keys.ts";
 import { ModelVersions, versionOf } from "../../src/tenancy/model-versions.ts";
 import { createTenant, findTenant, type TenantSettings } from "../../src/tenancy/tenants.ts";
@@ -46,7 +46,7 @@ export async function makeKey(
   const now = Date.now();
   if (!(await findTenant(DB, tenant))) {
     const limits = { concurrency: null, softBudget: null, hardBudget: null };
-    const all = { name: tenant, models: null, limits, keyLimits: NO_LIMITS, ...tenantSettings };
+    const all = { name: tenant, models: null, limits, keyLimits: NO_LIMITS, quotas: NO_QUOTAS, ...tenantSettings };
     await createTenant(DB, tenant, all, now);
   }
   const all = { name: "test", scopes: SCOPES, allowedOrigins: [], limits: NO_LIMITS, expiresAt: null, ...settings };

@@ -156,7 +156,9 @@ describe("a queue that fails", () => {
       expect(await reportUsage({ queue, db: brokenDatabase }, event)).toBe("lost");
       expect(log).toHaveBeenCalledTimes(1);
       expect(JSON.parse(String(log.mock.calls[0]?.[0]))).toEqual({
-        event: "usage_event_lost",
+        time: expect.any(String),
+        level: "error",
+        msg: "usage_event_lost",
         usage: event,
         errors: ["Error: Queue is overloaded", "Error: D1_ERROR: no database"],
       });

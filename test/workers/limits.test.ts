@@ -1,7 +1,9 @@
 /** Limits: counted exactly, refused before anything is done, settled when it is done. */
 import { beforeAll, describe, expect, test } from "vitest";
+import { recordEvents } from "../../src/metering/ledger.ts";
 import { LEASE_MS, type Reservation } from "../../src/tenancy/meter.ts";
-import { database, type ErrorBody, makeKey, meterOf, putModel, send, sendAs } from "./isolate.ts";
+import { ADMIN_TOKEN, database, type ErrorBody, makeKey, meterOf, putModel, send, sendAs } from "./isolate.ts";
+import { makeEvent, putPrice } from "./usage.ts";
 
 const NOW = Date.UTC(2026, 10, 24, 12);
 const NONE = { requestsPerMinute: null, tokensPerMinute: null };
@@ -75,13 +77,61 @@ describe("a tenant's counts", () => {
     const first = ask({ tenantLimits, nano: 600 });
     expect(await meter.reserve("budget-tenant", first)).toMatchObject({ refused: null, softBudgetReached: false });
     expect(await meter.reserve("budget-tenant", ask({ tenantLimits, nano: 600 }))).toMatchObject({ refused: "budget" });
+    // The first one may take less.
+    expect(await meter.reserve("budget-tenant", ask({ tenantLimits, nano: 600 }))).toMatchObject({ retryAfter: 1 });
     await meter.settle(first.id, { tokens: 0, nano: 500 }, NOW);
-    const second = await meter.reserve("budget-tenant", ask({ tenantLimits, nano: 500 }));
-    expect(second).toMatchObject({ refused: null, softBudgetReached: true });
+    const second = ask({ tenantLimits, nano: 500 });
+    const answer = await meter.reserve("budget-tenant", second);
+    expect(answer).toMatchObject({ refused: null, softBudgetReached: true });
+    await meter.settle(second.id, { tokens: 0, nano: 500 }, NOW);
     const refused = await meter.reserve("budget-tenant", ask({ tenantLimits, nano: 1 }));
     expect(refused).toMatchObject({ refused: "budget", retryAfter: (Date.UTC(2026, 11, 1) - NOW) / 1000 });
     const nextMonth = ask({ tenantLimits, nano: 1_000, now: Date.UTC(2026, 11, 1) });
     expect(await meter.reserve("budget-tenant", nextMonth)).toMatchObject({ refused: null });
+  });
+});
+
+describe("a budget", () => {
+  const tenantLimits = { ...FREE, hardBudget: 1_000 };
+
+  test("counts an adapter's later days too, within the hour", async () => {
+    const noon = NOW - 2 * 3_600_000;
+    await database.batch([
+      database.prepare(
+        `INSERT INTO prices (tenant, task, model, valid_from, input_per_1k, output_per_1k, per_request, adapter_day, created_at)
+         VALUES ('kept-tenant', '', '', 0, 0, 0, 0, 400, 0)`,
+      ),
+      database
+        .prepare(
+          "INSERT INTO adapters (tenant, name, version, model, rank, bytes, created_at) VALUES ('kept-tenant', 'a', 'v', 'm', 8, 1, ?)",
+        )
+        .bind(noon),
+    ]);
+    const meter = meterOf("kept-tenant");
+    const at = (now: number, nano: number) => meter.reserve("kept-tenant", ask({ tenantLimits, now, nano }));
+    expect(await at(NOW, 601)).toMatchObject({ refused: "budget" });
+    expect(await at(NOW + 86_400_000, 201)).toMatchObject({ refused: "budget" });
+    expect(await at(NOW + 86_400_000, 200)).toMatchObject({ refused: null });
+  });
+
+  test("set again counts what was used without it", async () => {
+    const tenant = "again-tenant";
+    const meter = meterOf(tenant);
+    await makeKey(tenant, {}, { limits: FREE });
+    const now = Date.now();
+    expect(await meter.reserve(tenant, ask({ tenantLimits, nano: 1_000, now, id: "again" }))).toMatchObject({
+      refused: null,
+    });
+    await meter.settle("again", { tokens: 0, nano: 0 }, now);
+    await putPrice(0, { tenant, perRequest: 1 });
+    await recordEvents(
+      database,
+      Array.from({ length: 10 }, () => makeEvent({ tenant, at: now })),
+    );
+    const change = { limits: { hard_budget: "0.000001" } };
+    expect((await sendAs(ADMIN_TOKEN, "PATCH", `/admin/tenants/${tenant}`, change)).status).toBe(200);
+    expect(await meter.reserve(tenant, ask({ tenantLimits, nano: 991, now }))).toMatchObject({ refused: "budget" });
+    expect(await meter.reserve(tenant, ask({ tenantLimits, nano: 990, now }))).toMatchObject({ refused: null });
   });
 });
 

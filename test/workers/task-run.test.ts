@@ -208,3 +208,23 @@ async function eventually<T>(look: () => Promise<T | null>): Promise<T> {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
+
+test("a field that is named like a method of objects is missing like any other", async () => {
+  const { status } = await sendAs(key, "PUT", "/v1/tasks/odd", { model: "m", template: "{constructor} {toString}" });
+  expect(status).toBe(201);
+  const answer = await run<ErrorBody>("odd", { input: { toString: "a" } });
+  expect([answer.status, answer.json.error.code]).toEqual([400, "missing_field"]);
+  expect((await run("odd", { input: { constructor: "a", toString: "b" } })).status).toBe(200);
+});
+
+test("an adapter that was replaced by one for another model is not used with this one", async () => {
+  const sql =
+    "INSERT INTO adapters (tenant, name, version, model, rank, bytes, created_at) VALUES ('runner', 'swapped', 'v', 'm', 8, 1, 0)";
+  await database.prepare(sql).run();
+  const definition = { model: "m", template: "{input}", adapter: "swapped" };
+  expect((await sendAs(key, "PUT", "/v1/tasks/swapped", definition)).status).toBe(201);
+  await database.prepare("UPDATE adapters SET model = 'another' WHERE tenant = 'runner' AND name = 'swapped'").run();
+  const { status, json } = await run<ErrorBody>("swapped", { input: HOUSE });
+  expect([status, json.error.code]).toEqual([503, "adapter_unavailable"]);
+  expect(json.error.message).toContain("another");
+});

@@ -20,6 +20,7 @@ let key: string;
 beforeAll(async () => {
   key = await makeKey(TENANT);
   await nameModel(MODEL);
+  await nameModel("another");
   const sql =
     "INSERT INTO adapters (tenant, name, version, model, rank, bytes, created_at) VALUES (?, ?, 'v', 'm', 8, 1, 0)";
   await database.prepare(sql).bind(TENANT, "german").run();
@@ -120,6 +121,7 @@ describe("a definition", () => {
     ["a model to be overridden", { ...GOOD, overridable: ["model"] }, "invalid_value", "overridable.0"],
     ["an adapter that is not there", { ...GOOD, adapter: "none" }, "adapter_not_found", "adapter"],
     ["another tenant's adapter", { ...GOOD, adapter: "french" }, "adapter_not_found", "adapter"],
+    ["an adapter of another model", { ...GOOD, model: "another", adapter: "german" }, "invalid_value", "adapter"],
     ["an adapter that is a path", { ...GOOD, adapter: "../others/adapters/french" }, "invalid_value", "adapter"],
     ["no output", { ...GOOD, max_output_tokens: 0 }, "invalid_value", "max_output_tokens"],
     [

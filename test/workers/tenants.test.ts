@@ -54,6 +54,7 @@ test("a tenant is made, found, listed and changed; what a change leaves out stay
     name: "Acme",
     limits: { concurrency: 8, soft_budget: "10", hard_budget: "12.000000001" },
     key_limits: { requests_per_minute: 60 },
+    quotas: { jobs_running: 3, file_bytes: 5e9 },
   });
   expect(made.status).toBe(201);
   expect(made.json).toEqual({
@@ -63,6 +64,7 @@ test("a tenant is made, found, listed and changed; what a change leaves out stay
     models: null,
     limits: { concurrency: 8, soft_budget: "10", hard_budget: "12.000000001" },
     key_limits: { requests_per_minute: 60, tokens_per_minute: null },
+    quotas: { jobs_running: 3, jobs_waiting: null, file_bytes: 5e9 },
     created_at: expect.stringMatching(/^\d{4}-.*Z$/),
     updated_at: made.json.created_at,
     disabled_at: null,
@@ -80,6 +82,9 @@ test("a tenant is made, found, listed and changed; what a change leaves out stay
     updated_at: expect.any(String),
   });
   expect((await ask("PATCH", "/acme", {})).json).toMatchObject({ models: ["m"], name: "Acme" });
+  const quotas = { jobs_running: null, jobs_waiting: 7, file_bytes: 5e9 };
+  const requota = await ask("PATCH", "/acme", { quotas: { jobs_running: null, jobs_waiting: 7 } });
+  expect(requota.json).toMatchObject({ quotas, models: ["m"] });
 });
 
 test("two changes at once of different things are both made", async () => {

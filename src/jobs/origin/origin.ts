@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { ApiError } from "../../api/errors.ts";
 import { EdgeT5Error } from "../../errors.ts";
+import { errorFields, log } from "../../observability/log.ts";
 import type { JobKind } from "../job.ts";
 import type { ClaimedJob, Heartbeat, NewEvent } from "../protocol.ts";
 import type { GatewayClient } from "./gateway-client.ts";
@@ -23,7 +24,8 @@ import type { JobStorage } from "./storage.ts";
 export interface OriginOptions {
   client: GatewayClient;
   runners: Partial<Record<JobKind, Runner>>;
-  storageOf(job: ClaimedJob, signal: AbortSignal): JobStorage;
+  /** @param scratch a folder for what is fetched, removed when the job ends here */
+  storageOf(job: ClaimedJob, scratch: string, signal: AbortSignal): JobStorage;
   /** How long a job stays this origin's without a word from it. */
   leaseSeconds: number;
   /** It asks for jobs this often, also when nobody tells it of one. */
@@ -136,7 +138,7 @@ export class Origin {
       const context: JobContext = {
         job,
         scratch,
-        storage: storageOf(job, over.signal),
+        storage: storageOf(job, scratch, over.signal),
         signal: work.signal,
         checkpoints: () => client.checkpoints(job.id, job.fence),
         commit: (commit) => lease.commit(commit),
@@ -187,7 +189,7 @@ function endingOf(error: unknown, signal: AbortSignal): Ending | null {
     return { status: "failed", error: { code, message: error.message, param } };
   }
   // Its details are for who runs the origin.
-  console.error(error);
+  log("error", "job_failed", { error: errorFields(error) });
   const message = "Something failed on the origin's side. Quote the job's id when you report it.";
   return { status: "failed", error: { code: "internal_error", message, param: null } };
 }

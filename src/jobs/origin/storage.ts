@@ -4,6 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, openAsBlob } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { EdgeT5Error } from "../../errors.ts";
 import type { S3Store } from "../../store/s3.ts";
 import { sha256Of } from "../../store/sha256.ts";
@@ -26,19 +28,23 @@ export class GatewayStorage implements JobStorage {
   readonly #client: GatewayClient;
   readonly #job: ClaimedJob;
   readonly #signal: AbortSignal;
+  readonly #downloads: Downloads;
 
-  constructor(client: GatewayClient, job: ClaimedJob, signal: AbortSignal) {
+  /** @param scratch a folder for what is fetched */
+  constructor(client: GatewayClient, job: ClaimedJob, scratch: string, signal: AbortSignal) {
     this.#client = client;
     this.#job = job;
     this.#signal = signal;
+    this.#downloads = new Downloads(scratch, signal);
   }
 
-  async input(path: string): Promise<ReadableStream<Uint8Array> | null> {
-    return (await this.#get(`inputs/${path}`)) ?? null;
+  input(path: string): Promise<ReadableStream<Uint8Array> | null> {
+    return this.#downloads.fetch(path, () => this.#get(`inputs/${path}`));
   }
 
   async artifact(artifact: string): Promise<ReadableStream<Uint8Array>> {
-    return (await this.#get(`artifacts/${artifact}`)) ?? missing(artifact);
+    const open = () => this.#get(`artifacts/${artifact}`);
+    return (await this.#downloads.fetch(artifact, open)) ?? missing(artifact);
   }
 
   async put(name: string, content: Uint8Array<ArrayBuffer> | { file: string }): Promise<string> {
@@ -62,23 +68,66 @@ export class GatewayStorage implements JobStorage {
   }
 }
 
+/** So often what was cut off is fetched again. */
+const TRIES = 5;
+
+/**
+ * Fetches all of an object before any of it is read: a connection that waits for its reader is closed by who stands
+ * between. What is cut off is fetched again.
+ */
+class Downloads {
+  readonly #folder: string;
+  readonly #signal: AbortSignal;
+  #count = 0;
+
+  constructor(folder: string, signal: AbortSignal) {
+    this.#folder = folder;
+    this.#signal = signal;
+  }
+
+  /** @throws EdgeT5Error `E_IO` when it is cut off again and again; what `open` throws */
+  async fetch(
+    what: string,
+    open: () => Promise<ReadableStream<Uint8Array> | null>,
+  ): Promise<ReadableStream<Uint8Array> | null> {
+    const file = join(this.#folder, `download-${this.#count++}`);
+    for (let tries = 1; ; tries++) {
+      const stream = await open();
+      if (!stream) return null;
+      try {
+        await writeFile(file, stream, { signal: this.#signal });
+        return (await openAsBlob(file)).stream();
+      } catch (cause) {
+        this.#signal.throwIfAborted();
+        const { code, message } = cause as NodeJS.ErrnoException;
+        if (tries < TRIES && code !== "ENOSPC") continue;
+        throw new EdgeT5Error("E_IO", `${what} could not be fetched: ${message}.`, { cause });
+      }
+    }
+  }
+}
+
 /** The bucket by its S3 interface: nothing large goes through a Worker. */
 export class BucketStorage implements JobStorage {
   readonly #bucket: S3Store;
   readonly #job: ClaimedJob;
+  readonly #downloads: Downloads;
 
-  constructor(bucket: S3Store, job: ClaimedJob) {
+  /** @param scratch a folder for what is fetched */
+  constructor(bucket: S3Store, job: ClaimedJob, scratch: string, signal: AbortSignal) {
     this.#bucket = bucket;
     this.#job = job;
+    this.#downloads = new Downloads(scratch, signal);
   }
 
   async input(path: string): Promise<ReadableStream<Uint8Array> | null> {
     const key = inputKey(this.#job, path);
-    return key === null ? null : this.#bucket.get(key);
+    return key === null ? null : this.#downloads.fetch(path, () => this.#bucket.get(key));
   }
 
   async artifact(artifact: string): Promise<ReadableStream<Uint8Array>> {
-    return (await this.#bucket.get(artifactKey(this.#job, artifact))) ?? missing(artifact);
+    const open = () => this.#bucket.get(artifactKey(this.#job, artifact));
+    return (await this.#downloads.fetch(artifact, open)) ?? missing(artifact);
   }
 
   async put(name: string, content: Uint8Array<ArrayBuffer> | { file: string }): Promise<string> {

@@ -22,7 +22,10 @@ const ITERATIONS = 2;
 const SHRINKING = 0.75;
 /** Training prunes down to a little more than is asked for; the least probable ones go last. */
 const SURPLUS = 1.1;
-/** Substrings to begin with. SentencePiece's million gave the same tokens a text, to 0.1 %, in twice the time. */
+/**
+ * Substrings to begin with, for vocabularies up to a quarter of it. Of 47 MB of text, at 8,064 tokens, a million
+ * (SentencePiece's) gave 0.5 % more tokens of valid texts in 25.6 s instead of 22.7, 100,000 the same in 18.0 s.
+ */
 const MOST_SEEDS = 300_000;
 
 export interface TrainTokenizerOptions {
@@ -121,19 +124,22 @@ async function train(
   onProgress: TrainTokenizerOptions["onProgress"],
   signal: AbortSignal | undefined,
 ): Promise<Pieces> {
-  let pieces = seedPieces(segments, MOST_SEEDS);
+  let pieces = seedPieces(segments, Math.max(MOST_SEEDS, 4 * wanted));
   const seeds = pieces.scores.length;
   const aim = Math.floor(wanted * SURPLUS);
+  const report = () => {
+    if (seeds > aim) onProgress?.(seeds - Math.max(aim, pieces.scores.length), seeds - aim);
+  };
   for (;;) {
     for (let iteration = 0; iteration < ITERATIONS; iteration++) {
-      onProgress?.(seeds - pieces.scores.length, seeds - Math.min(aim, seeds));
+      report();
       await setImmediate();
       signal?.throwIfAborted();
       const trie = new Trie(pieces);
       pieces = maximize(pieces, expectPieces(segments, pieces, trie).expected, alphabetSize);
     }
     if (pieces.scores.length <= aim) {
-      onProgress?.(1, 1);
+      report();
       return pieces;
     }
     const size = Math.max(aim, Math.floor(pieces.scores.length * SHRINKING));
