@@ -24,7 +24,7 @@ import { huggingFace } from "./hugging-face.ts";
 import { internalJobs } from "./internal-jobs.ts";
 import { internalObjects } from "./internal-objects.ts";
 import { metrics, showMetrics } from "./metrics.ts";
-import { requireMetricsToken } from "./metrics-auth.ts";
+import { mayReadMetrics, requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
 import { preload } from "./preload.ts";
 import { runTask } from "./task-run.ts";
@@ -95,7 +95,11 @@ app.delete("/v1/models/:model", requireKey("adapters:write"), async (c) => {
 
 app.route("/admin/models", adminModels);
 
-app.get("/healthz", async (c) => c.json({ status: "ok", ...(await health(c.env)) }));
+/** That both halves answer; which models they hold is the operator's to know. */
+app.get("/healthz", async (c) => {
+  const [halves, isTold] = await Promise.all([health(c.env), mayReadMetrics(c)]);
+  return c.json({ status: "ok", ...(isTold && halves) });
+});
 
 app.get("/metrics", requireMetricsToken, showMetrics);
 app.get("/openapi.json", showDocument);

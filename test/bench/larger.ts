@@ -66,8 +66,8 @@ try {
       for (const { path } of workers) {
         running.push(await startWorker(path, state, { WRANGLER_REGISTRY_PATH: join(work, `registry-${bits}`) }));
       }
-      const { key } = await makeKey((running.at(-1) as RunningWorker).url, state);
-      const answer = await measure(dir, running, key);
+      const { key, adminToken } = await makeKey((running.at(-1) as RunningWorker).url, state);
+      const answer = await measure(dir, running, { key, adminToken });
       answers.push({ bits, ...answer.summary });
       for (const [i, { name, holds }] of workers.entries()) {
         if (holds === "gateway") continue;
@@ -108,7 +108,11 @@ function same(isSame: boolean): string {
 }
 
 /** One greedy and one sampled answer through the Workers, the last of which is the gateway. */
-async function measure(dir: string, running: readonly RunningWorker[], key: string) {
+async function measure(
+  dir: string,
+  running: readonly RunningWorker[],
+  { key, adminToken }: { key: string; adminToken: string },
+) {
   const t5 = await T5.fromPretrained(dir, { maxInputTokens: PROMPT_TOKENS, maxNewTokens: NEW_TOKENS, batchSize: 1 });
   let prompt = "summarize:";
   while (t5.tokenizer.encode(`${prompt} word`).length <= PROMPT_TOKENS) prompt += " word";
@@ -126,7 +130,9 @@ async function measure(dir: string, running: readonly RunningWorker[], key: stri
   const second = await complete(gateway.url, key, { ...body, temperature: 1, seed: SEED });
   const heapBytes = await Promise.all(watches.map((watch) => watch.stop()));
   for (const watch of watches) watch.close();
-  const { encoder, decoder } = (await (await fetch(`${gateway.url}/healthz`)).json()) as Record<string, Health>;
+  const { encoder, decoder } = (await (
+    await fetch(`${gateway.url}/healthz`, { headers: { authorization: `Bearer ${adminToken}` } })
+  ).json()) as Record<string, Health>;
   return {
     wasmBytes: [...wasmBytesOf(encoder), ...wasmBytesOf(decoder)],
     heapBytes,

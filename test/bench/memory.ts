@@ -66,8 +66,8 @@ export async function measureMemoryInWorkerd(dir: string, work: string): Promise
         running.push(await startWorker(path, state, { WRANGLER_REGISTRY_PATH: join(work, "registry") }));
       }
       const [model, gateway] = running as [RunningWorker, RunningWorker];
-      const { key } = await makeKey(gateway.url, state);
-      peaks.push(await peakOf(load, model, gateway, key));
+      const { key, adminToken } = await makeKey(gateway.url, state);
+      peaks.push(await peakOf(load, model, gateway, { key, adminToken }));
     } finally {
       for (const worker of running) await worker.stop();
     }
@@ -76,7 +76,12 @@ export async function measureMemoryInWorkerd(dir: string, work: string): Promise
 }
 
 /** The first request loads the model, the others join; then the same again, on what is loaded. */
-async function peakOf(load: Load, model: RunningWorker, gateway: RunningWorker, key: string): Promise<Peak> {
+async function peakOf(
+  load: Load,
+  model: RunningWorker,
+  gateway: RunningWorker,
+  { key, adminToken }: { key: string; adminToken: string },
+): Promise<Peak> {
   const watches = await Promise.all([model, gateway].map(({ inspectorPort }) => HeapWatch.connect(inspectorPort)));
   for (const watch of watches) watch.start();
   for (let round = 0; round < 2; round++) {
@@ -84,7 +89,8 @@ async function peakOf(load: Load, model: RunningWorker, gateway: RunningWorker, 
   }
   const [heap = 0, gatewayHeap = 0] = await Promise.all(watches.map((watch) => watch.stop()));
   for (const watch of watches) watch.close();
-  const health = (await (await fetch(`${gateway.url}/healthz`)).json()) as {
+  const asAdmin = { headers: { authorization: `Bearer ${adminToken}` } };
+  const health = (await (await fetch(`${gateway.url}/healthz`, asAdmin)).json()) as {
     decoder: { models: Record<string, { wasm_bytes: number }> };
   };
   const wasm = Object.values(health.decoder.models)[0]?.wasm_bytes ?? 0;

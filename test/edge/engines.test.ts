@@ -27,7 +27,7 @@ test("edge-t5 start --engine onnx answers as the simd engine does", { timeout: S
   });
   const { choices } = (await response.json()) as { choices: { text: string }[] };
   expect(choices.map(({ text }) => text)).toEqual(["Das Haus ist alt.", "J'ai faim."]);
-  const { encoder, decoder } = (await (await fetch(`${kit.url}/healthz`)).json()) as Record<string, object>;
+  const { encoder, decoder } = await kit.health();
   expect([encoder, decoder]).toEqual([
     expect.objectContaining({ engine: "onnx" }),
     expect.objectContaining({ engine: "onnx" }),

@@ -11,7 +11,7 @@ import { planMemory } from "../../src/engines/simd/plan.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../../src/t5/adapter.ts";
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
-import { bindingsFor, bucket, putModel, send } from "./isolate.ts";
+import { AS_ADMIN, bindingsFor, bucket, putModel, send } from "./isolate.ts";
 
 const MODEL = "adapted";
 const SHOUT = "tenants/acme/adapters/shout/1";
@@ -82,7 +82,7 @@ interface Health {
 }
 
 async function health() {
-  const { encoder, decoder } = await (await send("/healthz")).json<Health>();
+  const { encoder, decoder } = await (await send("/healthz", AS_ADMIN)).json<Health>();
   return { encoder: encoder.models[MODEL], decoder: decoder.models[MODEL] };
 }
 
@@ -240,7 +240,7 @@ test("a Worker that is full of models keeps its bound: adapters go into the sequ
   const expected = await answer(ids, SHOUT);
   for (const name of names) await answer(ids, undefined, bindings, name);
   for (const name of names) expect(await answer(ids, SHOUT, bindings, name)).toEqual(expected);
-  const { decoder } = await (await send("/healthz")).json<{
+  const { decoder } = await (await send("/healthz", AS_ADMIN)).json<{
     decoder: { models: Record<string, { wasm_bytes: number; adapters: number }> };
   }>();
   const held = names.map((name) => decoder.models[name]);

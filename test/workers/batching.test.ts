@@ -5,7 +5,7 @@ import { modelId } from "../../src/store/r2.ts";
 import type { TokenEvent } from "../../src/t5/generate.ts";
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
 import { ModelVersions } from "../../src/tenancy/model-versions.ts";
-import { bindingsFor, bucket, byName, complete, putModel, send } from "./isolate.ts";
+import { AS_ADMIN, bindingsFor, bucket, byName, complete, putModel, send } from "./isolate.ts";
 
 const MODEL = "batching";
 const PROMPT = "translate English to German: The house is old.";
@@ -27,7 +27,7 @@ interface Health {
 }
 
 async function health() {
-  const { decoder } = await (await send("/healthz")).json<Health>();
+  const { decoder } = await (await send("/healthz", AS_ADMIN)).json<Health>();
   return byName(decoder.models)[MODEL]!;
 }
 

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { modelKey, versionKey } from "../../src/store/r2.ts";
 import { MANIFEST_KEY, type Manifest } from "../../src/t5/manifest.ts";
 import { ModelVersions } from "../../src/tenancy/model-versions.ts";
-import { bucket, byName, complete, type ErrorBody, putBlob, putModel, send } from "./isolate.ts";
+import { AS_ADMIN, bucket, byName, complete, type ErrorBody, putBlob, putModel, send } from "./isolate.ts";
 
 const PROMPT = "translate English to German: The house is old.";
 const ANSWER = "Das Haus ist alt.";
@@ -274,7 +274,7 @@ describe("storage that fails: 503, and 200 once it is mended", () => {
     await putBlob(name, blobOf("decoder"), change);
     await unavailable(name, message);
     const decoderHealth = async () => {
-      const { decoder } = await (await send("/healthz")).json<{
+      const { decoder } = await (await send("/healthz", AS_ADMIN)).json<{
         decoder: { models: Record<string, { state: string; loads: number; failures: number; wasm_bytes: number }> };
       }>();
       return byName(decoder.models)[name];
@@ -351,7 +351,7 @@ test("models take turns in memory that does not hold them all; none is lost, and
     expect((await response.json<Answer>()).choices[0]?.text).toBe(ANSWER);
   };
   const resident = async () => {
-    const { decoder } = await (await send("/healthz")).json<{
+    const { decoder } = await (await send("/healthz", AS_ADMIN)).json<{
       decoder: { models: Record<string, { loads: number; wasm_bytes: number }> };
     }>();
     const models = Object.entries(byName(decoder.models));

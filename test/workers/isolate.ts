@@ -29,6 +29,7 @@ export const database = DB;
 
 /** The control plane's, in tests. */
 export const ADMIN_TOKEN = "admin token of the tests";
+export const AS_ADMIN = { headers: { authorization: `Bearer ${ADMIN_TOKEN}` } };
 export const KEY_SECRET = "key secret of the tests";
 export const ORIGIN_SECRET = "origin secret of the tests";
 

@@ -5,6 +5,7 @@ import { blobKey, MANIFEST_KEY, type Manifest } from "../../src/t5/manifest.ts";
 import { BlobsMissing, FRESH_MS, GRACE_MS, ModelVersions, versionOf } from "../../src/tenancy/model-versions.ts";
 import {
   ADMIN_TOKEN,
+  AS_ADMIN,
   bucket,
   byName,
   complete,
@@ -369,7 +370,7 @@ test("two models in a room for one: requests for both, whole and streamed, all a
     }),
   );
   expect(answers).toEqual(Array(bodies.length).fill([200, ANSWER]));
-  const { decoder } = await (await send("/healthz")).json<{
+  const { decoder } = await (await send("/healthz", AS_ADMIN)).json<{
     decoder: { models: Record<string, { loads: number; failures: number }> };
   }>();
   const rooms = Object.entries(byName(decoder.models)).filter(([name]) => name.startsWith("room-"));

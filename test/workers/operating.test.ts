@@ -1,7 +1,7 @@
 /** What the operator sees: metrics and logs; and what nobody sees in them. */
 import parsePrometheus, { type ParsedFamily } from "parse-prometheus-text-format";
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { ADMIN_TOKEN, bucket, complete, type ErrorBody, makeKey, putModel, send, sendAs } from "./isolate.ts";
+import { ADMIN_TOKEN, AS_ADMIN, bucket, complete, type ErrorBody, makeKey, putModel, send, sendAs } from "./isolate.ts";
 import { registryOf } from "./metrics-of.ts";
 import { deliver, deliveryOf, makeEvent } from "./usage.ts";
 
@@ -218,6 +218,15 @@ describe("the log", () => {
     const response = await send("/v1/models", { headers: { "x-request-id": id } });
     expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
     expect(requests("gateway")[0]?.request_id).toBe(response.headers.get("x-request-id"));
+  });
+
+  test("/healthz tells what is loaded to who may read the metrics, and to nobody else", async () => {
+    expect(await (await send("/healthz")).json()).toEqual({ status: "ok" });
+    expect(await (await send("/healthz", { headers: { authorization: "Bearer guessed" } })).json()).toEqual({
+      status: "ok",
+    });
+    const told = await (await send("/healthz", AS_ADMIN)).json<{ decoder: { models: object } }>();
+    expect(Object.keys(told.decoder.models).length).toBeGreaterThan(0);
   });
 
   test("every answer says the id: errors of any kind, streams, preflights, what is not there", async () => {

@@ -482,7 +482,10 @@ const admin: Operation[] = [
 const operating: Operation[] = [
   {
     ...{ method: "get", path: "/healthz", id: "getHealth", tag: "Operating", security: "none" },
-    ...{ summary: "Which halves are loaded", answer: { status: 200, schema: ["Health", answers.healthSchema] } },
+    ...{
+      summary: "Whether all Workers answer; with the metrics token, what they hold",
+      answer: { status: 200, schema: ["Health", answers.healthSchema] },
+    },
   },
   {
     ...{ method: "get", path: "/metrics", id: "getMetrics", tag: "Operating", security: "metrics" },
