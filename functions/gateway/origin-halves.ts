@@ -5,12 +5,14 @@ import { parseScores } from "../../src/api/label-scores.ts";
 import { type DecodeOptions, parseErrorBody, readTokenLines } from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { signatureHeaders } from "../../src/jobs/signature.ts";
+import { log } from "../../src/observability/log.ts";
 import { CircuitBreaker } from "../../src/placement/breaker.ts";
 import type { OriginDecode, OriginLabels } from "../../src/placement/protocol.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
 import type { TokenEvent } from "../../src/t5/generate.ts";
 import type { GatewayBindings } from "./bindings.ts";
 import type { HalvesUse } from "./halves.ts";
+import { originCalls } from "./metrics.ts";
 
 /** This isolate's view of the origin. */
 let breaker: CircuitBreaker | undefined;
@@ -63,6 +65,7 @@ async function* decode(
 /** An error in the stream is the origin's own; anything else is its end. */
 function lost(cause: unknown, signal: AbortSignal): unknown {
   if (signal.aborted || (cause instanceof EdgeT5Error && cause.code !== "E_DECODER_LOST")) return cause;
+  originCalls.add(["lost"]);
   breaker?.fail(Date.now());
   return new EdgeT5Error("E_DECODER_LOST", "The origin went away before it was done. Try again.", { cause });
 }
@@ -81,7 +84,10 @@ async function callOrigin(
   const { ORIGIN_URL, ORIGIN_SECRET, ORIGIN_PATIENCE_MS } = env;
   if (!ORIGIN_URL || !ORIGIN_SECRET) throw unavailable(RETRY_ABSENT_S);
   breaker ??= new CircuitBreaker(2 * ORIGIN_PATIENCE_MS);
-  if (!breaker.admit(Date.now())) throw unavailable(breaker.secondsLeft(Date.now()));
+  if (!breaker.admit(Date.now())) {
+    originCalls.add(["resting"]);
+    throw unavailable(breaker.secondsLeft(Date.now()));
+  }
   const path = `/models/${model}/${what}`;
   const bytes = new TextEncoder().encode(JSON.stringify(body));
   const request = { method: "POST", path, bodyHash: await sha256Of(bytes) };
@@ -97,6 +103,7 @@ async function callOrigin(
       signal: AbortSignal.any([signal, silence.signal]),
     });
     if (response.ok && response.body) {
+      originCalls.add(["answered"]);
       tell(breaker, () => breaker?.succeed());
       return { response, silence };
     }
@@ -112,6 +119,7 @@ async function callOrigin(
   }
   // Whoever answers in our words is there.
   if (!error) return refuse(breaker, env, "not an origin's answer");
+  originCalls.add(["refused"]);
   tell(breaker, () => breaker?.succeed());
   throw error;
 }
@@ -128,7 +136,8 @@ async function thrownThere(response: Response): Promise<EdgeT5Error | null> {
 }
 
 function refuse(breaker: CircuitBreaker, env: GatewayBindings, why: string): never {
-  console.warn(JSON.stringify({ event: "origin_unreached", url: env.ORIGIN_URL, error: why }));
+  originCalls.add(["unreached"]);
+  log("warn", "origin unreached", { origin: env.ORIGIN_URL, why });
   const now = Date.now();
   tell(breaker, () => breaker.fail(now));
   throw unavailable(breaker.secondsLeft(now));
@@ -139,7 +148,7 @@ function tell(breaker: CircuitBreaker, change: () => void): void {
   const before = breaker.state;
   change();
   const { state } = breaker;
-  if (state !== before) console.warn(JSON.stringify({ event: "origin_breaker", from: before, to: state }));
+  if (state !== before) log("warn", "origin breaker", { from: before, to: state });
 }
 
 function unavailable(retryAfter: number): ApiError {

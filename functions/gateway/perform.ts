@@ -19,7 +19,7 @@ import type { GatewayEnv } from "./bindings.ts";
 import { type HalvesUse, halvesOf } from "./halves.ts";
 import { Metered } from "./metered.ts";
 import { originHalves } from "./origin-halves.ts";
-import { decide, isOriginsFault, longestOf, neitherCan, originBounds, ruleOf } from "./placing.ts";
+import { decide, hasNoRoom, isOriginsFault, longestOf, neitherCan, originBounds, ruleOf } from "./placing.ts";
 import { chargeOf, generationOf, type Target } from "./target.ts";
 
 /** Where an answer was made: `edge`, `origin`, or `cache`. */
@@ -122,17 +122,25 @@ function placedAnswer<T>(
     return way();
   };
   async function* placed(): AsyncGenerator<T, void, undefined> {
-    if (decision.at === "edge") return yield* begin("edge", atEdge);
+    if (decision.at === "edge") {
+      const mayMove = (error: unknown) => decision.originMay && !gone.aborted && hasNoRoom(error);
+      const instead = () => placedAnswer(c, NO_ROOM, { atEdge, atOrigin, isWhole, metered, gone });
+      return yield* withFallback(begin("edge", atEdge), instead, false, mayMove);
+    }
     const mayFallBack = (error: unknown) => decision.edgeCan && !gone.aborted && isOriginsFault(error);
     try {
       yield* withFallback(begin("origin", atOrigin), () => begin("edge", atEdge), isWhole, mayFallBack);
     } catch (error) {
-      c.header(SERVED_BY_HEADER, undefined);
+      // In a stream's middle it is true, and gone.
+      if (!c.finalized) c.header(SERVED_BY_HEADER, undefined);
       throw neitherCan(error, decision);
     }
   }
   return placed();
 }
+
+/** What the edge had no room for after all. */
+const NO_ROOM: Decision = { at: "origin", reason: "model", over: null, edgeCan: false };
 
 async function* once<T>(value: Promise<T>): AsyncGenerator<T, void, undefined> {
   yield await value;

@@ -1,6 +1,6 @@
 /** Where this deployment's requests run: its bounds, and what its Workers have no room for (src/placement/rule.ts). */
 import type { Placement } from "../../src/api/answers.ts";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { AUTO, type Decision, type PlacementRule, place } from "../../src/placement/rule.ts";
 import type { Load } from "../../src/placement/work.ts";
@@ -16,9 +16,14 @@ export async function loadAtEdge(env: GatewayBindings, id: string): Promise<void
   try {
     await loadHalves(env, id);
   } catch (error) {
-    if (!(env.ORIGIN_URL && error instanceof EdgeT5Error && error.code === "E_CAPACITY")) throw error;
+    if (!env.ORIGIN_URL || !hasNoRoom(error)) throw error;
     tooLarge.add(id);
   }
+}
+
+/** Of a model, or of a request, that the Workers' memory was not made for. */
+export function hasNoRoom(error: unknown): boolean {
+  return error instanceof EdgeT5Error && error.code === "E_CAPACITY";
 }
 
 export function ruleOf({ task }: Pick<Target, "task">): PlacementRule {
@@ -65,8 +70,11 @@ export function isOriginsFault(error: unknown): boolean {
 
 /** What a client is told when neither can: when to come again, and why it is not the edge. */
 export function neitherCan(error: unknown, { reason, over }: Extract<Decision, { at: "origin" }>): unknown {
-  if (!(error instanceof ApiError) || error.code !== "origin_unavailable") return error;
+  const known = toApiError(error);
+  // Of the origin's own failures only those that pass say so themselves.
+  const isFailure = error instanceof EdgeT5Error && known.code === "internal_error";
+  if (known.code !== "origin_unavailable" && !isFailure) return error;
   const why = over ? `${reason} is ${over.value}, the edge takes up to ${over.bound}` : `its ${reason} asks for it`;
-  const message = `This request is for the origin (${why}), which cannot be reached. Try again later, or ask for less.`;
-  return new ApiError(503, error.code, message, { retryAfter: error.retryAfter ?? 1, cause: error });
+  const message = `This request is for the origin (${why}), which cannot take it now. Try again later, or ask for less.`;
+  return new ApiError(503, "origin_unavailable", message, { retryAfter: known.retryAfter ?? 1, cause: error });
 }

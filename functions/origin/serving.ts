@@ -4,25 +4,32 @@ import { bodyLimit } from "hono/body-limit";
 import { ApiError } from "../../src/api/errors.ts";
 import { errorBody, writeTokenLines } from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
+import { errorFields, log } from "../../src/observability/log.ts";
 import type { OriginModels, UsedModel } from "../../src/placement/origin/models.ts";
 import { isOwnAdapter, originDecodeSchema, originLabelsSchema } from "../../src/placement/protocol.ts";
 import { generate, type TokenEvent } from "../../src/t5/generate.ts";
 import { scoreLabels } from "../../src/t5/generation/labels.ts";
-import type { SignedBody } from "./signed-body.ts";
+import type { Signed } from "./signed.ts";
 
 /** Token ids of the longest inputs, written out. */
 const MOST_BYTES = 4 << 20;
 
-export function servingApp(models: OriginModels, signedBody: SignedBody): Hono {
+export function servingApp(models: OriginModels, signed: Signed): Hono {
   const app = new Hono();
   const tooLarge = () => {
     throw new ApiError(413, "request_too_large", `The body is over ${MOST_BYTES} bytes.`);
   };
   app.use(bodyLimit({ maxSize: MOST_BYTES, onError: tooLarge }));
 
+  /** What is loaded, and what it has done. */
+  app.get("/", async (c) => {
+    await signed.bytes(c);
+    return c.json(await models.health());
+  });
+
   /** Answers when the first token is made: what goes wrong before it has a status of its own. */
   app.post("/:model/decode", async (c) => {
-    const { inputs, options } = await signedBody(c, originDecodeSchema);
+    const { inputs, options } = await signed.json(c, originDecodeSchema);
     const { signal } = c.req.raw;
     const { adapter: key, owner, seed, copies, logprobs, maxNewTokens, params } = options;
     const used = await use(models, c.req.param("model"), key, owner, signal);
@@ -48,7 +55,7 @@ export function servingApp(models: OriginModels, signedBody: SignedBody): Hono {
   });
 
   app.post("/:model/labels", async (c) => {
-    const { input, labels, adapter: key, owner } = await signedBody(c, originLabelsSchema);
+    const { input, labels, adapter: key, owner } = await signed.json(c, originLabelsSchema);
     const { signal } = c.req.raw;
     const { engine, adapter, end } = await use(models, c.req.param("model"), key, owner, signal);
     try {
@@ -101,6 +108,6 @@ async function begun<T>(events: AsyncGenerator<T, void, undefined>): Promise<Asy
 function toEdgeT5Error(error: unknown): EdgeT5Error {
   if (error instanceof EdgeT5Error) return error;
   const isGone = error instanceof Error && error.name === "AbortError";
-  if (!isGone) console.error(error);
+  if (!isGone) log("error", "failed", { error: errorFields(error) });
   return new EdgeT5Error("E_INTERNAL", "A defect of edge-t5.", { cause: error });
 }

@@ -36,7 +36,11 @@ export interface EdgeBounds {
 export type Reason = "task" | "model" | "prompt_tokens" | "new_tokens" | "cpu_ms" | "inputs" | "beam_tokens";
 
 export type Decision =
-  | { at: "edge" }
+  | {
+      at: "edge";
+      /** Whether the origin may do it in the edge's place, which may turn out to have no room. */
+      originMay: boolean;
+    }
   | {
       at: "origin";
       reason: Reason;
@@ -57,7 +61,7 @@ export function place(
   edge: EdgeBounds,
   hasOrigin: boolean,
 ): Decision {
-  if (run === "edge" || (run === "auto" && !hasOrigin)) return { at: "edge" };
+  if (run === "edge" || (run === "auto" && !hasOrigin)) return { at: "edge", originMay: false };
   const cpuMs = Math.ceil(workerMs(config, load, edge.maxSequences));
   const beamTokens = load.sequences * load.newTokens;
   type Check = [reason: Reason, value: number, bound: number];
@@ -80,5 +84,5 @@ export function place(
   if (!edge.fitsModel) return origin("model");
   const first = limit ?? wishes.find(isOver);
   if (first) return origin(first[0], { value: first[1], bound: first[2] });
-  return run === "origin" ? origin("task") : { at: "edge" };
+  return run === "origin" ? origin("task") : { at: "edge", originMay: hasOrigin };
 }

@@ -31,8 +31,7 @@ export class OriginProcess {
   #waiting: (() => void)[] = [];
 
   /** @param port where the gateway tells of jobs; 0: it asks for them alone, every `poll` seconds */
-  constructor(gateway: string, secret: string, { port = 0, lease = 2, poll = 1, args: more = [] }: OriginArgs = {},
-  ) {
+  constructor(gateway: string, secret: string, { port = 0, lease = 2, poll = 1, args: more = [] }: OriginArgs = {}) {
     const args = [
       "origin",
       "--gateway",

@@ -48,7 +48,7 @@ export class OriginModels {
     return { engine, adapter: held, end: () => held?.release() };
   }
 
-  /** What each has done, for `/healthz`. */
+  /** What each has done. */
   async health() {
     const states = [...this.#loaded].map(async ([id, loaded]) => {
       const engine = await loaded.catch(() => null);

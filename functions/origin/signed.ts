@@ -1,16 +1,20 @@
-/** Bodies that the gateway signed with ORIGIN_SECRET; each signature counts once. */
+/** Requests that the gateway signed with ORIGIN_SECRET; each signature counts once. */
 import type { Context } from "hono";
 import type * as z from "zod";
 import { parseWith } from "../../src/api/parse.ts";
 import { checkBody, checkSignature, ReplayGuard } from "../../src/jobs/signature.ts";
 
-/** @throws ApiError 401; 400 */
-export type SignedBody = <Schema extends z.ZodType>(c: Context, schema: Schema) => Promise<z.output<Schema>>;
+export interface Signed {
+  /** @throws ApiError 401 */
+  bytes(c: Context): Promise<Uint8Array>;
+  /** @throws ApiError 401; 400 */
+  json<Schema extends z.ZodType>(c: Context, schema: Schema): Promise<z.output<Schema>>;
+}
 
 /** @param started when this process began to take signatures, milliseconds since 1970 */
-export function signedBodies(secret: string, started: number): SignedBody {
+export function signedRequests(secret: string, started: number): Signed {
   const guard = new ReplayGuard(started);
-  return async (c, schema) => {
+  const bytes = async (c: Context) => {
     const { pathname, search } = new URL(c.req.url);
     const now = Date.now();
     const signed = { method: c.req.method, path: pathname + search };
@@ -18,6 +22,10 @@ export function signedBodies(secret: string, started: number): SignedBody {
     guard.take(signature, now);
     const body = new Uint8Array(await c.req.arrayBuffer());
     await checkBody(body, signature);
-    return parseWith(schema, JSON.parse(new TextDecoder().decode(body)), "the body");
+    return body;
+  };
+  return {
+    bytes,
+    json: async (c, schema) => parseWith(schema, JSON.parse(new TextDecoder().decode(await bytes(c))), "the body"),
   };
 }
