@@ -169,14 +169,14 @@ export class CloudflareDouble {
         this.queues.set(name, { id: randomUUID(), consumers: [] });
         return { result: { queue_id: this.queues.get(name)?.id, queue_name: name } };
       }
-      const wanted = query.get("name");
+      const wanted = query.getAll("name");
       const all = [...this.queues].map(([name, { id, consumers }]) => ({
         queue_id: id,
         queue_name: name,
         consumers,
         producers: [],
       }));
-      return { result: wanted ? all.filter(({ queue_name }) => queue_name === wanted) : all };
+      return { result: wanted.length > 0 ? all.filter(({ queue_name }) => wanted.includes(queue_name)) : all };
     }
     if (first === "queues" && third === "consumers") {
       const queue = [...this.queues.values()].find(({ id }) => id === second);

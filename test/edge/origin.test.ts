@@ -226,7 +226,7 @@ test("two origins on one queue: each job is done once, and tenants take turns", 
 describe("a fine-tuning, by OpenAI's client", () => {
   const question = (i: number) => `answer politely: request number ${i}`;
   const ANSWER = "Gerne.";
-  const rows = Array.from({ length: 24 }, (_, i) => ({ prompt: question(i), completion: ANSWER }));
+  const rows = Array.from({ length: 16 }, (_, i) => ({ prompt: question(i), completion: ANSWER }));
   const upload = (client: OpenAI, all: readonly object[]) =>
     client.files.create({
       file: new File([all.map((row) => JSON.stringify(row)).join("\n")], "pairs.jsonl"),
@@ -239,7 +239,7 @@ describe("a fine-tuning, by OpenAI's client", () => {
       await delay(100);
     }
   };
-  const hyperparameters = { n_epochs: 5, batch_size: 8, learning_rate_multiplier: 10 };
+  const hyperparameters = { n_epochs: 5, batch_size: 8, learning_rate_multiplier: 12 };
 
   test("ends, killed in the middle or not, with the same adapter, which the edge answers with by its name", {
     timeout: 90_000,
@@ -293,14 +293,14 @@ describe("a fine-tuning, by OpenAI's client", () => {
     for await (const event of acme.fineTuning.jobs.listEvents(killed.id, { limit: 10 })) events.unshift(event);
     const told = events.flatMap(({ type, data }) => (type === "metrics" ? (data as { step: number }).step : []));
     // Each step once, though some were made twice.
-    expect(told).toEqual(Array.from({ length: 15 }, (_, i) => i + 1));
-    expect(events[0]?.message).toContain("24 rows, 4 to validate with");
+    expect(told).toEqual(Array.from({ length: 10 }, (_, i) => i + 1));
+    expect(events[0]?.message).toContain("16 rows, 4 to validate with");
     expect(events.at(-1)?.message).toBe("The job has been successfully completed");
     const [checkpoint] = (await acme.fineTuning.jobs.checkpoints.list(calm.id)).data;
-    expect(checkpoint).toMatchObject({ step_number: 15, metrics: { step: 15, train_loss: expect.any(Number) } });
+    expect(checkpoint).toMatchObject({ step_number: 10, metrics: { step: 10, train_loss: expect.any(Number) } });
     const csv = await (await acme.files.content(done[0]?.result_files[0] ?? "")).text();
     expect(csv.split("\n")[0]).toBe("step,train_loss,learning_rate");
-    expect(csv.trim().split("\n")).toHaveLength(16);
+    expect(csv.trim().split("\n")).toHaveLength(11);
 
     // Nobody else's, whatever the name says.
     const stranger = await tenantClient("stranger");
@@ -339,8 +339,8 @@ describe("a fine-tuning, by OpenAI's client", () => {
     await expect.poll(steps, { timeout: 20_000 }).toBeGreaterThan(0);
     await acme.fineTuning.jobs.cancel(id);
     expect(await endOf(acme, id)).toMatchObject({ status: "cancelled", fine_tuned_model: null });
-    // Of 1200.
-    expect(await steps()).toBeLessThan(600);
+    // Of 800.
+    expect(await steps()).toBeLessThan(400);
     expect((await acme.models.list()).data.map((model) => model.id)).toEqual(["default"]);
   });
 
