@@ -32,8 +32,8 @@ afterAll(async () => {
   await state?.remove();
 });
 
-async function startOrigin(): Promise<{ origin: OriginProcess; url: string }> {
-  const args = ["--cache", join(state.state, "origin-models")];
+async function startOrigin(...more: string[]): Promise<{ origin: OriginProcess; url: string }> {
+  const args = ["--cache", join(state.state, "origin-models"), ...more];
   const origin = new OriginProcess(kit.url, secret, { port, args });
   onTestFinished(() => origin.kill());
   return { origin, url: (await origin.event("started")).url ?? "" };
@@ -199,6 +199,20 @@ describe("with an origin", () => {
     expect((await signed(kit.url, "GET", path)).status).toBe(200);
     expect((await signed(kit.url, "GET", "/internal/objects/models/default/current.json")).status).toBe(404);
     expect((await fetch(kit.url + path)).status).toBe(401);
+  });
+
+  test("on onnxruntime-node it answers the same, adapters included", async () => {
+    await startOrigin("--engine", "onnx");
+    await untilOrigin();
+    // From the tests before, made by the edge's engine and by the origin's other one.
+    for (const [task, input] of [
+      ["there", HOUSE],
+      ["mood-origin", "one long string of cliches"],
+    ] as const) {
+      const here = task === "there" ? "plain" : "mood-edge";
+      const [onnx, simd] = [await run(task, { input }), await run(here, { input })];
+      expect([onnx.at, simd.at, onnx.json.output]).toEqual(["origin", "edge", simd.json.output]);
+    }
   });
 
   test("a client that leaves ends the work there", async () => {
