@@ -131,7 +131,7 @@ async function compareFolder(folder: string, options: TrainingGoldenOptions, rep
   try {
     await learner.accumulate(batch);
     const gradients = kindReport(name, "gradients");
-    compareNumber(gradients, learner.gradientNorm(), reference.gradient_norm);
+    compareNumber(gradients, await learner.gradientNorm(), reference.gradient_norm);
     const tensorOf = (tensor: string) => learner.gradient(tensor);
     await compareTensors(gradients, join(folder, "gradients.safetensors"), tensorOf);
     report.kinds.push(gradients);
@@ -189,7 +189,7 @@ async function compareSteps(
   try {
     for (const expected of losses) {
       await learner.accumulate(batch);
-      compareNumber(report, learner.update({ learningRate: LEARNING_RATE }).total, expected);
+      compareNumber(report, (await learner.update({ learningRate: LEARNING_RATE })).total, expected);
     }
     const { trained } = learner;
     await compareTensors(report, join(folder, `${kind}.safetensors`), (name) => trained.get(name)?.values);

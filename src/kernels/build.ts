@@ -1,18 +1,29 @@
-/** Builds both kernel modules from one AssemblyScript source; `npm ci` runs it. */
+/** Builds the kernel modules: both of inference from one AssemblyScript source, and the trainer's; `npm ci` runs it. */
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { main } from "assemblyscript/asc";
 
-const source = fileURLToPath(new URL("./assembly/index.ts", import.meta.url));
+const entry = (name: string) => fileURLToPath(new URL(`./assembly/${name}.ts`, import.meta.url));
 const outDir = fileURLToPath(new URL("./build/", import.meta.url));
 
+/** 4 GB: what addresses of 32 bits reach. */
+const MOST_PAGES = "65536";
+const MODULES: readonly { name: string; source: string; flags: readonly string[] }[] = [
+  { name: "relaxed", source: entry("index"), flags: ["--enable", "simd,relaxed-simd"] },
+  { name: "plain", source: entry("index"), flags: ["--enable", "simd"] },
+  {
+    name: "training",
+    source: entry("training"),
+    flags: ["--enable", "simd,threads", "--sharedMemory", "--maximumMemory", MOST_PAGES],
+  },
+];
+
 mkdirSync(outDir, { recursive: true });
-for (const [name, features] of Object.entries({ relaxed: "simd,relaxed-simd", plain: "simd" })) {
-  const out = `${outDir}${name}.wasm`;
+for (const { name, source, flags } of MODULES) {
   const { error, stderr } = await main([
     source,
     "--outFile",
-    out,
+    `${outDir}${name}.wasm`,
     "-O3",
     "--noAssert",
     "--runtime",
@@ -23,8 +34,7 @@ for (const [name, features] of Object.entries({ relaxed: "simd,relaxed-simd", pl
     // Below this address lie the module's few constants; the engine's plan begins above it.
     "--memoryBase",
     "64",
-    "--enable",
-    features,
+    ...flags,
   ]);
   if (error) {
     console.error(stderr.toString());

@@ -2,11 +2,10 @@
  * Checkpoints of a run: folders in Hugging Face's layout (an adapter's in PEFT's) with what is needed to go on beside it.
  * One is made under a temporary name and renamed when all of it is on disk: a run can be killed at any time.
  */
-import { cp, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { Checkpoint } from "../../model-split/checkpoint.ts";
-import { readIfThere } from "../../model-split/checkpoint-parts.ts";
 import { SafetensorsFile } from "../../model-split/safetensors.ts";
 import { EdgeT5Error } from "../errors.ts";
 import { syncFolder } from "../store/staged-file.ts";
@@ -187,8 +186,11 @@ async function readState(path: string): Promise<TrainerState> {
 
 async function writeModel(dir: string, base: string, trained: FloatTensors): Promise<void> {
   for (const name of SIDE_FILES) {
-    const bytes = await readIfThere(join(base, name));
-    if (bytes !== null) await cp(join(base, name), join(dir, name));
+    const bytes = await readFile(join(base, name)).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return null;
+      throw error;
+    });
+    if (bytes !== null) await writeDurably(join(dir, name), bytes);
   }
   const config = z.looseObject({ tie_word_embeddings: z.boolean().optional() });
   const { tie_word_embeddings } = config.parse(JSON.parse(await readFile(join(base, "config.json"), "utf8")));
@@ -231,10 +233,14 @@ async function prune(run: string, keep: number): Promise<void> {
   }
 }
 
-async function writeJson(path: string, value: unknown): Promise<void> {
+function writeJson(path: string, value: unknown): Promise<void> {
+  return writeDurably(path, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
   const file = await open(path, "wx");
   try {
-    await file.writeFile(`${JSON.stringify(value, null, 2)}\n`);
+    await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();

@@ -1,12 +1,12 @@
 /** One training step's forward and backward pass as one ONNX graph, on the forward pass that inference runs. */
 import { Graph, type Value } from "../onnx/graph.ts";
-import { tensorsOf } from "../t5/architecture.ts";
+import { type TensorSpec, tensorsOf } from "../t5/architecture.ts";
 import type { T5Config } from "../t5/config.ts";
 import { Forward, lengthOf } from "../t5/graph/forward.ts";
 import { differentiate } from "./gradient/differentiate.ts";
 import { type LoraModuleSpec, type LoraOptions, loraModules, loraSettings } from "./lora.ts";
-import { crossEntropy, type LossOptions } from "./loss.ts";
-import { loraPort, TrainedWeights } from "./trained-weights.ts";
+import { crossEntropy, type Loss, type LossOptions } from "./loss.ts";
+import { loraPort, paddingOf, TrainedWeights } from "./trained-weights.ts";
 
 export interface StepGraphOptions extends LossOptions {
   /** Whether the head is the embedding. */
@@ -19,6 +19,8 @@ export interface StepGraphOptions extends LossOptions {
 export interface TrainedTensor {
   name: string;
   shape: readonly number[];
+  /** In which it is fed, and its gradient comes: rows of zeros may lie behind its own. */
+  fed: readonly number[];
   /** The graph's output with its gradient, null where all of it comes by rows. */
   gradient: string | null;
   /** Gradients of looked-up rows: the output `[…, d]`, and the input with the rows' numbers `[…]`. */
@@ -34,7 +36,7 @@ export interface MaskInput {
 
 export interface StepGraph {
   graph: Graph;
-  /** Every tensor that is fed, with its shape: the model's, and an adapter's. */
+  /** Every tensor that is fed, with the shape in which it is: the model's, and an adapter's. */
   tensors: readonly { name: string; shape: readonly number[] }[];
   trained: readonly TrainedTensor[];
   lora: readonly LoraModuleSpec[];
@@ -55,16 +57,13 @@ const gradientOf = (name: string) => `gradient of ${name}`;
 export function stepGraph(config: T5Config, options: StepGraphOptions): StepGraph {
   const lora = options.lora ? loraModules(config, options.lora) : [];
   const dropout = options.lora ? loraSettings(options.lora).dropout : 0;
-  const { g, loss, weights, specs } = forwardGraph(config, options, lora, dropout);
-  const trained = lora.length > 0 ? trainedAdapter(g, lora, loss, weights) : trainedModel(g, loss, weights);
-  const names = new Set(g.inputs.map(({ name }) => name));
-  const adapter = lora.flatMap(({ name, rank, in: inner, out }) => [
-    { name: loraPort.a(name), shape: [rank, inner] },
-    { name: loraPort.b(name), shape: [out, rank] },
-  ]);
+  const { g, loss, head, weights, specs } = forwardGraph(config, options, lora, dropout);
+  const trained =
+    lora.length > 0 ? trainedAdapter(g, lora, loss.total, weights) : trainedModel(g, loss, head, weights, specs);
+  const tensors = g.inputs.filter(({ type }) => type === "float32");
   return {
     graph: g,
-    tensors: [...specs, ...adapter].filter(({ name }) => names.has(name)),
+    tensors: tensors.map(({ name, shape }) => ({ name, shape: shape as readonly number[] })),
     trained,
     lora,
     masks: dropout === 0 ? [] : lora.map(maskOf),
@@ -80,16 +79,35 @@ export function lossGraph(config: T5Config, options: StepGraphOptions): Graph {
 function forwardGraph(config: T5Config, options: StepGraphOptions, lora: readonly LoraModuleSpec[], dropout: number) {
   const g = new Graph("training_step");
   const specs = tensorsOf(config, options.tiedHead);
-  const weights = new TrainedWeights(g, specs, lora, dropout);
+  // An adapter's products would have to be padded too, and its run is shorter anyway.
+  const padding = lora.length > 0 ? 0 : paddingOf(config.dFf);
+  const weights = new TrainedWeights(g, specs, lora, dropout, padding);
   const forward = new Forward(g, config, weights, options.tiedHead);
   const states = decode(g, forward, config, encode(g, forward, config));
   const labelled = pick(g, weights, states, config.dModel);
   const labels = g.input("labels", "int32", ["M"]);
-  const { total, parts, own } = crossEntropy(g, forward.head(labelled), labels, config.vocabSize, options);
+  const logits = forward.head(labelled);
+  const { x, weight, name } = weights.productOf(logits);
+  const loss = crossEntropy(g, { logits, states: x, weight }, labels, config.vocabSize, options);
+  const { total, parts, own } = loss;
   weights.own.set(...own);
+  turnLast(g);
   g.output(total, LOSSES.total, "float32", []);
   for (const [part, value] of Object.entries(parts)) g.output(value, LOSSES[part as keyof typeof parts], "float32", []);
-  return { g, loss: total, weights, specs };
+  return { g, loss, head: name, weights, specs };
+}
+
+/**
+ * Keys `[B, T, H, D]` → `[B, H, D, T]` in two moves, the second of which only swaps the last two axes: onnxruntime takes it
+ * into the product beside it, and the gradient's rule knows it.
+ */
+function turnLast(g: Graph): void {
+  for (const [i, node] of [...g.nodes.entries()].reverse()) {
+    if (node.op !== "Transpose" || String(node.attributes.perm) !== "0,2,3,1") continue;
+    const byHead = g.op("Transpose", node.inputs, { perm: [0, 2, 1, 3] });
+    const first = g.nodes.pop()!;
+    g.nodes.splice(i, 1, first, { ...node, inputs: [byHead], attributes: { perm: [0, 1, 3, 2] } });
+  }
 }
 
 /** The encoder's last hidden states `[B, S, dModel]` and the mask `[B, S]` int64. */
@@ -141,25 +159,41 @@ function pick(g: Graph, weights: TrainedWeights, states: Value, width: number): 
   return picked;
 }
 
-function trainedModel(g: Graph, loss: Value, weights: TrainedWeights): TrainedTensor[] {
+function trainedModel(
+  g: Graph,
+  loss: Loss,
+  head: string,
+  weights: TrainedWeights,
+  specs: readonly TensorSpec[],
+): TrainedTensor[] {
   const tensors = g.inputs.filter(({ type }) => type === "float32");
   const { lookups, own } = weights;
   const tables = new Set(lookups.map(({ table }) => table));
   // A table that is only looked up in has no gradient but that of its rows.
   const dense = tensors.filter(({ name }) => !tables.has(name) || isMultiplied(g, name));
-  const wrt = [...dense.map(({ name }) => ({ name })), ...lookups.map(({ rows }) => rows)];
-  const gradients = differentiate(g, loss, wrt, own);
-  for (const [i, { name, shape }] of dense.entries()) g.output(gradients[i]!, gradientOf(name), "float32", shape);
-  for (const [i, { ids, table }] of lookups.entries()) {
+  const leaves = dense.map(({ name }) => weights.trainable(name));
+  const wrt = [...leaves.map(({ value }) => value), ...lookups.map(({ rows }) => rows)];
+  const gradients = differentiate(g, loss.total, wrt, own);
+  for (const [i, { name, shape }] of dense.entries()) {
+    g.output(leaves[i]!.gradient(gradients[i]!), gradientOf(name), "float32", shape);
+  }
+  const rows = [
+    ...lookups.map(({ ids, table }, i) => ({ ids, table, gradient: gradients[dense.length + i]! })),
+    { ids: "labels", table: head, gradient: loss.labelRows() },
+  ];
+  for (const { ids, table, gradient } of rows) {
     const [, width = 0] = tensors.find(({ name }) => name === table)?.shape ?? [];
-    const [batch = "", length = ""] = g.inputs.find(({ name }) => name === ids)?.shape ?? [];
-    g.output(gradients[dense.length + i]!, gradientOf(ids), "float32", [batch, length, width]);
+    g.output(gradient, gradientOf(ids), "float32", [
+      ...(g.inputs.find(({ name }) => name === ids)?.shape ?? []),
+      width,
+    ]);
   }
   return tensors.map(({ name, shape }) => ({
     name,
-    shape: shape as readonly number[],
+    shape: specs.find((spec) => spec.name === name)!.shape,
+    fed: shape as readonly number[],
     gradient: dense.some((each) => each.name === name) ? gradientOf(name) : null,
-    rows: lookups.filter(({ table }) => table === name).map(({ ids }) => ({ ids, gradient: gradientOf(ids) })),
+    rows: rows.filter(({ table }) => table === name).map(({ ids }) => ({ ids, gradient: gradientOf(ids) })),
   }));
 }
 
@@ -180,6 +214,7 @@ function trainedAdapter(
   return ports.map(({ name, shape }) => ({
     name,
     shape: shape as readonly number[],
+    fed: shape as readonly number[],
     gradient: gradientOf(name),
     rows: [],
   }));

@@ -73,7 +73,7 @@ export class Host {
   async save({ run, keep, state }: { run: string; keep: number; state: TrainerState }): Promise<string> {
     const { learner, open } = this.#opened();
     const { trained } = learner;
-    const contents = { base: open.base, trained, optimizer: learner.optimizerState(), lora: open.learner.lora, state };
+    const contents = { base: open.base, trained, optimizer: learner.optimizerState, lora: open.learner.lora, state };
     return writeCheckpoint(run, contents, keep);
   }
 

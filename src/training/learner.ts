@@ -1,9 +1,13 @@
 /** A model that learns: weights, gradients and the optimizer's memory beside the graph that computes with them. */
+import { availableParallelism } from "node:os";
 import { type InferenceSession, Tensor } from "onnxruntime-node";
 import type { T5Config } from "../t5/config.ts";
 import type { Batch } from "./batch.ts";
-import { LOSSES, lossGraph, type StepGraph, type StepGraphOptions, stepGraph } from "./graph.ts";
-import { createOptimizer, type Optimizer, type OptimizerOptions, type Parameter } from "./optimizers/index.ts";
+import { LOSSES, lossGraph, type StepGraph, type StepGraphOptions, stepGraph, type TrainedTensor } from "./graph.ts";
+import { Crew } from "./optimizers/crew.ts";
+import type { OptimizerOptions, Parameter } from "./optimizers/index.ts";
+import { sizeOf } from "./optimizers/optimizer.ts";
+import type { SlabTensor } from "./optimizers/slab.ts";
 import { dropoutMask, randomBits } from "./random.ts";
 import { openSession, type Provider, type SessionOptions } from "./session.ts";
 
@@ -37,10 +41,13 @@ export class Learner {
   readonly #options: LearnerOptions;
   readonly #graph: StepGraph;
   readonly #session: InferenceSession;
-  readonly #optimizer: Optimizer;
+  readonly #crew: Crew;
   readonly #seed: number;
   readonly #feeds: Readonly<Record<string, Tensor>>;
-  readonly #parameters: Parameter[];
+  readonly #parameters: readonly Parameter[];
+  /** Where the graph writes gradients: those of an update's first batch where they are kept, later ones' to be added. */
+  readonly #gradients: Outputs;
+  #laterGradients: Outputs | null = null;
   #forward: ReturnType<typeof openSession> | null = null;
   #losses = NO_LOSSES;
   #step = 0;
@@ -52,6 +59,7 @@ export class Learner {
     weights: ReadonlyMap<string, Float32Array>,
     options: LearnerOptions,
     graph: StepGraph,
+    crew: Crew,
     { session, provider }: Awaited<ReturnType<typeof openSession>>,
   ) {
     this.provider = provider;
@@ -59,19 +67,22 @@ export class Learner {
     this.#options = options;
     this.#graph = graph;
     this.#session = session;
-    this.#optimizer = createOptimizer(options.optimizer);
     this.#seed = options.seed ?? 0;
-    this.#parameters = graph.trained.map(({ name, shape }) => {
-      const values = weights.get(name)!;
-      return { name, shape, values, gradient: new Float32Array(0) };
-    });
+    this.#crew = crew;
+    this.#parameters = crew.parameters;
+    for (const { name, values } of this.#parameters) values.set(weights.get(name)!);
+    const trained = new Map(this.#parameters.map(({ name, values }, i) => [name, fed(values, graph.trained[i]!)]));
     this.#feeds = Object.fromEntries(
-      graph.tensors.map(({ name, shape }) => [name, new Tensor("float32", weights.get(name)!, shape)]),
+      graph.tensors.map(({ name, shape }) => [
+        name,
+        new Tensor("float32", trained.get(name) ?? weights.get(name)!, shape),
+      ]),
     );
+    this.#gradients = this.#outputs((i) => fed(this.#parameters[i]!.gradient, graph.trained[i]!));
   }
 
   /**
-   * @param weights every tensor of the model, and of the adapter where one is trained; those that are trained change in place
+   * @param weights every tensor of the model, and of the adapter where one is trained; they stay as they are
    * @throws EdgeT5Error `E_PROVIDER`, `E_INPUT` (an adapter that does not fit)
    */
   static async open(
@@ -81,7 +92,9 @@ export class Learner {
   ): Promise<Learner> {
     const graph = stepGraph(config, options);
     for (const { name } of graph.tensors) if (!weights.has(name)) throw new Error(`No weights for ${name}.`);
-    return new Learner(config, weights, options, graph, await openSession(graph.graph, options));
+    const session = await openSession(graph.graph, options);
+    const crew = await Crew.open(tensorsOf(graph), options.optimizer, options.threads ?? availableParallelism());
+    return new Learner(config, weights, options, graph, crew, session);
   }
 
   /** Updates so far. */
@@ -91,23 +104,22 @@ export class Learner {
 
   /** Forward and backward pass of a batch: its losses and gradients are added to those since the last update. */
   async accumulate(batch: Batch): Promise<void> {
-    const results = await this.#session.run({ ...this.#feeds, ...inputsOf(batch), ...this.#masks(batch) });
-    const data = (name: string) => results[name]!.data as Float32Array;
+    const isFirst = this.#batches === 0;
+    if (!isFirst) this.#laterGradients ??= this.#outputs((i) => new Float32Array(sizeOf(this.#graph.trained[i]!.fed)));
+    const into = isFirst ? this.#gradients : this.#laterGradients!;
+    const results = await this.#session.run({ ...this.#feeds, ...inputsOf(batch), ...this.#masks(batch) }, into);
     this.#losses = added(this.#losses, results, batch);
-    const ids: Record<string, Int32Array> = { input_ids: batch.inputIds, decoder_input_ids: batch.decoderInputIds };
-    for (const [i, { gradient, rows, shape }] of this.#graph.trained.entries()) {
-      const parameter = this.#parameters[i]!;
-      const isFirst = this.#batches === 0;
-      if (gradient) {
-        const made = data(gradient);
-        // The first batch's gradient is taken as it is: nothing else holds it.
-        if (isFirst) parameter.gradient = made;
-        else addTo(parameter.gradient, made);
-      } else if (isFirst) {
-        parameter.gradient = zeroed(parameter);
-      }
-      for (const { ids: input, gradient: output } of rows) {
-        addRows(parameter.gradient, ids[input]!, data(output), shape[1]!);
+    const ids: Record<string, Int32Array> = {
+      input_ids: batch.inputIds,
+      decoder_input_ids: batch.decoderInputIds,
+      labels: batch.labels,
+    };
+    for (const [i, { gradient: output, rows, shape }] of this.#graph.trained.entries()) {
+      const { gradient } = this.#parameters[i]!;
+      if (!isFirst && output) addTo(gradient, into[output]!.data as Float32Array);
+      if (isFirst && !output) gradient.fill(0);
+      for (const { ids: input, gradient: made } of rows) {
+        addRows(gradient, ids[input]!, results[made]!.data as Float32Array, shape[1]!);
       }
     }
     this.#batches++;
@@ -129,14 +141,8 @@ export class Learner {
   }
 
   /** The norm of all gradients since the last update together, of the mean loss a label. */
-  gradientNorm(): number {
-    let squares = 0;
-    for (const { gradient } of this.#parameters) {
-      let sum = 0;
-      for (let i = 0; i < gradient.length; i++) sum += gradient[i]! * gradient[i]!;
-      squares += sum;
-    }
-    return Math.sqrt(squares) / this.#losses.labels;
+  async gradientNorm(): Promise<number> {
+    return (await this.#crew.norm()) / this.#losses.labels;
   }
 
   /** A tensor's gradient since the last update, of the mean loss a label. */
@@ -150,9 +156,12 @@ export class Learner {
    *
    * @returns the losses a label, and the gradients' norm before it was limited
    */
-  update({ learningRate, maxGradientNorm = Number.POSITIVE_INFINITY }: Update): Losses & { gradientNorm: number } {
+  async update({
+    learningRate,
+    maxGradientNorm = Number.POSITIVE_INFINITY,
+  }: Update): Promise<Losses & { gradientNorm: number }> {
     const { labels, ...sums } = this.#losses;
-    const gradientNorm = this.gradientNorm();
+    const gradientNorm = await this.gradientNorm();
     this.#losses = NO_LOSSES;
     this.#batches = 0;
     const means = Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / labels]));
@@ -161,7 +170,7 @@ export class Learner {
     this.#step++;
     // As torch.nn.utils.clip_grad_norm_.
     const clip = Math.min(1, maxGradientNorm / (gradientNorm + 1e-6));
-    this.#optimizer.update(this.#parameters, learningRate, clip / labels, this.#step);
+    await this.#crew.update({ learningRate, scale: clip / labels, step: this.#step });
     return result;
   }
 
@@ -171,13 +180,13 @@ export class Learner {
   }
 
   /** The optimizer's memory, by name. */
-  optimizerState(): Map<string, Float32Array> {
-    return this.#optimizer.state(this.#parameters);
+  get optimizerState(): ReadonlyMap<string, Float32Array> {
+    return this.#crew.state;
   }
 
   /** Goes on from a state that was kept. @throws Error where it is another optimizer's */
   restore(step: number, state: ReadonlyMap<string, Float32Array>): void {
-    for (const [name, values] of this.optimizerState()) {
+    for (const [name, values] of this.optimizerState) {
       const kept = state.get(name);
       if (kept?.length !== values.length) throw new Error(`The kept state does not fit: ${name}`);
       values.set(kept);
@@ -186,8 +195,18 @@ export class Learner {
   }
 
   async close(): Promise<void> {
+    await this.#crew.close();
     await this.#session.release();
     await (await this.#forward)?.session.release();
+  }
+
+  /** Losses and rows of what is looked up differ in size from batch to batch: onnxruntime makes room for those. */
+  #outputs(room: (parameter: number) => Float32Array): Outputs {
+    const outputs: Outputs = Object.fromEntries(this.#session.outputNames.map((name) => [name, null]));
+    for (const [i, { gradient, fed: shape }] of this.#graph.trained.entries()) {
+      if (gradient) outputs[gradient] = new Tensor("float32", room(i), shape);
+    }
+    return outputs;
   }
 
   #masks({ rows, inputLength, targetLength }: Batch): Record<string, Tensor> {
@@ -202,6 +221,7 @@ export class Learner {
   }
 }
 
+type Outputs = Record<string, Tensor | null>;
 type Results = InferenceSession.OnnxValueMapType;
 
 function added(losses: Losses, results: Results, batch: Batch): Losses {
@@ -227,9 +247,13 @@ function inputsOf(batch: Batch): Record<string, Tensor> {
   };
 }
 
-/** The gradient's own array again, zero. */
-function zeroed({ gradient, values }: Parameter): Float32Array {
-  return gradient.length === values.length ? gradient.fill(0) : new Float32Array(values.length);
+function tensorsOf({ trained }: StepGraph): SlabTensor[] {
+  return trained.map(({ name, shape, fed: rows }) => ({ name, shape, behind: sizeOf(rows) - sizeOf(shape) }));
+}
+
+/** An array with the zeros behind it, as {@link tensorsOf} made room for them. */
+function fed({ buffer, byteOffset }: Float32Array, { fed: shape }: TrainedTensor): Float32Array {
+  return new Float32Array(buffer, byteOffset, sizeOf(shape));
 }
 
 function addTo(sum: Float32Array, more: Float32Array): void {

@@ -14,17 +14,25 @@ export interface Loss {
   total: Value;
   /** Sums over the labels of the plain cross entropy, of the smoothed one, and of the weighted z-loss. */
   parts: { crossEntropy: Value; smoothed: Value; zLoss: Value };
-  /** The gradient of `total`, for {@link differentiate}. */
+  /** The gradient of `total` by the head's states and weight, for {@link differentiate}, but for {@link labelRows}. */
   own: [name: string, rule: OwnRule];
+  /** What belongs to the weight's gradient besides: rows `[M, d]` to be added at the labels, for `total` itself. */
+  labelRows(): Value;
 }
 
-/**
- * @param logits `[M, V]`, those of the labels that count
- * @param labels `[M]` int32 or int64
- */
+/** Logits `[M, V]`, those of the labels that count, and what they are the product of. */
+export interface Head {
+  logits: Value;
+  /** `[M, d]` */
+  states: Value;
+  /** `[V, d]` */
+  weight: Value;
+}
+
+/** @param labels `[M]` int32 or int64 */
 export function crossEntropy(
   g: Graph,
-  logits: Value,
+  { logits, states, weight }: Head,
   labels: Value,
   vocabSize: number,
   { labelSmoothing = 0, zLoss = 0 }: LossOptions = {},
@@ -47,20 +55,26 @@ export function crossEntropy(
   const zLossSum = sum(g.op("Mul", [g.op("Mul", [logSum, logSum]), g.float(zLoss)]));
   const total = g.op("Add", [smoothed, zLossSum]);
 
-  /** p (1 + 2 z log Σ) − ε ÷ V, less 1 − ε at the label. */
-  const rule: OwnRule["rule"] = (_, dy) => {
+  // The logits' gradient is p (1 + 2 z log Σ) − ε ÷ V, less 1 − ε at the label. What stands at the labels alone is taken to
+  // the states by a lookup, and to the weight by rows: it is never put into a table of the logits' size.
+  const atLabels = 1 - labelSmoothing;
+  const rule: OwnRule["rule"] = (_, dy, needs) => {
     let gradient = g.op("Exp", [logp]);
     const factor = zLoss > 0 ? g.op("Add", [g.op("Mul", [logSum, g.float(2 * zLoss)]), g.float(1)]) : null;
     gradient = g.op("Mul", [gradient, factor ? g.op("Mul", [factor, dy]) : dy]);
     if (labelSmoothing > 0) {
       gradient = g.op("Sub", [gradient, g.op("Mul", [dy, g.float(labelSmoothing / vocabSize)])]);
     }
-    const less = g.op("Sub", [atLabel(gradient), g.op("Mul", [dy, g.float(1 - labelSmoothing)])]);
-    return [g.op("ScatterElements", [gradient, column, less], { axis: 1 })];
+    const less = g.op("Mul", [g.op("Gather", [weight, labels], { axis: 0 }), g.op("Mul", [dy, g.float(-atLabels)])]);
+    return [
+      needs(0) ? g.op("Gemm", [gradient, weight, less]) : null,
+      needs(1) ? g.op("Gemm", [gradient, states], { transA: 1 }) : null,
+    ];
   };
   return {
     total,
     parts: { crossEntropy: crossEntropySum, smoothed, zLoss: zLossSum },
-    own: [total.name, { inputs: [logits], rule }],
+    own: [total.name, { inputs: [states, weight], rule }],
+    labelRows: () => g.op("Mul", [states, g.float(-atLabels)]),
   };
 }

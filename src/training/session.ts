@@ -3,6 +3,7 @@ import { InferenceSession } from "onnxruntime-node";
 import { EdgeT5Error } from "../errors.ts";
 import { Graph } from "../onnx/graph.ts";
 import { encodeModel } from "../onnx/model-proto.ts";
+import { fuseTurned, reluFirst } from "./fuse.ts";
 
 /** `auto`: the first of CUDA and WebGPU that is there, else the processor. Only `cpu` gives the same bits again. */
 export type Provider = "cpu" | "cuda" | "webgpu";
@@ -14,6 +15,7 @@ export interface SessionOptions {
 }
 
 /**
+ * @param graph is changed to what the provider computes fastest
  * @throws EdgeT5Error `E_PROVIDER` for a provider that is not to be had, saying why
  */
 export async function openSession(
@@ -22,6 +24,11 @@ export async function openSession(
 ): Promise<{ session: InferenceSession; provider: Provider }> {
   const chosen = provider === "auto" ? await firstAvailable() : provider;
   if (chosen !== "cpu") await probe(chosen);
+  // WebGPU has no kernels for what comes of these.
+  if (chosen !== "webgpu") {
+    fuseTurned(graph);
+    reluFirst(graph);
+  }
   const session = await InferenceSession.create(encodeModel(graph), {
     // What a provider has no kernel for runs on the processor.
     executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
@@ -50,7 +57,9 @@ async function probe(provider: Provider): Promise<void> {
     const session = await InferenceSession.create(encodeModel(graph), { executionProviders: [provider] });
     await session.release();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const [why] = String(cause instanceof Error ? cause.message : cause)
+      .trim()
+      .split("\n");
     throw new EdgeT5Error(
       "E_PROVIDER",
       `onnxruntime-node cannot use ${provider} here: ${why}. Use cpu, or install what it needs (for CUDA, onnxruntime-node's own install step).`,

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { EdgeT5Error } from "../errors.ts";
 import { type Batch, collate } from "./batch.ts";
 import { type BatchPosition, type BucketOptions, bucketed } from "./buckets.ts";
-import type { Example, ExampleSource, Json } from "./example.ts";
+import type { ExampleSource, Json } from "./example.ts";
 import type { Opened, StepResult } from "./host.ts";
 import type { LoraOptions } from "./lora.ts";
 import type { LossOptions } from "./loss.ts";
@@ -98,29 +98,24 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
     };
 
     const source = bucketed(options.data, { ...options.batch, seed }, position);
+    const read = (done: number) => quietly(gather(source, accumulate, opened, done));
     const pace = new Pace();
     try {
       let isSaved = opened.resumed !== null;
+      let next = step < steps ? read(step) : null;
       while (step < steps) {
-        const examples: Example[][] = [];
-        while (examples.length < accumulate) {
-          const next = await source.next();
-          if (next.done) throw tooFew(step);
-          examples.push(next.value.examples);
-          position = next.value.position;
-        }
-        const batches = examples.map((group) => collate(group, opened));
-        for (const batch of batches) checkIds(batch, opened.vocabSize);
+        const { batches, position: behind } = await next!;
         const rate = learningRate(options.schedule, step + 1, steps);
-        const result = await host.call("step", {
-          batches,
-          learningRate: rate,
-          maxGradientNorm: options.maxGradientNorm ?? 1,
-        });
+        const maxGradientNorm = options.maxGradientNorm ?? 1;
+        const running = quietly(host.call("step", { batches, learningRate: rate, maxGradientNorm }));
+        // The next update's examples are read and padded while this one is computed.
+        next = step + 1 < steps ? read(step + 1) : null;
+        const result = await running;
         if (!Number.isFinite(result.total) || !Number.isFinite(result.gradientNorm)) {
           throw diverged(step + 1, result, saved);
         }
         step++;
+        position = behind;
         isSaved = false;
         yield pace.event(step, steps, result, rate, batches);
         if (step % checkpointEvery === 0 || step === steps) {
@@ -139,6 +134,29 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
   } finally {
     await host.close();
   }
+}
+
+/** The batches of an update, checked, and the position behind them. @throws EdgeT5Error `E_INPUT` */
+async function gather(
+  source: ReturnType<typeof bucketed>,
+  count: number,
+  opened: Opened,
+  done: number,
+): Promise<{ batches: Batch[]; position: BatchPosition }> {
+  const batches: Batch[] = [];
+  for (;;) {
+    const next = await source.next();
+    if (next.done) throw tooFew(done);
+    const batch = collate(next.value.examples, opened);
+    checkIds(batch, opened.vocabSize);
+    if (batches.push(batch) === count) return { batches, position: next.value.position };
+  }
+}
+
+/** A promise whose failure counts when it is awaited, not before. */
+function quietly<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }
 
 async function open(host: RemoteHost, options: TrainOptions): Promise<Opened> {

@@ -32,6 +32,7 @@ import { profile } from "./profile.ts";
 import { ceilingOf, measureStreamsInNode, measureStreamsInWorkerd, reportStreams, streamTable } from "./streams.ts";
 import { PROMPT_TOKENS, STEPS, stepBytes } from "./subject.ts";
 import { targetTable } from "./targets.ts";
+import { measureTraining } from "./training.ts";
 import {
   CHROMIUM,
   generationTable,
@@ -49,12 +50,19 @@ const HELP = `Usage: npm run bench -- [options]
   --kernels NAME     relaxed or plain; default: what the kit chooses on this machine
   --skip-workerd     Node only
   --profile          where a step's time goes, kernel by kernel, and nothing else
+  --training         a training step, beside PyTorch's where it is installed, and nothing else
+  --python PATH      the Python that has torch and transformers; default python3
+  --threads N        of a training step; default 2
 
 Examples:
   npm run bench
   npm run bench -- --only engine --rounds 31
   npm run bench -- --json --only engine,peers | tail -n 1
+  npm run bench -- --training --python ./venv/bin/python
 `;
+
+/** A step of T5-small takes more than a second. */
+const TRAINING_ROUNDS = 5;
 
 const { values: options } = parseArgs({
   options: {
@@ -64,6 +72,9 @@ const { values: options } = parseArgs({
     kernels: { type: "string" },
     "skip-workerd": { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
+    training: { type: "boolean", default: false },
+    python: { type: "string", default: "python3" },
+    threads: { type: "string", default: "2" },
     help: { type: "boolean", default: false },
   },
 });
@@ -75,6 +86,18 @@ const rounds = Number(options.rounds);
 if (!Number.isInteger(rounds) || rounds < 1) fail(`--rounds is ${options.rounds}; give a whole number of at least 1.`);
 if (options.kernels !== undefined && options.kernels !== "relaxed" && options.kernels !== "plain") {
   fail(`--kernels is ${options.kernels}; give relaxed or plain.`);
+}
+
+if (options.training) {
+  const threads = Number(options.threads);
+  if (!Number.isInteger(threads) || threads < 1)
+    fail(`--threads is ${options.threads}; give a whole number of at least 1.`);
+  const { figures, table } = await measureTraining(options.python, Math.min(rounds, TRAINING_ROUNDS), threads);
+  console.log(`${table}\n\nfloat32, ${threads} threads, medians. ${machine().cpu}.`);
+  const rounded = Object.fromEntries(Object.entries(figures).map(([key, value]) => [key, round(value)]));
+  if (options.json)
+    console.log(JSON.stringify({ figures: rounded, threads, machine: machine(), versions: await versions() }));
+  process.exit(0);
 }
 
 /** A round over HTTP takes seconds. */

@@ -469,6 +469,27 @@ test("from the command line: a file, a batch of it, and what came of it", async 
   const again = await run("batch", "run", path, "--json");
   expect(JSON.parse(again.stdout)).toMatchObject({ status: "completed", request_counts: { completed: 3 } });
   expect((await run("batch", "list")).stdout).toMatch(/completed +3 of 3/);
+
+  const pairs = join(dir, "pairs.jsonl");
+  await writeFile(pairs, '{"prompt":"a","completion":"b"}\n'.repeat(8));
+  const tuned = await run(
+    "job",
+    "tune",
+    pairs,
+    "--epochs",
+    "1",
+    "--batch-size",
+    "8",
+    "--rank",
+    "2",
+    "--suffix",
+    "mine",
+  );
+  expect(tuned).toMatchObject({ code: 0, stderr: "" });
+  expect(tuned.stdout).toMatch(/Step 1\/1: training loss=[\d.]+\n/);
+  const model = /: ask for the model (ft:default:tests:mine:\w+)\.\n$/.exec(tuned.stdout)?.[1] ?? "";
+  expect((await run("job", "list")).stdout).toContain(`succeeded  default  ${model}`);
+
   const broken = join(dir, "broken.jsonl");
   await writeFile(broken, "{}\n");
   const refused = await run("batch", "run", broken);

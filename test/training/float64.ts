@@ -7,15 +7,22 @@ import { encodeModel } from "../../src/onnx/model-proto.ts";
 export function widen(graph: Graph): Graph {
   const wide = (type: DataType): DataType => (type === "float32" ? "float64" : type);
   for (const port of [...graph.inputs, ...graph.outputs]) port.type = wide(port.type);
+  for (const [i, node] of [...graph.nodes.entries()].reverse()) {
+    // onnxruntime has no HardSigmoid in float64: what it computes, in two nodes.
+    if (node.op === "HardSigmoid") {
+      const { alpha } = node.attributes as { alpha: { float: number } };
+      const steep = graph.op("Mul", [node.inputs[0]!, graph.float(alpha.float)]);
+      Object.assign(node, { op: "Clip", inputs: [steep, graph.float(0), graph.float(1)], attributes: {} });
+      graph.nodes.splice(i, 0, graph.nodes.pop()!);
+    }
+    const { to } = node.attributes as { to?: Attribute };
+    if (typeof to === "object" && "type" in to) node.attributes = { ...node.attributes, to: { type: wide(to.type) } };
+  }
   for (const initializer of graph.initializers) {
     const { type, data } = initializer;
     if (type !== "float32" || !(data instanceof Uint8Array)) continue;
     const values = Float64Array.from(new Float32Array(data.slice().buffer));
     Object.assign(initializer, { type: "float64", data: new Uint8Array(values.buffer) });
-  }
-  for (const node of graph.nodes) {
-    const { to } = node.attributes as { to?: Attribute };
-    if (typeof to === "object" && "type" in to) node.attributes = { ...node.attributes, to: { type: wide(to.type) } };
   }
   return graph;
 }

@@ -32,6 +32,8 @@ const CASES: [what: string, config: object, options: StepGraphOptions][] = [
   ["relu, tied head, label smoothing and z-loss", {}, { tiedHead: true, labelSmoothing: 0.1, zLoss: 0.01 }],
   ["gated gelu, own head", { feed_forward_proj: "gated-gelu", tie_word_embeddings: false }, { tiedHead: false }],
   ["gated silu, z-loss", { feed_forward_proj: "gated-silu" }, { tiedHead: true, zLoss: 0.01 }],
+  ["inner states that are padded", { d_ff: 1024 }, { tiedHead: true }],
+  ["gated ones that are padded", { d_ff: 1024, feed_forward_proj: "gated-gelu" }, { tiedHead: true }],
   ["LoRA on q and v", {}, { tiedHead: true, lora: { rank: 2 } }],
   [
     "LoRA on everything, rslora, dropout",
@@ -82,6 +84,10 @@ describe("gradients are what finite differences say", () => {
           actual[at] = actual[at]! + value;
         }
       }
+      expect(
+        actual.subarray(count).every((value) => value === 0),
+        `padding of ${name}`,
+      ).toBe(true);
       const elements = Array.from({ length: Math.min(6, count) }, () => bits() % count);
       const expected = await finiteDifferences(run, feeds, name, "loss", elements, 1e-6);
       for (const [i, at] of elements.entries()) {

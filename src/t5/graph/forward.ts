@@ -23,6 +23,17 @@ export interface Weights {
   embed(ids: Value, name: string): Value;
   /** A float32 tensor as it is. */
   vector(name: string): Value;
+  /** Told of every norm, whose gradient is better taken as a whole. */
+  normGradient?(nodes: NormNodes): void;
+}
+
+/** A norm: y = normed · weight, normed = x ÷ root. */
+export interface NormNodes {
+  x: Value;
+  root: Value;
+  normed: Value;
+  weight: Value;
+  y: Value;
 }
 
 /** What takes the place of a score that must not count: e to its power is zero. */
@@ -170,7 +181,11 @@ export class Forward {
     const g = this.#graph;
     const mean = g.op("ReduceMean", [g.op("Mul", [x, x]), g.ints([-1])], { keepdims: 1 });
     const root = g.op("Sqrt", [g.op("Add", [mean, g.float(this.#config.layerNormEpsilon)])]);
-    return g.op("Mul", [g.op("Div", [x, root]), this.#weights.vector(weight)]);
+    const normed = g.op("Div", [x, root]);
+    const vector = this.#weights.vector(weight);
+    const y = g.op("Mul", [normed, vector]);
+    this.#weights.normGradient?.({ x, root, normed, weight: vector, y });
+    return y;
   }
 
   /** `[B, T, H · D]` → `[B, H, T, D]` */

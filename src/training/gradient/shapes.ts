@@ -63,7 +63,8 @@ export class Shapes {
     if (op === "Shape") return [first.slice(...range(attributes)).length];
     if (op === "Transpose") return ints(attributes.perm).map((axis) => first[axis]!);
     if (op === "Reshape") return reshaped(first, this.#contents.get(inputs[1]?.name ?? ""));
-    if (op === "Concat") return undefined;
+    if (op === "Expand") return this.#contents.get(inputs[1]?.name ?? "");
+    if (op === "Concat") return joined(shapes, attributes.axis as number);
     if (REDUCTIONS.has(op)) {
       const axes = this.#axes(inputs[1], first.length) ?? first.map((_, axis) => axis);
       const kept = attributes.keepdims !== 0;
@@ -116,6 +117,15 @@ function broadcast(a: Shape, b: Shape): Shape {
     if (one === 1) return other;
     throw new Error(`[${a}] and [${b}] cannot be broadcast.`);
   });
+}
+
+function joined(shapes: readonly (Shape | undefined)[], axis: number): Shape | undefined {
+  const sizes = shapes.map((shape) => shape?.[axis]);
+  if (!sizes.every((size) => typeof size === "number")) return undefined;
+  return shapes[0]?.with(
+    axis,
+    sizes.reduce((sum, size) => sum + size, 0),
+  );
 }
 
 /** ONNX's Reshape: 0 keeps a size, −1 takes what is left; a product of names is a name, `B·T`. */

@@ -1,5 +1,5 @@
 /** Adafactor (Shazeer and Stern 2018, arXiv 1804.04235), as transformers 4.57 has it in optimization.py. */
-import { Memory, type Optimizer, type Parameter, rms } from "./optimizer.ts";
+import { type Optimizer, type Parameter, rms } from "./optimizer.ts";
 
 export interface AdafactorOptions {
   /** Steps of the optimizer's own: min(1e-2, 1 ÷ √step) instead of the schedule's learning rate. Default false. */
@@ -19,7 +19,6 @@ const LEAST_RMS = 1e-3;
 
 export class Adafactor implements Optimizer {
   readonly #options: Required<{ [K in keyof AdafactorOptions]: NonNullable<AdafactorOptions[K]> }>;
-  readonly #memory = new Memory();
 
   constructor(options: AdafactorOptions = {}) {
     const {
@@ -32,45 +31,30 @@ export class Adafactor implements Optimizer {
     this.#options = { relativeStep, scaleParameter, clipThreshold, decayRate, weightDecay };
   }
 
-  update(parameters: readonly Parameter[], learningRate: number, scale: number, step: number): void {
+  stateOf(shape: readonly number[]): { name: string; length: number }[] {
+    const [rows = 0, columns = 0] = shape;
+    if (shape.length < 2) return [{ name: "exp_avg_sq", length: rows }];
+    return [
+      { name: "exp_avg_sq_row", length: rows },
+      { name: "exp_avg_sq_col", length: columns },
+    ];
+  }
+
+  update(parameter: Parameter, learningRate: number, scale: number, step: number): void {
     const { relativeStep, scaleParameter, decayRate, weightDecay } = this.#options;
     const keep = 1 - step ** decayRate;
-    for (const parameter of parameters) {
-      const { values } = parameter;
-      let rate = relativeStep ? Math.min(1e-2, 1 / Math.sqrt(step)) : learningRate;
-      if (scaleParameter) rate *= Math.max(LEAST_RMS, rms(values));
-      const decay = 1 - weightDecay * rate;
-      if (parameter.shape.length >= 2) this.#moveMatrix(parameter, scale, keep, rate, decay);
-      else this.#moveVector(parameter, scale, keep, rate, decay);
-    }
-  }
-
-  state(parameters: readonly Parameter[]): Map<string, Float32Array> {
-    return new Map(
-      parameters.flatMap((parameter): [string, Float32Array][] => {
-        const { name, shape, values } = parameter;
-        if (shape.length < 2) return [[`${name}.exp_avg_sq`, this.#memory.get(`${name}.exp_avg_sq`, values.length)]];
-        const { row, column } = this.#factors(parameter);
-        return [
-          [`${name}.exp_avg_sq_row`, row],
-          [`${name}.exp_avg_sq_col`, column],
-        ];
-      }),
-    );
-  }
-
-  #factors({ name, shape }: Parameter): { row: Float32Array; column: Float32Array } {
-    return {
-      row: this.#memory.get(`${name}.exp_avg_sq_row`, shape[0]!),
-      column: this.#memory.get(`${name}.exp_avg_sq_col`, shape[1]!),
-    };
+    let rate = relativeStep ? Math.min(1e-2, 1 / Math.sqrt(step)) : learningRate;
+    if (scaleParameter) rate *= Math.max(LEAST_RMS, rms(parameter.values));
+    const decay = 1 - weightDecay * rate;
+    if (parameter.shape.length >= 2) this.#moveMatrix(parameter, scale, keep, rate, decay);
+    else this.#moveVector(parameter, scale, keep, rate, decay);
   }
 
   /** The second moment of a matrix as an outer product: a number for each row and one for each column. */
   #moveMatrix(parameter: Parameter, scale: number, keep: number, rate: number, decay: number): void {
     const { values, gradient, shape } = parameter;
     const [rows = 0, columns = 0] = shape;
-    const { row, column } = this.#factors(parameter);
+    const [row, column] = parameter.state as [Float32Array, Float32Array];
     const columnSums = new Float64Array(columns);
     let rowTotal = 0;
     for (let i = 0, at = 0; i < rows; i++) {
@@ -104,8 +88,8 @@ export class Adafactor implements Optimizer {
     }
   }
 
-  #moveVector({ name, values, gradient }: Parameter, scale: number, keep: number, rate: number, decay: number): void {
-    const square = this.#memory.get(`${name}.exp_avg_sq`, values.length);
+  #moveVector({ values, gradient, state }: Parameter, scale: number, keep: number, rate: number, decay: number): void {
+    const square = state[0]!;
     let squares = 0;
     for (let i = 0; i < values.length; i++) {
       const g = gradient[i]! * scale;

@@ -1,5 +1,5 @@
 /** AdamW (Loshchilov and Hutter 2019), as torch.optim.AdamW; or with steps scaled by a tensor's RMS, as nanoT5's AdamWScale. */
-import { Memory, type Optimizer, type Parameter, rms } from "./optimizer.ts";
+import { type Optimizer, type Parameter, rms, sizeOf, wholeVectors } from "./optimizer.ts";
 
 export interface AdamWOptions {
   /** Default 0.9 and 0.999. */
@@ -23,7 +23,6 @@ export class AdamW implements Optimizer {
   readonly #epsilon: number;
   readonly #weightDecay: number;
   readonly #scaleByRms: boolean;
-  readonly #memory = new Memory();
 
   constructor({ betas = [0.9, 0.999], scaleByRms = false, ...options }: AdamWOptions = {}) {
     [this.#beta1, this.#beta2] = betas;
@@ -32,53 +31,35 @@ export class AdamW implements Optimizer {
     this.#weightDecay = options.weightDecay ?? (scaleByRms ? 0 : 0.01);
   }
 
-  update(parameters: readonly Parameter[], learningRate: number, scale: number, step: number): void {
+  stateOf(shape: readonly number[]): { name: string; length: number }[] {
+    return ["exp_avg", "exp_avg_sq"].map((name) => ({ name, length: sizeOf(shape) }));
+  }
+
+  update(parameter: Parameter, learningRate: number, scale: number, step: number): void {
     const correction1 = 1 - this.#beta1 ** step;
     const correction2 = Math.sqrt(1 - this.#beta2 ** step);
-    for (const parameter of parameters) {
-      const [mean, square] = this.#moments(parameter);
-      const { values, gradient } = parameter;
-      if (this.#scaleByRms) {
-        // nanoT5 adds epsilon before the correction, and decays after the step.
-        const size = (Math.max(LEAST_RMS, rms(values)) * learningRate * correction2) / correction1;
-        this.#move(values, gradient, mean, square, scale, size, 1, 1, 1 - learningRate * this.#weightDecay);
-      } else {
-        const kept = 1 - learningRate * this.#weightDecay;
-        this.#move(values, gradient, mean, square, scale, learningRate / correction1, correction2, kept, 1);
-      }
+    const kept = 1 - learningRate * this.#weightDecay;
+    if (this.#scaleByRms) {
+      // nanoT5 adds epsilon before the correction, and decays after the step.
+      const size = (Math.max(LEAST_RMS, rms(parameter.values)) * learningRate * correction2) / correction1;
+      this.#move(parameter, scale, size, 1, 1, kept);
+    } else {
+      this.#move(parameter, scale, learningRate / correction1, 1 / correction2, kept, 1);
     }
   }
 
-  state(parameters: readonly Parameter[]): Map<string, Float32Array> {
-    return new Map(
-      parameters.flatMap((parameter) => {
-        const [mean, square] = this.#moments(parameter);
-        return [
-          [`${parameter.name}.exp_avg`, mean],
-          [`${parameter.name}.exp_avg_sq`, square],
-        ] as const;
-      }),
-    );
-  }
-
-  #moments({ name, values }: Parameter): [mean: Float32Array, square: Float32Array] {
-    return [this.#memory.get(`${name}.exp_avg`, values.length), this.#memory.get(`${name}.exp_avg_sq`, values.length)];
-  }
-
-  /** x ← ((x · before) − size · m ÷ (√v ÷ correction + ε)) · after */
-  #move(
-    values: Float32Array,
-    gradient: Float32Array,
-    mean: Float32Array,
-    square: Float32Array,
-    scale: number,
-    size: number,
-    correction: number,
-    before: number,
-    after: number,
-  ): void {
+  /** x ← (x · before − size · m ÷ (√v · inverse + ε)) · after */
+  #move(parameter: Parameter, scale: number, size: number, inverse: number, before: number, after: number): void {
+    const { values, gradient, state, slab } = parameter;
+    const [mean, square] = state as [Float32Array, Float32Array];
     const [beta1, beta2, epsilon] = [this.#beta1, this.#beta2, this.#epsilon];
-    const [rest1, rest2, inverse] = [1 - beta1, 1 - beta2, 1 / correction];
+    const [rest1, rest2] = [1 - beta1, 1 - beta2];
+    if (slab) {
+      const [x, g, m, v] = [values, gradient, mean, square].map(({ byteOffset }) => byteOffset >>> 0) as Four;
+      const count = wholeVectors(values.length);
+      slab.kernels.adamw(x, g, m, v, count, scale, beta1, rest1, beta2, rest2, size, inverse, epsilon, before, after);
+      return;
+    }
     for (let i = 0; i < values.length; i++) {
       const g = gradient[i]! * scale;
       const m = beta1 * mean[i]! + rest1 * g;
@@ -89,3 +70,5 @@ export class AdamW implements Optimizer {
     }
   }
 }
+
+type Four = [number, number, number, number];
