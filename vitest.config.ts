@@ -63,7 +63,7 @@ export default defineConfig({
           name: "workers",
           include: ["test/workers/**/*.test.ts"],
           setupFiles: ["test/workers/migrate.ts"],
-          globalSetup: ["test/metering/stripe-double.ts"],
+          globalSetup: ["test/metering/stripe-double.ts", "test/placement/silent-origin.ts"],
           testTimeout: 60_000,
           // In one piece: its source maps name files that its package has not.
           deps: { optimizer: { ssr: { enabled: true, include: ["stripe"] } } },

@@ -22,6 +22,7 @@ import { showDocument, showReference } from "./docs.ts";
 import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
 import { internalJobs } from "./internal-jobs.ts";
+import { internalObjects } from "./internal-objects.ts";
 import { metrics, showMetrics } from "./metrics.ts";
 import { mayReadMetrics, requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
@@ -50,6 +51,7 @@ for (const path of ["/v1/*", "/models/*"]) {
 app.route("/admin", admin);
 app.route("/v1", tenantRoutes);
 app.route("/internal/jobs", internalJobs);
+app.route("/internal/objects", internalObjects);
 
 app.post("/v1/completions", requireKey("tasks:run"), completions);
 app.post("/v1/tasks/:name", requireKey("tasks:run"), runTask);

@@ -30,13 +30,25 @@ export interface GatewayBindings {
   STRIPE_API_BASE?: string;
   /** Secret: what gateway and origin sign with; without it nothing of an origin's is taken. */
   ORIGIN_SECRET?: string;
-  /** Where the origin is told of jobs; without it, it asks for them itself. */
+  /**
+   * Where the origin is told of jobs, and answers what is too heavy for the edge; without it, it asks for jobs itself, and
+   * every request runs at the edge.
+   */
   ORIGIN_URL?: string;
   /** A model to load from the first request on; `edge-t5 workers` sets it. */
   PRELOAD?: string;
   MAX_PROMPT_TOKENS: number;
   MAX_NEW_TOKENS: number;
   MAX_SEQUENCES: number;
+  /** What the edge is spared (src/placement/rule.ts). */
+  EDGE_CPU_MS: number;
+  EDGE_INPUTS: number;
+  EDGE_BEAM_TOKENS: number;
+  /** As MAX_…, of the origin; it may be silent for so long, before its first token and between tokens. */
+  ORIGIN_MAX_PROMPT_TOKENS: number;
+  ORIGIN_MAX_NEW_TOKENS: number;
+  ORIGIN_MAX_SEQUENCES: number;
+  ORIGIN_PATIENCE_MS: number;
   MAX_BODY_BYTES: number;
   /** Of one file. */
   MAX_FILE_BYTES: number;

@@ -15,6 +15,7 @@ const EXPOSED = [
   "ratelimit",
   "ratelimit-policy",
   "retry-after",
+  "x-edge-t5-served-by",
   "x-model-version",
   "x-request-id",
   ...["limit", "remaining", "reset"].flatMap((what) => [`x-ratelimit-${what}-requests`, `x-ratelimit-${what}-tokens`]),

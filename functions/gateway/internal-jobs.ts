@@ -31,14 +31,14 @@ import { sendToStripe } from "./stripe.ts";
 const MOST_JSON_BYTES = 4 << 20;
 const MOST_ARTIFACT_BYTES = 95_000_000;
 
-interface InternalEnv {
+export interface InternalEnv {
   Bindings: GatewayBindings;
   Variables: GatewayEnv["Variables"] & { signature: Signature };
 }
 type Internal = Context<InternalEnv>;
 
 /** @throws ApiError 401 `invalid_signature`, `stale_signature`, `replayed_signature` */
-const requireOrigin = createMiddleware<InternalEnv>(async (c, next) => {
+export const requireOrigin = createMiddleware<InternalEnv>(async (c, next) => {
   const { pathname, search } = new URL(c.req.url);
   const now = Date.now();
   const signed = { method: c.req.method, path: pathname + search };

@@ -35,6 +35,12 @@ export const generationSeconds = metrics.histogram(
   DURATIONS,
 );
 
+export const originCalls = metrics.counter(
+  "edge_t5_origin_calls_total",
+  "Requests that were for the origin: answered, refused in its own words, unreached (absent, or silent too long), lost in the middle, or not sent as it rests (breaker).",
+  ["result"],
+);
+
 /** A minute and more is a queue that stands still. */
 const LAGS: readonly number[] = [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200];
 

@@ -8,14 +8,22 @@ import {
   mostTokens,
   newTokensOf,
   type Piece,
+  type Placement,
   type Prompt,
   tokenize,
 } from "../../src/api/answers.ts";
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
+import { withFallback } from "../../src/placement/fallback.ts";
+import type { Decision } from "../../src/placement/rule.ts";
 import type { GatewayEnv } from "./bindings.ts";
-import { halvesOf } from "./halves.ts";
-import { type Charge, Metered } from "./metered.ts";
+import { type HalvesUse, halvesOf } from "./halves.ts";
+import { Metered } from "./metered.ts";
+import { originHalves } from "./origin-halves.ts";
+import { decide, hasNoRoom, isOriginsFault, longestOf, neitherCan, originBounds, ruleOf } from "./placing.ts";
 import { chargeOf, generationOf, type Target } from "./target.ts";
+
+/** Where an answer was made: `edge`, `origin`, or `cache`. */
+export const SERVED_BY_HEADER = "x-edge-t5-served-by";
 
 /** What has begun: its pieces may be read, once. */
 export interface Performance {
@@ -42,14 +50,23 @@ export async function perform(
 ): Promise<Performance> {
   const generation = generationOf(target, fields);
   const limits = limitsOf(target);
-  const prompts = tokenize(c.env, target.model, texts, limits, param);
-  const maxNewTokens = newTokensOf(c.env, generation, limits, fields.max_tokens ?? null);
+  const prompts = tokenizeFor(c, target, texts, param);
+  const maxNewTokens = newTokensOf(boundsOfAnswer(c, target, fields), generation, limits, fields.max_tokens ?? null);
+  const decision = decide(c.env, target, {
+    ...{ promptTokens: longest(prompts), inputs: prompts.length, newTokens: maxNewTokens },
+    sequences: Math.max(generation.candidates, generation.params.num_beams),
+  });
   const charge = chargeOf(target, inputTokensOf(prompts), mostTokens({ generation, maxNewTokens, prompts }));
-  const metered = await begin(c, charge);
+  const metered = await Metered.begin(c, charge);
   const gone = goneOf(c);
   const { tokenizer } = target.model;
-  const work = { tokenizer, prompts, generation, maxNewTokens, stream: fields.stream ?? false };
-  const pieces = metered.streamed(gone.signal, answer(halvesFor(c, target), c.env, work, gone.signal, metered));
+  const stream = fields.stream ?? false;
+  const work = { tokenizer, prompts, generation, maxNewTokens, stream };
+  const use = useOf(c, target);
+  const atEdge = () => answer(halvesOf(use), c.env, work, gone.signal, metered);
+  const atOrigin = () => answer(originHalves(use), originBounds(c.env), work, gone.signal, metered);
+  const placed = placedAnswer(c, decision, { atEdge, atOrigin, isWhole: !stream, metered, gone: gone.signal });
+  const pieces = metered.streamed(gone.signal, placed);
   return { metered, inputTokens: charge.inputTokens, generation, prompts, gone, pieces };
 }
 
@@ -63,27 +80,88 @@ export async function performLabels(
   fields: GenerationFields,
 ): Promise<{ metered: Metered; inputTokens: number; results: Classified[] }> {
   generationOf(target, fields);
-  const prompts = tokenize(c.env, target.model, texts, limitsOf(target), param);
+  const { tokenizer } = target.model;
+  const prompts = tokenizeFor(c, target, texts, param);
   const inputTokens = inputTokensOf(prompts);
-  const metered = await begin(
-    c,
-    chargeOf(target, inputTokens, mostLabelTokens(target.model.tokenizer, labels, prompts.length)),
-  );
+  const decision = decide(c.env, target, {
+    ...{ promptTokens: longest(prompts), inputs: prompts.length, sequences: labels.length },
+    newTokens: mostLabelTokens(tokenizer, labels, 1),
+  });
+  const charge = chargeOf(target, inputTokens, mostLabelTokens(tokenizer, labels, prompts.length));
+  const metered = await Metered.begin(c, charge);
   const gone = goneOf(c);
-  const work = { tokenizer: target.model.tokenizer, prompts };
-  const halves = halvesFor(c, target);
-  const results = await metered.whole(gone.signal, () => classify(halves, c.env, work, labels, gone.signal, metered));
+  const work = { tokenizer, prompts };
+  const use = useOf(c, target);
+  const atEdge = () => once(classify(halvesOf(use), c.env, work, labels, gone.signal, metered));
+  const atOrigin = () => once(classify(originHalves(use), originBounds(c.env), work, labels, gone.signal, metered));
+  const placed = placedAnswer(c, decision, { atEdge, atOrigin, isWhole: true, metered, gone: gone.signal });
+  const results = await metered.whole(gone.signal, async () => (await placed.next()).value ?? []);
   return { metered, inputTokens, results };
 }
 
-function halvesFor(c: Context<GatewayEnv>, { model, adapter }: Target) {
-  return halvesOf({ env: c.env, model: model.id, adapter: adapter?.key, owner: c.get("caller").tenant });
+interface Ways<T> {
+  atEdge(): AsyncIterable<T>;
+  atOrigin(): AsyncIterable<T>;
+  /** Whether the client is sent nothing before its end. */
+  isWhole: boolean;
+  metered: Metered;
+  /** Aborted when the client has left. */
+  gone: AbortSignal;
 }
 
-async function begin(c: Context<GatewayEnv>, charge: Charge): Promise<Metered> {
-  const metered = await Metered.begin(c, charge);
-  c.header("x-edge-t5-served-by", metered.servedBy);
-  return metered;
+/** The answer from where it was decided; from the edge, where that can, when the origin fails before anything was sent. */
+function placedAnswer<T>(
+  c: Context<GatewayEnv>,
+  decision: Decision,
+  { atEdge, atOrigin, isWhole, metered, gone }: Ways<T>,
+): AsyncGenerator<T, void, undefined> {
+  const begin = (at: "edge" | "origin", way: () => AsyncIterable<T>) => {
+    // What was made elsewhere is not part of this answer.
+    Object.assign(metered, { servedBy: at, outputTokens: 0, workUnits: 0 });
+    c.header(SERVED_BY_HEADER, at);
+    return way();
+  };
+  async function* placed(): AsyncGenerator<T, void, undefined> {
+    if (decision.at === "edge") {
+      const mayMove = (error: unknown) => decision.originMay && !gone.aborted && hasNoRoom(error);
+      const instead = () => placedAnswer(c, NO_ROOM, { atEdge, atOrigin, isWhole, metered, gone });
+      return yield* withFallback(begin("edge", atEdge), instead, false, mayMove);
+    }
+    const mayFallBack = (error: unknown) => decision.edgeCan && !gone.aborted && isOriginsFault(error);
+    try {
+      yield* withFallback(begin("origin", atOrigin), () => begin("edge", atEdge), isWhole, mayFallBack);
+    } catch (error) {
+      // In a stream's middle it is true, and gone.
+      if (!c.finalized) c.header(SERVED_BY_HEADER, undefined);
+      throw neitherCan(error, decision);
+    }
+  }
+  return placed();
+}
+
+/** What the edge had no room for after all. */
+const NO_ROOM: Decision = { at: "origin", reason: "model", over: null, edgeCan: false };
+
+async function* once<T>(value: Promise<T>): AsyncGenerator<T, void, undefined> {
+  yield await value;
+}
+
+function useOf(c: Context<GatewayEnv>, { model, adapter }: Target): HalvesUse {
+  return { env: c.env, model: model.id, adapter: adapter?.key, owner: c.get("caller").tenant };
+}
+
+function tokenizeFor(c: Context<GatewayEnv>, target: Target, texts: readonly string[], param: string): Prompt[] {
+  const bounds = longestOf(c.env, ruleOf(target));
+  // T5's positions are relative: `n_positions` says what it was trained with, and the origin takes more.
+  const manifest = bounds === c.env ? target.model.manifest : { model: {} };
+  return tokenize(bounds, { manifest, tokenizer: target.model.tokenizer }, texts, limitsOf(target), param);
+}
+
+/** A default that is longer than the edge's answers is cut: only who asks for more goes elsewhere. */
+function boundsOfAnswer(c: Context<GatewayEnv>, target: Target, { max_tokens }: GenerationFields): Placement {
+  const rule = ruleOf(target);
+  const isAsked = max_tokens != null || target.task?.definition.generation.max_new_tokens !== undefined;
+  return isAsked || rule.run === "origin" ? longestOf(c.env, rule) : c.env;
 }
 
 function goneOf(c: Context<GatewayEnv>): AbortController {
@@ -100,6 +178,10 @@ function limitsOf({ task }: Target) {
     maxInputTokens: task?.definition.max_input_tokens ?? null,
     maxOutputTokens: task?.definition.max_output_tokens ?? null,
   };
+}
+
+function longest(prompts: readonly Prompt[]): number {
+  return Math.max(...prompts.map(({ ids }) => ids.length));
 }
 
 function inputTokensOf(prompts: readonly Prompt[]): number {

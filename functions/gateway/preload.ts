@@ -4,8 +4,8 @@
  */
 import { createMiddleware } from "hono/factory";
 import type { GatewayEnv } from "./bindings.ts";
-import { loadHalves } from "./halves.ts";
 import { findModel } from "./models.ts";
+import { loadAtEdge } from "./placing.ts";
 
 let hasBegun = false;
 
@@ -15,7 +15,7 @@ export const preload = createMiddleware<GatewayEnv>(async (c, next) => {
     hasBegun = true;
     const keepAlive = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
     // Whoever asks for the model next finds out what went wrong.
-    keepAlive(findModel(SHARDS, PRELOAD, keepAlive, (id) => loadHalves(c.env, id)).catch(() => {}));
+    keepAlive(findModel(SHARDS, PRELOAD, keepAlive, (id) => loadAtEdge(c.env, id)).catch(() => {}));
   }
   await next();
 });

@@ -8,9 +8,9 @@ import { type FineTuned, parseFineTuned } from "../../src/tenancy/fine-tuned.ts"
 import { generationUnder } from "../../src/tenancy/task-request.ts";
 import { loadTask, type Task } from "../../src/tenancy/tasks.ts";
 import type { GatewayEnv } from "./bindings.ts";
-import { loadHalves } from "./halves.ts";
 import type { Charge } from "./metered.ts";
 import { findModel, type GatewayModel, MODEL_VERSION_HEADER, modelNotFound } from "./models.ts";
+import { loadAtEdge } from "./placing.ts";
 
 export interface Target {
   task: Task | null;
@@ -40,7 +40,7 @@ type Load = (id: string) => Promise<void>;
 export async function findTarget(
   c: Context<GatewayEnv>,
   name: string,
-  load: Load = (id) => loadHalves(c.env, id),
+  load: Load = (id) => loadAtEdge(c.env, id),
 ): Promise<Target> {
   const tuned = parseFineTuned(name);
   if (tuned) return tunedTarget(c, name, tuned, load);
@@ -66,13 +66,14 @@ async function targetOf(
   c: Context<GatewayEnv>,
   task: Task | null,
   modelName: string,
-  load: Load = (id) => loadHalves(c.env, id),
+  load: Load = (id) => loadAtEdge(c.env, id),
 ): Promise<Target> {
   const caller = c.get("caller");
   if (!mayUse(caller, modelName)) throw modelNotFound(modelName);
   const adapterName = task?.definition.adapter ?? null;
+  const isForOrigin = task?.definition.placement.run === "origin" && c.env.ORIGIN_URL;
   const [model, adapter] = await Promise.all([
-    findModel(c.env.SHARDS, modelName, (work) => c.executionCtx.waitUntil(work), load),
+    findModel(c.env.SHARDS, modelName, (work) => c.executionCtx.waitUntil(work), isForOrigin ? undefined : load),
     adapterName === null ? null : findAdapter(c.env.DB, caller.tenant, adapterName),
   ]);
   if (adapterName !== null && !adapter) {

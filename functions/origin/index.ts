@@ -1,4 +1,4 @@
-/** The origin: a Node process beside a gateway that does what is too heavy for the edge. `edge-t5 origin` starts it. */
+/** The origin: a Node process beside a gateway that does jobs, and answers what is too heavy for the edge. `edge-t5 origin` starts it. */
 import type { AddressInfo } from "node:net";
 import { serve } from "@hono/node-server";
 import { simdEngine } from "../../src/engines/simd/index.ts";
@@ -9,7 +9,11 @@ import { GatewayClient } from "../../src/jobs/origin/gateway-client.ts";
 import { Origin, type OriginOptions } from "../../src/jobs/origin/origin.ts";
 import { BucketStorage, GatewayStorage } from "../../src/jobs/origin/storage.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
+import { gatewayObjects } from "../../src/placement/origin/gateway-objects.ts";
+import { OriginModels } from "../../src/placement/origin/models.ts";
+import { ObjectCache } from "../../src/placement/origin/object-cache.ts";
 import { type S3Options, S3Store } from "../../src/store/s3.ts";
+import type { EngineLimits, EngineLoader } from "../../src/t5/engine.ts";
 import { originApp } from "./app.ts";
 
 export interface OriginSettings extends Pick<OriginOptions, "leaseSeconds" | "pollMs" | "log"> {
@@ -22,6 +26,10 @@ export interface OriginSettings extends Pick<OriginOptions, "leaseSeconds" | "po
   port: number;
   /** The bucket, where the origin reaches it by itself. */
   s3?: S3Options | undefined;
+  /** Answers: on which engine, how long, and where models are kept. */
+  engine: "simd" | "onnx";
+  limits: EngineLimits;
+  cache: string;
 }
 
 export interface RunningOrigin {
@@ -37,7 +45,14 @@ export async function startOrigin(settings: OriginSettings): Promise<RunningOrig
   const started = Date.now();
   const client = new GatewayClient(gateway, secret);
   const bucket = s3 && new S3Store(s3);
-  const models = new BatchModels(simdEngine(await loadKernels()));
+  const simd = simdEngine(await loadKernels());
+  const models = new BatchModels(simd);
+  const served = new OriginModels({
+    objects: new ObjectCache(bucket ?? gatewayObjects(client), settings.cache),
+    load: settings.engine === "onnx" ? await onnxNative() : simd,
+    loadForAdapters: simd,
+    limits: settings.limits,
+  });
   const origin = new Origin({
     client,
     runners: { batch: batchRunner(models), fine_tuning: fineTuningRunner },
@@ -45,7 +60,7 @@ export async function startOrigin(settings: OriginSettings): Promise<RunningOrig
       bucket ? new BucketStorage(bucket, job, scratch, signal) : new GatewayStorage(client, job, scratch, signal),
     ...{ leaseSeconds, pollMs, log },
   });
-  const app = originApp(origin, secret, started);
+  const app = originApp(origin, served, secret, started);
   const server = serve({ fetch: app.fetch, hostname: host, port });
   const address = await new Promise<AddressInfo>((resolve, reject) => {
     server.once("error", reject).once("listening", () => resolve(server.address() as AddressInfo));
@@ -59,4 +74,13 @@ export async function startOrigin(settings: OriginSettings): Promise<RunningOrig
       if ("closeAllConnections" in server) server.closeAllConnections();
     },
   };
+}
+
+/** Loaded where it is asked for: it is large. */
+async function onnxNative(): Promise<EngineLoader> {
+  const [{ onnxEngine }, { nativeRuntime }] = await Promise.all([
+    import("../../src/engines/onnx/index.ts"),
+    import("../../src/engines/onnx/node.ts"),
+  ]);
+  return onnxEngine(await nativeRuntime());
 }

@@ -240,7 +240,10 @@ function partFor({ WORKERS_AFTER = 0, UPSTREAM }: HalfBindings, manifest: Manife
   if (roles.length > 1 || !role) return manifest;
   const end = shardsOf(manifest, role).length - WORKERS_AFTER;
   if (end < 1) {
-    throw new EdgeT5Error("E_INTERNAL", `The ${role} of ${manifest.name} has no shard for this Worker of its chain.`);
+    throw new EdgeT5Error(
+      "E_CAPACITY",
+      `The ${role} of ${manifest.name} has fewer shards than this deployment has Workers for it. Split it with a smaller --shard-mb, or deploy for it.`,
+    );
   }
   return partOf(manifest, role, UPSTREAM ? end - 1 : 0, end);
 }

@@ -8,9 +8,7 @@ import { EdgeT5Error, type ErrorCode } from "../errors.ts";
 import type { GenerationInput, TokenEvent } from "../t5/generate.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
 
-/** Lengths of the inputs whose hidden states a decode request's body holds one after the other, and their limits. */
-const decodeHeaderSchema = z.object({
-  inputTokens: z.array(z.int().min(1)).min(1),
+export const decodeOptionsSchema = z.object({
   maxNewTokens: z.int().min(1),
   /** Whether somebody waits for every single token. */
   stream: z.boolean(),
@@ -25,7 +23,13 @@ const decodeHeaderSchema = z.object({
   owner: z.string().min(1).optional(),
 });
 
-export type DecodeOptions = Omit<z.infer<typeof decodeHeaderSchema>, "inputTokens">;
+export type DecodeOptions = z.infer<typeof decodeOptionsSchema>;
+
+/** Lengths of the inputs whose hidden states a decode request's body holds one after the other, and their limits. */
+const decodeHeaderSchema = z.object({
+  inputTokens: z.array(z.int().min(1)).min(1),
+  ...decodeOptionsSchema.shape,
+});
 
 export const DECODE_HEADER = "x-edge-t5-decode";
 
@@ -108,18 +112,22 @@ export function writeTokenLines(
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   const line = (value: object) => encoder.encode(`${JSON.stringify(value)}\n`);
+  let isCancelled = false;
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
           const { done, value } = await events.next();
+          if (isCancelled) return;
           if (!done) return controller.enqueue(line(value));
         } catch (error) {
+          if (isCancelled) return;
           controller.enqueue(line(errorBody(toError(error))));
         }
         controller.close();
       },
       async cancel() {
+        isCancelled = true;
         await events.return();
       },
     },

@@ -1,4 +1,6 @@
 /** `edge-t5 origin` */
+import { homedir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineCommand } from "citty";
 import { startOrigin } from "../../functions/origin/index.ts";
@@ -7,12 +9,16 @@ import type { OriginEvent } from "../jobs/origin/origin.ts";
 import { readLocalSecrets } from "../local/secrets.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 import type { S3Options } from "../store/s3.ts";
+import type { EngineLimits } from "../t5/engine.ts";
 import { wholeNumber } from "./arguments.ts";
 import { DEFAULT_ORIGIN_PORT } from "./origin-options.ts";
 import { abortOnSignals, printJson } from "./output.ts";
 
 export default defineCommand({
-  meta: { name: "origin", description: "Do a gateway's jobs on this machine: batches and fine-tuning" },
+  meta: {
+    name: "origin",
+    description: "Do a gateway's jobs on this machine, and answer what is too heavy for its edge",
+  },
   args: {
     gateway: {
       type: "string",
@@ -38,6 +44,17 @@ export default defineCommand({
       valueHint: "seconds",
       description: "Ask for jobs this often, also when nobody tells of one",
     },
+    engine: {
+      type: "enum",
+      options: ["simd", "onnx"],
+      default: "simd",
+      description: "Engine to answer requests with: our kernels, or onnxruntime-node (adapters: always our kernels)",
+    },
+    cache: {
+      type: "string",
+      valueHint: "dir",
+      description: "Folder to keep models in; default: edge-t5/models in the user's cache",
+    },
     json: { type: "boolean", description: "Print one JSON object a line" },
   },
   async run({ args }) {
@@ -54,16 +71,17 @@ export default defineCommand({
       const log = (event: OriginEvent) => (args.json ? printJson(event) : console.log(textOf(event)));
       const s3 = s3Options();
       const { host } = args;
-      const settings = { gateway, secret, host, port, s3, leaseSeconds, pollMs, log };
+      const { XDG_CACHE_HOME } = process.env;
+      const cache = args.cache ?? join(XDG_CACHE_HOME || join(homedir(), ".cache"), "edge-t5", "models");
+      const engine = args.engine as "simd" | "onnx";
+      const limits = servingLimits();
+      const settings = { gateway, secret, host, port, s3, engine, limits, cache, leaseSeconds, pollMs, log };
       const origin = await startOrigin(settings).catch((cause: NodeJS.ErrnoException) => {
         if (cause.code !== "EADDRINUSE") throw cause;
         throw new EdgeT5Error("E_IO", `Port ${port} on ${host} is in use. Choose another: --port 8791.`, { cause });
       });
       if (args.json) printJson({ event: "started", url: origin.url, gateway });
-      else
-        console.log(
-          `edge-t5 origin does the jobs of ${gateway}; it is told of them on ${origin.url} (Ctrl-C ends it).`,
-        );
+      else console.log(`edge-t5 origin works for ${gateway}, which reaches it on ${origin.url} (Ctrl-C ends it).`);
       const { signal } = interruption;
       if (!signal.aborted) {
         await new Promise<void>((resolve) => {
@@ -106,6 +124,17 @@ function s3Options(): S3Options | undefined {
     accessKeyId: S3_ACCESS_KEY_ID as string,
     secretAccessKey: S3_SECRET_ACCESS_KEY as string,
     region: S3_REGION || undefined,
+  };
+}
+
+/** Longest input and output, and room for so many sequences of that size. @throws EdgeT5Error `E_USAGE` */
+function servingLimits(): EngineLimits {
+  const limit = (name: string, most: number, otherwise: number) =>
+    wholeNumber(name, process.env[name] || String(otherwise), 1, most);
+  return {
+    maxInputTokens: limit("ORIGIN_MAX_PROMPT_TOKENS", 32_768, 2048),
+    maxNewTokens: limit("ORIGIN_MAX_NEW_TOKENS", 32_768, 1024),
+    maxSequences: limit("ORIGIN_MAX_SEQUENCES", 1024, 16),
   };
 }
 

@@ -106,7 +106,10 @@ export default defineCommand({
       const exited = once(child, "exit");
       const gateway = `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${port}`;
       if (args.origin)
-        runOrigin({ gateway, secret: secrets.ORIGIN_SECRET, port: originPort, child, signal: interruption.signal });
+        runOrigin({
+          ...{ gateway, secret: secrets.ORIGIN_SECRET, port: originPort, cache: join(state, "origin-models") },
+          ...{ child, signal: interruption.signal },
+        });
       try {
         const demo = args.demo ? await makeDemo({ host, port, token: secrets.ADMIN_TOKEN }, state, name, model) : null;
         const place: Place = {

@@ -38,6 +38,11 @@ const definition = {
   adapter: { type: "string", description: "One of the tenant's adapters, or none" },
   "max-input-tokens": { type: "string", valueHint: "n", description: "Longest input" },
   "max-output-tokens": { type: "string", valueHint: "n", description: "Longest answer" },
+  placement: {
+    type: "string",
+    valueHint: "json",
+    description: 'Where it runs: {"run":"origin"}, or the bounds of the edge: {"edge":{"inputs":4}}',
+  },
   "cache-seconds": { type: "string", valueHint: "n", description: "Give the same answer again for so long" },
 } as const satisfies ArgsDef;
 
@@ -145,6 +150,7 @@ function definitionOf(args: DefinitionArgs) {
     adapter: args.adapter === "none" ? null : args.adapter,
     max_input_tokens: limitOf("--max-input-tokens", args["max-input-tokens"]),
     max_output_tokens: limitOf("--max-output-tokens", args["max-output-tokens"]),
+    placement: args.placement === undefined ? undefined : parseObject("--placement", args.placement),
     cache:
       seconds === undefined
         ? undefined

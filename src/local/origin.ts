@@ -11,18 +11,20 @@ export interface OriginProcess {
   gateway: string;
   secret: string;
   port: number;
+  /** Folder for its copies of models. */
+  cache: string;
   /** The Workers: the origin ends with them. */
   child: ChildProcess;
   signal: AbortSignal;
 }
 
 /** What it does is told on stderr alone, and only what goes wrong. */
-export function runOrigin({ gateway, secret, port, child, signal }: OriginProcess): void {
+export function runOrigin({ gateway, secret, port, cache, child, signal }: OriginProcess): void {
   const over = new AbortController();
   const end = () => over.abort();
   child.once("exit", end);
   signal.addEventListener("abort", end, { once: true });
-  const args = [process.argv[1] ?? "", "origin", "--gateway", gateway, "--port", String(port)];
+  const args = [process.argv[1] ?? "", "origin", "--gateway", gateway, "--port", String(port), "--cache", cache];
   const run = async () => {
     while (!over.signal.aborted) {
       const origin = spawn(process.execPath, args, {

@@ -86,6 +86,13 @@ const fields = {
         .default(3600),
     })
     .prefault({}),
+  /** Where requests run (placement/rule.ts); bounds that are null are the deployment's. */
+  placement: z
+    .strictObject({
+      run: z.enum(["auto", "edge", "origin"]).default("auto"),
+      edge: z.strictObject({ prompt_tokens: tokens, inputs: tokens, beam_tokens: tokens, cpu_ms: tokens }).prefault({}),
+    })
+    .prefault({}),
 };
 
 const whole = z.strictObject({ ...fields, input: inputKind });

@@ -139,7 +139,7 @@ describe("the openai client", () => {
     const empty = openai.completions.create({ model: "default", prompt: "" });
     await expect(empty).rejects.toBeInstanceOf(OpenAI.BadRequestError);
     await expect(empty).rejects.toMatchObject({ code: "empty_prompt", param: "prompt" });
-    const early = openai.completions.create({ model: "default", prompt: "a ".repeat(2000), stream: true });
+    const early = openai.completions.create({ model: "default", prompt: "a ".repeat(5000), stream: true });
     await expect(early).rejects.toMatchObject({ status: 400, code: "context_length_exceeded" });
   });
 });

@@ -18,17 +18,20 @@ export interface OriginEvent {
   url?: string;
 }
 
+interface OriginArgs {
+  port?: number;
+  lease?: number;
+  poll?: number;
+  args?: readonly string[];
+}
+
 export class OriginProcess {
   readonly events: OriginEvent[] = [];
   readonly #child: ChildProcess;
   #waiting: (() => void)[] = [];
 
   /** @param port where the gateway tells of jobs; 0: it asks for them alone, every `poll` seconds */
-  constructor(
-    gateway: string,
-    secret: string,
-    { port = 0, lease = 2, poll = 1 }: { port?: number; lease?: number; poll?: number } = {},
-  ) {
+  constructor(gateway: string, secret: string, { port = 0, lease = 2, poll = 1, args: more = [] }: OriginArgs = {}) {
     const args = [
       "origin",
       "--gateway",
@@ -40,6 +43,7 @@ export class OriginProcess {
       "--poll",
       String(poll),
       "--json",
+      ...more,
     ];
     this.#child = spawn(process.execPath, [MAIN, ...args], {
       cwd: tmpdir(),

@@ -5,5 +5,7 @@ declare module "vitest" {
   interface ProvidedContext {
     /** Of the local double of Stripe. */
     stripeUrl: string;
+    /** Of test/placement/silent-origin.ts. */
+    silentOriginUrl: string;
   }
 }

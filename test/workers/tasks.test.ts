@@ -56,6 +56,10 @@ describe("a definition", () => {
         max_input_tokens: null,
         max_output_tokens: null,
         cache: { policy: "none", ttl_seconds: 3600 },
+        placement: {
+          run: "auto",
+          edge: { prompt_tokens: null, inputs: null, beam_tokens: null, cpu_ms: null },
+        },
       },
     });
     expect((await ask("GET", "/plain")).json).toEqual(json);
@@ -79,6 +83,7 @@ describe("a definition", () => {
       max_input_tokens: 100,
       max_output_tokens: 20,
       cache: { policy: "answers", ttl_seconds: 60 },
+      placement: { run: "origin", edge: { prompt_tokens: 64, inputs: 4, beam_tokens: 256, cpu_ms: 500 } },
     };
     const { json } = await ask("PUT", "/full", full);
     expect(json.definition).toEqual(full);

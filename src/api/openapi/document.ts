@@ -77,6 +77,7 @@ const SECURITY: Readonly<Record<Security, Record<string, string[]>[]>> = {
 
 const HEADERS = {
   "x-request-id": "The request's id: the one that it came with, where that has up to 128 of A-Z a-z 0-9 _ - =",
+  "x-edge-t5-served-by": "Where the answer was made: edge, origin or cache",
   "retry-after": "Seconds",
 };
 
@@ -171,7 +172,7 @@ function documented(operation: Operation, schemas: Record<string, JsonSchema>): 
     String(status),
     {
       description: STATUS[status] ?? "Done",
-      headers: headersOf(["x-request-id"]),
+      headers: headersOf(tag === "Run" && body ? ["x-request-id", "x-edge-t5-served-by"] : ["x-request-id"]),
       ...(status !== 204 && {
         content: {
           ...(answer.schema && { "application/json": { schema: named(answer.schema, "output") } }),

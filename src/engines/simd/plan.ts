@@ -175,6 +175,13 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
         "Use fewer bits or sequences, run a part of its shards, or use --engine onnx.",
     );
   }
+  if (pages * PAGE > (limits.memoryBytes ?? Number.POSITIVE_INFINITY)) {
+    throw new EdgeT5Error(
+      "E_CAPACITY",
+      `Model ${manifest.name} needs ${megabytes(next)} for weights and scratch; the limit is ` +
+        `${megabytes(limits.memoryBytes ?? 0)}. Lower the token limits, split with fewer bits, or raise the memory limit.`,
+    );
+  }
 
   return {
     pages,
