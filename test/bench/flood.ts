@@ -1,35 +1,61 @@
 /**
  * Two tenants on one deployment, over HTTP through the Workers: a quiet one's latency while nobody else is there, and while
- * another has as many requests under way as it can, all the time; and what the other gets done with and without it.
+ * another has as many requests under way as it can, all the time; and what the other gets done beside it. No tenant has
+ * limits here: what keeps the quiet one's latency is how the Workers share their time.
  */
 import { join } from "node:path";
 import { formatTable } from "../../src/cli/output.ts";
 import { makeKey } from "../local-key.ts";
 import { median } from "./measure.ts";
-import { NEW_TOKENS, streamTimes, withWorkers } from "./streams.ts";
+import { NEW_TOKENS, type StreamRequest, streamTimes, withWorkers } from "./streams.ts";
 
-const FLOOD = { requests: 32, promptTokens: 512 };
-const QUIET = { requests: 24, promptTokens: 128 };
+/** Clients that each send one request after the other: every second one long to encode, the others long to decode. */
+const FLOOD_CLIENTS = 32;
+const FLOOD_KINDS: readonly StreamRequest[] = [
+  { promptTokens: 512, newTokens: 64 },
+  { promptTokens: 128, newTokens: 256 },
+];
+const QUIET: StreamRequest = { promptTokens: 128, newTokens: NEW_TOKENS };
+/** Each: quiet requests alone, the flood swells, as many beside it, the flood ends. */
+const ROUNDS = 3;
+const REQUESTS = 20;
 /** Between the quiet tenant's requests. */
 const PAUSE_MS = 100;
 /** Until the flood is in full flow: requests at every stage. */
 const SWELL_MS = 4_000;
-const ALONE_MS = 8_000;
+/** Until the Workers have forgotten the flood: so long they keep their turns short for who may come back. */
+const CALM_MS = 6_000;
+
+/** Of one quiet request, in milliseconds. */
+interface Latency {
+  /** From the first byte sent to the first token. */
+  first: number;
+  /** To the last token. */
+  whole: number;
+}
 
 export interface FloodFigures {
-  /** The larger of the two ratios below. */
+  /** The largest of the four ratios below. */
   flood_over_quiet: number;
-  /** Medians of a quiet request's first token and of its time a token after that, beside the flood ÷ alone. */
+  /** A quiet request's latency beside the flood ÷ alone: medians over rounds of each round's ratio. */
   flood_first_token_over_quiet: number;
-  flood_token_over_quiet: number;
+  flood_whole_over_quiet: number;
+  /** The 95th percentiles of all rounds' requests. */
+  flood_first_token_p95_over_quiet: number;
+  flood_whole_p95_over_quiet: number;
+  /** Medians and 95th percentiles of all rounds' requests. */
   quiet_first_token_ms: number;
-  quiet_token_ms: number;
+  quiet_first_token_p95_ms: number;
+  quiet_whole_ms: number;
+  quiet_whole_p95_ms: number;
   flooded_first_token_ms: number;
-  flooded_token_ms: number;
-  /** Tokens a second that the flooding tenant gets out, alone and beside the quiet one. */
+  flooded_first_token_p95_ms: number;
+  flooded_whole_ms: number;
+  flooded_whole_p95_ms: number;
+  /** Tokens a second that the flooding tenant gets out, while alone and beside the quiet one. */
   flood_alone_tokens_per_s: number;
   flood_tokens_per_s: number;
-  /** Of the flooding tenant. */
+  /** Requests of the flooding tenant that were refused. */
   flood_refused: number;
 }
 
@@ -38,47 +64,82 @@ export async function measureFlood(dir: string, work: string): Promise<FloodFigu
   return withWorkers(dir, join(work, "flood"), async (url, state) => {
     const { key: quiet } = await makeKey(url, state, "quiet");
     const { key: loud } = await makeKey(url, state, "loud");
-    await measureQuiet(url, quiet, 3);
+    await measureQuiet(url, quiet, 5);
     await measureQuiet(url, loud, 1);
-    const alone = await measureQuiet(url, quiet, QUIET.requests);
-    const flood = new Flood(url, loud);
-    await delay(SWELL_MS);
-    const floodAlone = await flood.rateDuring(() => delay(ALONE_MS));
-    let beside = alone;
-    const rate = await flood.rateDuring(async () => {
-      beside = await measureQuiet(url, quiet, QUIET.requests);
-    });
-    const refused = await flood.stop();
-    const first = beside.firstMs / alone.firstMs;
-    const token = beside.tokenMs / alone.tokenMs;
-    return {
-      flood_over_quiet: Math.max(first, token),
-      flood_first_token_over_quiet: first,
-      flood_token_over_quiet: token,
-      quiet_first_token_ms: alone.firstMs,
-      quiet_token_ms: alone.tokenMs,
-      flooded_first_token_ms: beside.firstMs,
-      flooded_token_ms: beside.tokenMs,
-      flood_alone_tokens_per_s: floodAlone,
-      flood_tokens_per_s: rate,
-      flood_refused: refused,
-    };
+    const alone: Latency[][] = [];
+    const beside: Latency[][] = [];
+    const rates = { alone: [] as number[], beside: [] as number[] };
+    let refused = 0;
+    for (let round = 0; round < ROUNDS; round++) {
+      await delay(CALM_MS);
+      alone.push(await measureQuiet(url, quiet, REQUESTS));
+      const flood = new Flood(url, loud);
+      await delay(SWELL_MS);
+      rates.alone.push(await flood.rateDuring(() => delay(SWELL_MS)));
+      rates.beside.push(
+        await flood.rateDuring(async () => {
+          beside.push(await measureQuiet(url, quiet, REQUESTS));
+        }),
+      );
+      refused += await flood.stop();
+    }
+    return figuresOf(alone, beside, rates, refused);
   });
 }
 
-/** One request after the other. @returns medians */
-async function measureQuiet(url: string, key: string, requests: number): Promise<{ firstMs: number; tokenMs: number }> {
-  const first: number[] = [];
-  const token: number[] = [];
+function figuresOf(
+  alone: readonly Latency[][],
+  beside: readonly Latency[][],
+  rates: { alone: number[]; beside: number[] },
+  refused: number,
+): FloodFigures {
+  const of = (rounds: readonly Latency[][], what: keyof Latency, share: number) =>
+    percentile(
+      rounds.flat().map((each) => each[what]),
+      share,
+    );
+  const paired = (what: keyof Latency) =>
+    median(beside.map((round, i) => of([round], what, 0.5) / of([alone[i] ?? []], what, 0.5)));
+  const ratios = {
+    flood_first_token_over_quiet: paired("first"),
+    flood_whole_over_quiet: paired("whole"),
+    flood_first_token_p95_over_quiet: of(beside, "first", 0.95) / of(alone, "first", 0.95),
+    flood_whole_p95_over_quiet: of(beside, "whole", 0.95) / of(alone, "whole", 0.95),
+  };
+  return {
+    flood_over_quiet: Math.max(...Object.values(ratios)),
+    ...ratios,
+    quiet_first_token_ms: of(alone, "first", 0.5),
+    quiet_first_token_p95_ms: of(alone, "first", 0.95),
+    quiet_whole_ms: of(alone, "whole", 0.5),
+    quiet_whole_p95_ms: of(alone, "whole", 0.95),
+    flooded_first_token_ms: of(beside, "first", 0.5),
+    flooded_first_token_p95_ms: of(beside, "first", 0.95),
+    flooded_whole_ms: of(beside, "whole", 0.5),
+    flooded_whole_p95_ms: of(beside, "whole", 0.95),
+    flood_alone_tokens_per_s: median(rates.alone),
+    flood_tokens_per_s: median(rates.beside),
+    flood_refused: refused,
+  };
+}
+
+/** The smallest value that at least such a share of all reach at most. */
+function percentile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.ceil(share * sorted.length) - 1] ?? Number.NaN;
+}
+
+/** One request after the other. */
+async function measureQuiet(url: string, key: string, requests: number): Promise<Latency[]> {
+  const latencies: Latency[] = [];
   for (let i = 0; i < requests; i++) {
     await delay(PAUSE_MS);
     const started = performance.now();
-    const times = await streamTimes(url, key, QUIET.promptTokens);
-    const [begun = Number.NaN] = times;
-    first.push(begun - started);
-    token.push(((times.at(-1) ?? Number.NaN) - begun) / (NEW_TOKENS - 1));
+    const times = await streamTimes(url, key, QUIET);
+    const [first = Number.NaN] = times;
+    latencies.push({ first: first - started, whole: (times.at(-1) ?? Number.NaN) - started });
   }
-  return { firstMs: median(first), tokenMs: median(token) };
+  return latencies;
 }
 
 /** As many requests at once, each followed by another. */
@@ -89,7 +150,7 @@ class Flood {
   readonly #clients: Promise<void>[];
 
   constructor(url: string, key: string) {
-    this.#clients = Array.from({ length: FLOOD.requests }, () => this.#run(url, key));
+    this.#clients = Array.from({ length: FLOOD_CLIENTS }, (_, client) => this.#run(url, key, client));
   }
 
   /** Tokens a second. */
@@ -107,11 +168,12 @@ class Flood {
     return this.#refused;
   }
 
-  async #run(url: string, key: string): Promise<void> {
+  async #run(url: string, key: string, client: number): Promise<void> {
     const { signal } = this.#stopping;
-    while (!signal.aborted) {
+    for (let request = client; !signal.aborted; request++) {
+      const kind = FLOOD_KINDS[request % FLOOD_KINDS.length] ?? QUIET;
       try {
-        await streamTimes(url, key, FLOOD.promptTokens, () => this.#tokens++, signal);
+        await streamTimes(url, key, { ...kind, onEvent: () => this.#tokens++, signal });
       } catch {
         if (!signal.aborted) this.#refused++;
       }
@@ -124,18 +186,21 @@ function delay(ms: number): Promise<void> {
 }
 
 export function floodTable(figures: FloodFigures): string {
-  const row = (what: string, alone: number, beside: number, digits: number) => [
+  const row = (what: string, alone: number, beside: number, ratio = beside / alone) => [
     what,
-    alone.toFixed(digits),
-    beside.toFixed(digits),
-    (beside / alone).toFixed(2),
+    alone.toFixed(0),
+    beside.toFixed(0),
+    ratio.toFixed(2),
   ];
+  const f = figures;
   return formatTable(
-    ["", "ALONE", "BOTH", "BOTH ÷ ALONE"],
+    ["TWO TENANTS", "ALONE", "BOTH", "BOTH ÷ ALONE"],
     [
-      row("quiet tenant: first token, ms", figures.quiet_first_token_ms, figures.flooded_first_token_ms, 1),
-      row("quiet tenant: a token after that, ms", figures.quiet_token_ms, figures.flooded_token_ms, 2),
-      row("flooding tenant, tokens a second", figures.flood_alone_tokens_per_s, figures.flood_tokens_per_s, 0),
+      row("quiet: first token, ms", f.quiet_first_token_ms, f.flooded_first_token_ms, f.flood_first_token_over_quiet),
+      row("  95th percentile", f.quiet_first_token_p95_ms, f.flooded_first_token_p95_ms),
+      row("quiet: whole request, ms", f.quiet_whole_ms, f.flooded_whole_ms, f.flood_whole_over_quiet),
+      row("  95th percentile", f.quiet_whole_p95_ms, f.flooded_whole_p95_ms),
+      row("flooding, tokens a second", f.flood_alone_tokens_per_s, f.flood_tokens_per_s),
     ],
   );
 }

@@ -77,7 +77,9 @@ export async function measureStreamsInWorkerd(dir: string, work: string, rounds:
     const { key } = await makeKey(url, state);
     return inTurns(rounds, async (streams) => {
       const started = performance.now();
-      const times = await Promise.all(Array.from({ length: streams }, () => streamTimes(url, key, PROMPT_TOKENS)));
+      const times = await Promise.all(
+        Array.from({ length: streams }, () => streamTimes(url, key, { promptTokens: PROMPT_TOKENS })),
+      );
       const whole = (streams * NEW_TOKENS) / ((performance.now() - started) / 1000);
       const from = Math.max(...times.map((own) => own[0] ?? 0));
       const end = Math.min(...times.map((own) => own.at(-1) ?? 0));
@@ -122,18 +124,25 @@ export async function withWorkers<T>(
   }
 }
 
-/** One request of {@link NEW_TOKENS}. @param onEvent called as each event comes @returns when each came */
+export interface StreamRequest {
+  promptTokens: number;
+  /** Default: {@link NEW_TOKENS}. */
+  newTokens?: number;
+  /** Called as each event comes. */
+  onEvent?: () => void;
+  signal?: AbortSignal | null;
+}
+
+/** One request. @returns when each event came */
 export async function streamTimes(
   url: string,
   key: string,
-  promptTokens: number,
-  onEvent: () => void = () => {},
-  signal?: AbortSignal,
+  { promptTokens, newTokens = NEW_TOKENS, onEvent, signal = null }: StreamRequest,
 ): Promise<number[]> {
-  const body = { model: BENCH, prompt: promptOf(promptTokens), max_tokens: NEW_TOKENS, stream: true };
+  const body = { model: BENCH, prompt: promptOf(promptTokens), max_tokens: newTokens, stream: true };
   const response = await fetch(`${url}/v1/completions`, {
     method: "POST",
-    signal: signal ?? null,
+    signal,
     headers: { authorization: `Bearer ${key}` },
     // Random weights repeat themselves: drafts would make one stream faster than any text does.
     body: JSON.stringify({ ...body, prompt_lookup_num_tokens: 0, stream_options: { include_usage: true } }),
@@ -145,11 +154,11 @@ export async function streamTimes(
     const now = performance.now();
     for (const _ of chunk.matchAll(/"finish_reason"/g)) {
       times.push(now);
-      onEvent();
+      onEvent?.();
     }
   }
   const tokens = Number(/"completion_tokens":(\d+)/.exec(text)?.[1]);
-  if (!response.ok || tokens !== NEW_TOKENS) throw new Error(`${response.status}: ${text.slice(-300)}`);
+  if (!response.ok || tokens !== newTokens) throw new Error(`${response.status}: ${text.slice(-300)}`);
   return times;
 }
 
