@@ -1,7 +1,6 @@
 /** A tenant's files: what jobs read and write. Bytes lie in the bucket below the tenant's prefix, the rest in the database. */
 import { ApiError } from "../api/errors.ts";
-import { type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
-import type { Database } from "./database.ts";
+import { type Database, type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
 import { randomName } from "./job.ts";
 
 /** What a file may be uploaded for, in OpenAI's words. */

@@ -1,7 +1,6 @@
 /** What a job went through: its events and checkpoints, newest first. */
 import type { JobEvent, ToldCheckpoint } from "../api/fine-tuning.ts";
-import { type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
-import type { Database } from "./database.ts";
+import { type Database, type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
 import { type CheckpointRow, toCheckpoint } from "./lease.ts";
 import type { Checkpoint } from "./protocol.ts";
 

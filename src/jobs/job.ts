@@ -1,7 +1,6 @@
 /** A job: heavy work of a tenant's that an origin does. What is asked for stands in its spec, what came of it in its result. */
 import { ApiError } from "../api/errors.ts";
-import { type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
-import type { Database } from "./database.ts";
+import { type Database, type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
 
 export const JOB_KINDS = ["batch", "fine_tuning"] as const;
 export type JobKind = (typeof JOB_KINDS)[number];

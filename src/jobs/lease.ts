@@ -8,7 +8,7 @@ import type * as z from "zod";
 import { ApiError } from "../api/errors.ts";
 import type { UsageEvent } from "../metering/event.ts";
 import { insertEvents } from "../metering/ledger.ts";
-import type { Database, Statement } from "./database.ts";
+import type { Database, Statement } from "../tenancy/database.ts";
 import { type Job, type JobKind, type JobRow, toJob } from "./job.ts";
 import type { Checkpoint, eventSchema, finishSchema } from "./protocol.ts";
 

@@ -10,7 +10,7 @@ export interface Statement {
 export interface Database {
   prepare(sql: string): Statement;
   /** All or none. */
-  batch(statements: Statement[]): Promise<{ meta: { changes: number } }[]>;
+  batch<Row>(statements: Statement[]): Promise<{ results: Row[]; meta: { changes: number } }[]>;
 }
 
 /** A part of a list: at most `limit` items, those after the one named. */
