@@ -5,7 +5,7 @@ import { defineCommand } from "citty";
 import { textsOf } from "../training/data/texts.ts";
 import { tokenizerSettings } from "../training/tokenizer/settings.ts";
 import { DEFAULT_COVERAGE, type TrainedTokenizer, trainTokenizer } from "../training/tokenizer/train.ts";
-import { decimal, type OptionDef, wholeNumber } from "./arguments.ts";
+import { decimal, type OptionDef, valuesOf, wholeNumber } from "./arguments.ts";
 import { listOf } from "./limit-options.ts";
 import { abortOnSignals, formatBytes, formatCount, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
@@ -35,9 +35,15 @@ export const train = defineCommand({
       default: String(DEFAULT_COVERAGE),
       description: "Share of the corpus' characters that get a token; 0.9995 for scripts of thousands of characters",
     },
+    whole: {
+      type: "string",
+      valueHint: "text",
+      multiple: true,
+      description: "A text that is one token wherever it stands, as a task's prefix; may be given again",
+    } as OptionDef,
     json: { type: "boolean", description: "Print one JSON object instead of text" },
   },
-  async run({ args }) {
+  async run({ args, rawArgs }) {
     const size = wholeNumber("--size", args.size, 1, 1_000_000);
     const coverage = decimal("--coverage", args.coverage, 0.5, 1);
     const files = args._;
@@ -62,6 +68,7 @@ export const train = defineCommand({
       trained = await trainTokenizer(texts(), {
         size,
         coverage,
+        whole: valuesOf("--whole", rawArgs),
         onProgress: (dropped, toDrop) => dropping?.update(dropped, toDrop, "pieces dropped"),
         signal,
       });

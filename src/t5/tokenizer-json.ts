@@ -6,6 +6,8 @@ const SPACE = "▁";
 export interface T5Vocabulary {
   /** By id. `<pad>`, `</s>` and `<unk>` are special. */
   pieces: readonly { piece: string; score: number }[];
+  /** Which of the pieces are texts that are always one token, wherever they stand; a task's prefix is one. Default: none. */
+  whole?: ReadonlySet<string> | undefined;
   /** Of `</s>`. */
   endId: number;
   unknownId: number;
@@ -17,6 +19,7 @@ export interface T5Vocabulary {
 
 export function t5TokenizerJson({
   pieces,
+  whole,
   endId,
   unknownId,
   sentinels: count,
@@ -25,18 +28,19 @@ export function t5TokenizerJson({
 }: T5Vocabulary): object {
   const sentinels = Array.from({ length: count }, (_, i) => `<extra_id_${count - 1 - i}>`);
   const vocab = [...pieces.map(({ piece, score }) => [piece, score]), ...sentinels.map((piece) => [piece, 0])];
-  const added = (id: number, content: string) => ({
+  const added = (id: number, content: string, special = true) => ({
     id,
     content,
     single_word: false,
     lstrip: false,
     rstrip: false,
     normalized: false,
-    special: true,
+    special,
   });
-  const specials = ["<pad>", "</s>", "<unk>"].flatMap((content) => {
-    const id = pieces.findIndex(({ piece }) => piece === content);
-    return id < 0 ? [] : [added(id, content)];
+  const SPECIALS = ["<pad>", "</s>", "<unk>"];
+  const first = pieces.flatMap(({ piece }, id) => {
+    const isSpecial = SPECIALS.includes(piece);
+    return isSpecial || whole?.has(piece) ? [added(id, piece, isSpecial)] : [];
   });
   const sequence = { Sequence: { id: "A", type_id: 0 } };
   const endToken = { SpecialToken: { id: "</s>", type_id: 0 } };
@@ -45,7 +49,7 @@ export function t5TokenizerJson({
     version: "1.0",
     truncation: null,
     padding: null,
-    added_tokens: [...specials, ...sentinels.map((content, i) => added(pieces.length + i, content))],
+    added_tokens: [...first, ...sentinels.map((content, i) => added(pieces.length + i, content))],
     normalizer,
     pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "WhitespaceSplit" }, metaspace] },
     post_processor: {

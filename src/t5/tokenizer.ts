@@ -39,11 +39,19 @@ export async function loadTokenizer(manifest: ManifestHead, store: Store): Promi
   if ("sentinels" in manifest.tokenizer) return byteTokenizer(manifest.tokenizer.sentinels);
   const { json, config } = manifest.tokenizer;
   const [definition, settings] = await Promise.all([readBlob(store, json), config ? readBlob(store, config) : "{}"]);
-  const tokenizer = parseTokenizer(
-    definition,
-    settings,
-    `The tokenizer of package ${manifest.name} cannot be read. Re-run edge-t5 split with a Hugging Face tokenizer.json.`,
-  );
+  const message = `The tokenizer of package ${manifest.name} cannot be read. Re-run edge-t5 split with a Hugging Face tokenizer.json.`;
+  return tokenizerFrom(definition, settings, message);
+}
+
+/**
+ * A checkpoint's own tokenizer.
+ *
+ * @param definition text of `tokenizer.json`
+ * @param settings text of `tokenizer_config.json`
+ * @throws EdgeT5Error `E_TOKENIZER` with `message` when they are not what Hugging Face's libraries write
+ */
+export function tokenizerFrom(definition: string, settings: string, message: string): Tokenizer {
+  const tokenizer = parseTokenizer(definition, settings, message);
   return {
     encode: (text) => encode(tokenizer, text),
     decode: (ids) => (ids.length === 0 ? "" : tokenizer.decode([...ids], DECODING)),

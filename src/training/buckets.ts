@@ -57,11 +57,16 @@ export async function* bucketed(
   }
 }
 
-/** Neighbours by length, as many as fit into a batch. */
+/**
+ * Neighbours by length, as many as fit into a batch: by their inputs' lengths, within a twelfth of each other, and then
+ * by their targets'.
+ */
 function cut(examples: Example[], { batchTokens, batchRows = Number.POSITIVE_INFINITY }: BucketOptions): Example[][] {
   const sorted = examples
     .map((example, i) => ({ example, i }))
-    .sort((a, b) => lengthOf(a.example) - lengthOf(b.example) || a.i - b.i);
+    .sort(
+      (a, b) => bucketOf(a.example) - bucketOf(b.example) || targetOf(a.example) - targetOf(b.example) || a.i - b.i,
+    );
   const batches: Example[][] = [];
   let batch: Example[] = [];
   let [input, target] = [0, 0];
@@ -84,6 +89,10 @@ function cut(examples: Example[], { batchTokens, batchRows = Number.POSITIVE_INF
   return batches;
 }
 
-function lengthOf({ input, target }: Example): number {
-  return input.length + target.length;
+function bucketOf({ input }: Example): number {
+  return Math.floor(Math.log(Math.max(1, input.length)) / Math.log(13 / 12));
+}
+
+function targetOf({ target }: Example): number {
+  return target.length;
 }

@@ -51,6 +51,9 @@ test("takes several files and fields of JSON lines; --json prints one object and
     "text",
     "--size",
     "1000",
+    "--whole",
+    "summarize:",
+    "--whole=classify package:",
     "--out",
     out,
     "--json",
@@ -58,6 +61,10 @@ test("takes several files and fields of JSON lines; --json prints one object and
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(JSON.parse(stdout)).toMatchObject({ out, size: 1000, unknown_characters: expect.any(Number) });
   const { model } = JSON.parse(await readFile(join(out, "tokenizer.json"), "utf8"));
+  expect(model.vocab.slice(3, 5)).toEqual([
+    ["summarize:", 0],
+    ["classify package:", 0],
+  ]);
   const pieces = model.vocab.map(([piece]: [string]) => piece);
   expect(pieces).toContain("ß");
   expect(pieces).not.toContain("Ж");

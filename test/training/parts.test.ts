@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { parseHuggingFaceConfig } from "../../src/t5/config.ts";
 import { collate } from "../../src/training/batch.ts";
 import { type BatchPosition, bucketed } from "../../src/training/buckets.ts";
-import type { Example } from "../../src/training/example.ts";
+import type { Example, ExampleSource } from "../../src/training/example.ts";
 import { loraModules } from "../../src/training/lora.ts";
 import { Crew } from "../../src/training/optimizers/crew.ts";
 import type { OptimizerOptions, Parameter } from "../../src/training/optimizers/index.ts";
@@ -63,6 +63,27 @@ describe("length buckets", () => {
     );
     const room = batches.reduce((sum, batch) => sum + batch.rows * (batch.inputLength + batch.targetLength), 0);
     expect(batches.reduce((sum, { tokens }) => sum + tokens, 0)).toBeGreaterThan(0.9 * room);
+  });
+
+  test("leave little padding where inputs and targets differ in length apart from each other", async () => {
+    const lengths = randomBits(5);
+    const uneven: ExampleSource = {
+      async *read() {
+        for (;;) {
+          const [input, target] = [10 + (lengths() % 10), 4 + (lengths() % 16)];
+          yield { example: { input: new Int32Array(input), target: new Int32Array(target) }, position: null };
+        }
+      },
+    };
+    let [room, tokens] = [0, 0];
+    let count = 0;
+    for await (const { examples } of bucketed(uneven, { batchTokens: 256, poolExamples: 2000, seed: 3 }, null)) {
+      const batch = collate(examples, { padTokenId: 0, decoderStartTokenId: 0 });
+      room += batch.rows * (batch.inputLength + batch.targetLength);
+      tokens += batch.tokens;
+      if (++count === 100) break;
+    }
+    expect(tokens).toBeGreaterThan(0.95 * room);
   });
 
   test("go on at any position with what would have come", async () => {

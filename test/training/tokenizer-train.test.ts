@@ -114,6 +114,43 @@ describe("a trained tokenizer", async () => {
   });
 });
 
+describe("texts that are to be one token", async () => {
+  const whole = ["translate English to German:", "summarize:"];
+  const { json, size } = await trainTokenizer(textsOf(CORPUS), { size: 1000, whole });
+  const [ours, library] = [createTokenizer(json, {}), new LibraryTokenizer(json, {})];
+  const namesOf = (text: string) => ours.encode(text).ids.map((id) => ours.id_to_token(id));
+
+  test("are, wherever they stand; what is around them is as without them", () => {
+    const rest = ours.encode("das Haus").ids;
+    const ids = whole.map((text) => ours.token_to_id(text));
+    expect(ids).toEqual([3, 4]);
+    expect(ours.encode(`${whole[0]} das Haus`).ids).toEqual([3, ...rest]);
+    expect(ours.encode(`summarize:das Haus`).ids).toEqual([4, ...rest]);
+    expect(namesOf("das summarize: Haus")).toEqual([...namesOf("das").slice(0, -1), "summarize:", ...namesOf("Haus")]);
+    expect(namesOf("translate English to Dutch:")).not.toContain(whole[0]);
+    expect(ours.get_vocab().size).toBe(size);
+  });
+
+  test("are read alike by @huggingface/tokenizers", () => {
+    const part = fc.oneof(fc.constantFrom(...whole, "das", " ", "summarize", ":"), fc.string({ unit: "grapheme" }));
+    fc.assert(
+      fc.property(fc.array(part), (parts) => {
+        expect(ours.encode(parts.join(""))).toEqual(library.encode(parts.join("")));
+      }),
+    );
+  });
+
+  test.each([[" summarize:"], [""], ["</s>"], ["<extra_id_3>"]])("cannot be %j", async (text) => {
+    const training = trainTokenizer(textsOf(CORPUS), { size: 1000, whole: [text] });
+    await expect(training).rejects.toMatchObject({ code: "E_USAGE" });
+  });
+
+  test("cannot be given twice", async () => {
+    const training = trainTokenizer(textsOf(CORPUS), { size: 1000, whole: ["a:", "a:"] });
+    await expect(training).rejects.toMatchObject({ code: "E_USAGE" });
+  });
+});
+
 test("the same corpus gives the same file, in whatever order its lines come", async () => {
   const texts = await take(textsOf(CORPUS), 1500);
   const one = await train(each(texts), 1000);

@@ -33,6 +33,8 @@ export interface TrainTokenizerOptions {
   size: number;
   /** Share of the corpus' characters that get a piece; the rarest others are unknown. Default: 0.99999. */
   coverage?: number | undefined;
+  /** Texts that become one token each, before anything is segmented (SentencePiece's user-defined symbols). Default: none. */
+  whole?: readonly string[] | undefined;
   /** Sentinels for span corruption. Default: 100. */
   sentinels?: number | undefined;
   /** @param dropped pieces, of `toDrop` that the training begins with and does not keep */
@@ -62,15 +64,16 @@ export interface TrainedTokenizer {
  */
 export async function trainTokenizer(
   texts: AsyncIterable<string>,
-  { size, coverage = DEFAULT_COVERAGE, sentinels = 100, onProgress, signal }: TrainTokenizerOptions,
+  { size, coverage = DEFAULT_COVERAGE, sentinels = 100, whole = [], onProgress, signal }: TrainTokenizerOptions,
 ): Promise<TrainedTokenizer> {
+  checkWhole(whole);
   const counter = new SegmentCounter();
   for await (const text of texts) {
     signal?.throwIfAborted();
     counter.add(text);
   }
   const segments = counter.finish(coverage);
-  const wanted = size - SPECIALS.length - sentinels;
+  const wanted = size - SPECIALS.length - whole.length - sentinels;
   const alphabetSize = segments.alphabet.length - 1;
   checkSize(size, wanted, alphabetSize);
   const pieces = await train(segments, wanted, alphabetSize, onProgress, signal);
@@ -85,7 +88,8 @@ export async function trainTokenizer(
   const total = segments.characterCounts.reduce((a, b) => a + b, 0) + segments.uncovered.count;
   return {
     json: t5TokenizerJson({
-      pieces: [...SPECIALS.map((piece) => ({ piece, score: 0 })), ...named(kept, segments)],
+      pieces: [...[...SPECIALS, ...whole].map((piece) => ({ piece, score: 0 })), ...named(kept, segments)],
+      whole: new Set(whole),
       endId: 1,
       unknownId: 2,
       sentinels,
@@ -101,6 +105,17 @@ export async function trainTokenizer(
   };
 }
 
+function checkWhole(whole: readonly string[]): void {
+  for (const [i, text] of whole.entries()) {
+    const reserved = SPECIALS.includes(text) || /^<extra_id_\d+>$/.test(text);
+    if (!reserved && text.trim() === text && text !== "" && whole.indexOf(text) === i) continue;
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `${JSON.stringify(text)} cannot be a token of its own: give texts without spaces at their ends, each once, other than T5's specials.`,
+    );
+  }
+}
+
 function checkSize(size: number, wanted: number, alphabetSize: number): void {
   // The space is counted with every word.
   if (alphabetSize <= 1) {
@@ -112,7 +127,7 @@ function checkSize(size: number, wanted: number, alphabetSize: number): void {
   if (wanted < alphabetSize) {
     throw new EdgeT5Error(
       "E_USAGE",
-      `The corpus has ${alphabetSize} characters to cover, and specials and sentinels take ${size - wanted}: --size ${size} is too small. Give ${size - wanted + alphabetSize} at least, or a lower --coverage.`,
+      `The corpus has ${alphabetSize} characters to cover, and specials, whole texts and sentinels take ${size - wanted}: --size ${size} is too small. Give ${size - wanted + alphabetSize} at least, or a lower --coverage.`,
     );
   }
 }
