@@ -14,7 +14,7 @@ import { eventLoopTurn } from "./event-loop.ts";
 import { FairEncoder } from "./fair-encoder.ts";
 import { checkedHidden, checkedId } from "./input.ts";
 import { Owners } from "./owners.ts";
-import { sliceOf } from "./pace.ts";
+import { CROWD_TURNS, sliceOf } from "./pace.ts";
 
 /** One request's step. */
 interface Job {
@@ -44,6 +44,9 @@ const WORK_A_TURN = 300e6;
  * smaller models go faster one by one.
  */
 const WORTH_A_TURN = 80e6;
+
+/** Multiply-adds of one pass of crowds: two rows of T5-small. */
+const CROWD_WORK = 80e6;
 
 /** A pass takes a fraction of this: one that has not ended went down with its request. */
 const PATIENCE_MS = 5_000;
@@ -98,6 +101,7 @@ export class BatchingDecoder implements Decoder {
   readonly #active = new Map<string, Active>();
   /** Whom an isolate serves. */
   readonly #owners: Owners;
+  #crowdPasses = 0;
   /** When the last pass was made; milliseconds since 1970. */
   #passedAt = 0;
   #running: Pass | null = null;
@@ -163,16 +167,20 @@ export class BatchingDecoder implements Decoder {
   /** All inputs are of one owner. */
   async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
     const owner = inputs[0]?.owner ?? "";
-    this.#owners.see(owner);
+    const rows = inputs.reduce((sum, { copies = 1 }) => sum + copies, 0);
+    this.#owners.begin(owner, rows);
     let work = 0;
     const pause: Pause = (multiplyAdds) => {
       this.#owners.serve(owner, multiplyAdds);
       work += multiplyAdds;
       if (work < sliceOf(this.#owners, owner)) return null;
       work = 0;
-      return this.#turn();
+      return this.#giveWay(owner);
     };
-    const opened = await this.#own.openAll(inputs, signal, pause);
+    const opened = await this.#own.openAll(inputs, signal, pause).catch((error: unknown) => {
+      this.#owners.end(owner, rows);
+      throw error;
+    });
     const active = this.#active.get(owner) ?? { open: 0, stepped: 0, rows: 0, credit: 0 };
     this.#active.set(owner, active);
     active.open += opened.length;
@@ -184,17 +192,35 @@ export class BatchingDecoder implements Decoder {
     const job = this.#jobOf(sequences, tokens, before);
     this.steps++;
     this.#waiting.push(job);
+    this.#owners.see(job.owner);
     for (const sequence of sequences) this.#expected.delete(sequence);
-    if (!this.#othersAreWorthATurn() && this.#work < WORK_A_TURN) await this.#makePass();
-    while (!job.outcome) {
+    const isAtOnce = !this.#owners.isCrowd(job.owner) && this.#work < WORK_A_TURN;
+    if (isAtOnce && !this.#othersAreWorthATurn()) await this.#makePass(false);
+    for (let rested = 0; !job.outcome; ) {
+      const passes = this.#crowdPasses;
       await this.#turn();
       this.#work = 0;
       if (job.outcome) break;
       // Who has not come back by now is not waited for again.
       this.#expected.clear();
-      await this.#makePass();
+      rested = passes === this.#crowdPasses ? rested + 1 : 0;
+      const isCrowd = this.#owners.isCrowd(job.owner);
+      if (!isCrowd || rested >= CROWD_TURNS) await this.#makePass(isCrowd);
     }
     return job.outcome();
+  }
+
+  /** Between two slices of one who opens sequences; of crowds only one goes on at a time. */
+  async #giveWay(owner: string): Promise<void> {
+    for (let rested = 0; ; ) {
+      const passes = this.#crowdPasses;
+      await this.#turn();
+      this.#work = 0;
+      if (!this.#owners.isCrowd(owner)) return;
+      rested = passes === this.#crowdPasses ? rested + 1 : 0;
+      if (rested >= CROWD_TURNS) break;
+    }
+    this.#crowdPasses++;
   }
 
   rewind(sequence: Sequence, tokens: number): void {
@@ -210,6 +236,7 @@ export class BatchingDecoder implements Decoder {
     const owner = this.#ownerOf.get(sequence);
     const active = owner === undefined ? undefined : this.#active.get(owner);
     this.#ownerOf.delete(sequence);
+    if (owner !== undefined) this.#owners.end(owner);
     if (active && owner !== undefined && --active.open === 0) this.#active.delete(owner);
     const index = this.#waiting.findIndex(({ sequences }) => sequences.includes(sequence));
     if (index >= 0) {
@@ -219,11 +246,14 @@ export class BatchingDecoder implements Decoder {
     this.#own.close(sequence);
   }
 
-  /** Whether to wait for those who were stepped lately and are not back yet. */
+  /** Whether who is no crowd waits for others who were stepped lately and are not back yet. */
   #othersAreWorthATurn(): boolean {
-    const expected = this.#expected.size;
+    const crowds = this.#crowds();
+    let expected = 0;
+    for (const sequence of this.#expected) if (!crowds.has(this.#ownerOf.get(sequence) ?? "")) expected++;
     if (expected === 0) return false;
-    const rows = this.#waiting.reduce((sum, { sequences }) => sum + sequences.length, expected);
+    const waiting = this.#waiting.filter(({ owner }) => !crowds.has(owner));
+    const rows = waiting.reduce((sum, { sequences }) => sum + sequences.length, expected);
     return Math.min(rows, this.maxRows) * this.#multiplyAdds >= WORTH_A_TURN;
   }
 
@@ -242,16 +272,21 @@ export class BatchingDecoder implements Decoder {
     };
   }
 
-  /** Steps those who wait, as many as the engine takes at once. */
-  async #makePass(): Promise<void> {
+  #crowds(): Set<string> {
+    return new Set([...this.#active.keys()].filter((owner) => this.#owners.isCrowd(owner)));
+  }
+
+  /** Steps those who wait, as many as the engine takes at once; of crowds a few, and nobody else's with them. */
+  async #makePass(ofCrowds: boolean): Promise<void> {
     if (this.#running) {
       if (Date.now() - this.#running.started < PATIENCE_MS) return;
       for (const job of this.#running.jobs) {
         fail(job, new EdgeT5Error("E_DECODER_LOST", "The request that made this step went away. Try again."));
       }
     }
-    const jobs = this.#nextJobs();
+    const jobs = this.#nextJobs(ofCrowds);
     if (jobs.length === 0) return;
+    if (ofCrowds) this.#crowdPasses++;
     const pass: Pass = { jobs, started: Date.now() };
     this.#running = pass;
     const going = await this.#stepTogether(jobs);
@@ -267,26 +302,28 @@ export class BatchingDecoder implements Decoder {
    * when its owner has let as many pass (deficit round robin, Shreedhar and Varghese 1995). None at all while one who was
    * in the last pass is on its way back.
    */
-  #nextJobs(): Job[] {
+  #nextJobs(ofCrowds: boolean): Job[] {
     const lost = this.#waiting.findIndex(({ owner }) => !this.#active.has(owner));
     // Its sequences are closed: the step will say so.
     if (lost >= 0) return this.#waiting.splice(lost, 1);
     const now = Date.now();
+    const crowds = this.#crowds();
     const rowsWaiting = new Map<string, number>();
     for (const { owner, sequences } of this.#waiting) {
+      if (crowds.has(owner) !== ofCrowds) continue;
       rowsWaiting.set(owner, (rowsWaiting.get(owner) ?? 0) + sequences.length);
     }
     const wanted = [...rowsWaiting.values()];
     let isReturning = false;
     for (const [owner, { stepped, rows }] of this.#active) {
-      if (rowsWaiting.has(owner) || now - stepped >= ACTIVE_MS) continue;
+      if (ofCrowds || crowds.has(owner) || rowsWaiting.has(owner) || now - stepped >= ACTIVE_MS) continue;
       wanted.push(rows);
       isReturning = true;
     }
     if (isReturning && now - this.#passedAt < GRACE_MS) return [];
     const most = wanted.length > 1 ? Math.max(1, Math.min(...wanted)) : Number.POSITIVE_INFINITY;
     const jobs: Job[] = [];
-    let room = this.maxRows;
+    let room = ofCrowds ? Math.max(1, Math.floor(CROWD_WORK / this.#multiplyAdds)) : this.maxRows;
     for (const [owner, active] of [...this.#active]) {
       const waiting = rowsWaiting.get(owner);
       if (waiting === undefined) continue;

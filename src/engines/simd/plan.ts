@@ -11,7 +11,7 @@ import { align, cacheShape, crossBytes, innerDim, layerBytes, megabytes, sequenc
 import { blobsOf } from "../load.ts";
 
 /** Rows of activations that scratch holds: an encoder layer works through its input in blocks of this many. */
-export const BLOCK_ROWS = 64;
+export const BLOCK_ROWS = 32;
 /**
  * A step takes as many rows as their logits side by side fit in here: 16 of T5's vocabulary, where dot products have long
  * become what a step waits for and more rows gain nothing; of a larger one as many as {@link LEAST_STEP_ROWS}.
