@@ -86,6 +86,12 @@ interface Active {
   credit: number;
 }
 
+interface Opened {
+  owner: string;
+  /** It is in work no more. */
+  end: () => void;
+}
+
 export class BatchingDecoder implements Decoder {
   /** Steps that requests asked for; {@link passes} may be fewer. */
   steps = 0;
@@ -96,12 +102,13 @@ export class BatchingDecoder implements Decoder {
   readonly #multiplyAdds: number;
   /** In order of arrival. */
   readonly #waiting: Job[] = [];
-  readonly #ownerOf = new WeakMap<Sequence, string>();
+  readonly #opened = new Map<Sequence, Opened>();
   /** Who was served longest ago comes first. */
   readonly #active = new Map<string, Active>();
   /** Whom an isolate serves. */
   readonly #owners: Owners;
-  #crowdPasses = 0;
+  /** What was done for crowds: passes, and slices of what opens sequences. */
+  #crowdSlices = 0;
   /** When the last pass was made; milliseconds since 1970. */
   #passedAt = 0;
   #running: Pass | null = null;
@@ -167,8 +174,12 @@ export class BatchingDecoder implements Decoder {
   /** All inputs are of one owner. */
   async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
     const owner = inputs[0]?.owner ?? "";
-    const rows = inputs.reduce((sum, { copies = 1 }) => sum + copies, 0);
-    this.#owners.begin(owner, rows);
+    const endOpening = this.#owners.begin(
+      owner,
+      inputs.reduce((sum, { copies = 1 }) => sum + copies, 0),
+    );
+    // A request that ends while it waits does not come back.
+    signal?.addEventListener("abort", endOpening, { once: true });
     let work = 0;
     const pause: Pause = (multiplyAdds) => {
       this.#owners.serve(owner, multiplyAdds);
@@ -177,14 +188,16 @@ export class BatchingDecoder implements Decoder {
       work = 0;
       return this.#giveWay(owner);
     };
-    const opened = await this.#own.openAll(inputs, signal, pause).catch((error: unknown) => {
-      this.#owners.end(owner, rows);
-      throw error;
+    const opened = await this.#own.openAll(inputs, signal, pause).finally(() => {
+      signal?.removeEventListener("abort", endOpening);
+      endOpening();
     });
     const active = this.#active.get(owner) ?? { open: 0, stepped: 0, rows: 0, credit: 0 };
     this.#active.set(owner, active);
     active.open += opened.length;
-    for (const sequence of opened) this.#ownerOf.set(sequence, owner);
+    for (const sequence of opened) this.#opened.set(sequence, { owner, end: this.#owners.begin(owner) });
+    // Those whose room was reclaimed: their requests ended without a word.
+    for (const sequence of this.#opened.keys()) if (!sequence.isOpen) this.close(sequence);
     return opened;
   }
 
@@ -197,30 +210,29 @@ export class BatchingDecoder implements Decoder {
     const isAtOnce = !this.#owners.isCrowd(job.owner) && this.#work < WORK_A_TURN;
     if (isAtOnce && !this.#othersAreWorthATurn()) await this.#makePass(false);
     for (let rested = 0; !job.outcome; ) {
-      const passes = this.#crowdPasses;
-      await this.#turn();
-      this.#work = 0;
+      rested = await this.#takeTurn(rested);
       if (job.outcome) break;
       // Who has not come back by now is not waited for again.
       this.#expected.clear();
-      rested = passes === this.#crowdPasses ? rested + 1 : 0;
       const isCrowd = this.#owners.isCrowd(job.owner);
       if (!isCrowd || rested >= CROWD_TURNS) await this.#makePass(isCrowd);
     }
     return job.outcome();
   }
 
-  /** Between two slices of one who opens sequences; of crowds only one goes on at a time. */
+  /** @param rested turns in a row in which nothing was done for crowds. @returns as many, and this one */
+  async #takeTurn(rested: number): Promise<number> {
+    const slices = this.#crowdSlices;
+    await this.#turn();
+    this.#work = 0;
+    return slices === this.#crowdSlices ? rested + 1 : 0;
+  }
+
+  /** Between two slices of one who opens sequences. */
   async #giveWay(owner: string): Promise<void> {
-    for (let rested = 0; ; ) {
-      const passes = this.#crowdPasses;
-      await this.#turn();
-      this.#work = 0;
-      if (!this.#owners.isCrowd(owner)) return;
-      rested = passes === this.#crowdPasses ? rested + 1 : 0;
-      if (rested >= CROWD_TURNS) break;
-    }
-    this.#crowdPasses++;
+    let rested = await this.#takeTurn(0);
+    while (rested < CROWD_TURNS && this.#owners.isCrowd(owner)) rested = await this.#takeTurn(rested);
+    if (this.#owners.isCrowd(owner)) this.#crowdSlices++;
   }
 
   rewind(sequence: Sequence, tokens: number): void {
@@ -233,11 +245,11 @@ export class BatchingDecoder implements Decoder {
 
   close(sequence: Sequence): void {
     this.#expected.delete(sequence);
-    const owner = this.#ownerOf.get(sequence);
-    const active = owner === undefined ? undefined : this.#active.get(owner);
-    this.#ownerOf.delete(sequence);
-    if (owner !== undefined) this.#owners.end(owner);
-    if (active && owner !== undefined && --active.open === 0) this.#active.delete(owner);
+    const opened = this.#opened.get(sequence);
+    this.#opened.delete(sequence);
+    opened?.end();
+    const active = opened && this.#active.get(opened.owner);
+    if (active && --active.open === 0) this.#active.delete(opened.owner);
     const index = this.#waiting.findIndex(({ sequences }) => sequences.includes(sequence));
     if (index >= 0) {
       const [job] = this.#waiting.splice(index, 1);
@@ -246,11 +258,12 @@ export class BatchingDecoder implements Decoder {
     this.#own.close(sequence);
   }
 
-  /** Whether who is no crowd waits for others who were stepped lately and are not back yet. */
+  /** Whether to wait for those who were stepped lately and are not back yet; for crowds nobody waits. */
   #othersAreWorthATurn(): boolean {
+    if (this.#expected.size === 0) return false;
     const crowds = this.#crowds();
-    let expected = 0;
-    for (const sequence of this.#expected) if (!crowds.has(this.#ownerOf.get(sequence) ?? "")) expected++;
+    const isOfCrowd = (sequence: Sequence) => crowds.has(this.#opened.get(sequence)?.owner ?? "");
+    const expected = [...this.#expected].filter((sequence) => !isOfCrowd(sequence)).length;
     if (expected === 0) return false;
     const waiting = this.#waiting.filter(({ owner }) => !crowds.has(owner));
     const rows = waiting.reduce((sum, { sequences }) => sum + sequences.length, expected);
@@ -264,7 +277,7 @@ export class BatchingDecoder implements Decoder {
       throw new EdgeT5Error("E_INPUT", `${rows} sequences were given ${tokens.length} tokens.`);
     }
     return {
-      owner: this.#ownerOf.get(sequences[0] as Sequence) ?? "",
+      owner: this.#opened.get(sequences[0] as Sequence)?.owner ?? "",
       sequences,
       tokens: Array.from(tokens, (token) => checkedId(token, this.config.vocabSize)),
       before: checkedHidden(before, rows, this.config, this.isFirst),
@@ -272,6 +285,7 @@ export class BatchingDecoder implements Decoder {
     };
   }
 
+  /** Of those who have sequences open. */
   #crowds(): Set<string> {
     return new Set([...this.#active.keys()].filter((owner) => this.#owners.isCrowd(owner)));
   }
@@ -286,7 +300,7 @@ export class BatchingDecoder implements Decoder {
     }
     const jobs = this.#nextJobs(ofCrowds);
     if (jobs.length === 0) return;
-    if (ofCrowds) this.#crowdPasses++;
+    if (ofCrowds) this.#crowdSlices++;
     const pass: Pass = { jobs, started: Date.now() };
     this.#running = pass;
     const going = await this.#stepTogether(jobs);
@@ -300,7 +314,7 @@ export class BatchingDecoder implements Decoder {
    * From the front of the line; at least one, however many rows it has. With several owners each one's rows are as many as
    * of the one that has fewest, so that a pass is not long because of one of them; a request of more rows than that goes
    * when its owner has let as many pass (deficit round robin, Shreedhar and Varghese 1995). None at all while one who was
-   * in the last pass is on its way back.
+   * in the last pass is on its way back. Of crowds a few rows, whoever is on its way.
    */
   #nextJobs(ofCrowds: boolean): Job[] {
     const lost = this.#waiting.findIndex(({ owner }) => !this.#active.has(owner));

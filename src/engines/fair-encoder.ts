@@ -22,7 +22,8 @@ interface Encode {
   touched: number;
   /** Lets it go on; null while it does not wait. */
   wake: (() => void) | null;
-  hasLeft: boolean;
+  /** It is in work no more. */
+  end: () => void;
 }
 
 export class FairEncoder implements Encoder {
@@ -59,8 +60,7 @@ export class FairEncoder implements Encoder {
     { owner = "", signal }: EncodeControl = {},
   ): Promise<Float32Array> {
     signal?.throwIfAborted();
-    this.#owners.begin(owner);
-    const encode: Encode = { owner, touched: Date.now(), wake: null, hasLeft: false };
+    const encode: Encode = { owner, touched: Date.now(), wake: null, end: this.#owners.begin(owner) };
     const onAbort = () => this.#leave(encode);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
@@ -125,8 +125,7 @@ export class FairEncoder implements Encoder {
   }
 
   #leave(encode: Encode): void {
-    if (!encode.hasLeft) this.#owners.end(encode.owner);
-    encode.hasLeft = true;
+    encode.end();
     const index = this.#waiting.indexOf(encode);
     if (index >= 0) this.#waiting.splice(index, 1);
     encode.wake = null;
@@ -134,6 +133,8 @@ export class FairEncoder implements Encoder {
   }
 
   #giveNext(): void {
+    // Also of one that is gone.
+    this.#atWork?.end();
     this.#atWork = null;
     const next = this.#next();
     if (next) this.#give(next);

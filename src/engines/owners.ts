@@ -31,20 +31,22 @@ export class Owners {
       account.seenAt = now;
       return;
     }
-    for (const [other, { seenAt }] of this.#accounts) if (now - seenAt > KEPT_MS) this.#accounts.delete(other);
+    for (const [other, { seenAt, inWork }] of this.#accounts) {
+      if (inWork === 0 && now - seenAt > KEPT_MS) this.#accounts.delete(other);
+    }
     this.#accounts.set(owner, { served: 0, servedAt: now, seenAt: now, inWork: 0 });
   }
 
-  /** As {@link see}; so much of its more is in work until {@link end}. */
-  begin(owner: string, count = 1): void {
+  /** As {@link see}; so much of its is in work from now on. @returns called when that ends; called twice, it does nothing more */
+  begin(owner: string, count = 1): () => void {
     this.see(owner);
     const account = this.#accounts.get(owner);
+    let left = count;
     if (account) account.inWork += count;
-  }
-
-  end(owner: string, count = 1): void {
-    const account = this.#accounts.get(owner);
-    if (account) account.inWork = Math.max(0, account.inWork - count);
+    return () => {
+      if (account) account.inWork -= left;
+      left = 0;
+    };
   }
 
   /**

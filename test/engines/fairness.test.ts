@@ -3,6 +3,7 @@ import { beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } fro
 import { BatchingDecoder } from "../../src/engines/batching-decoder.ts";
 import { FairEncoder } from "../../src/engines/fair-encoder.ts";
 import { Owners } from "../../src/engines/owners.ts";
+import { CROWD_TURNS } from "../../src/engines/pace.ts";
 import type { Encoder, Engine, Sequence } from "../../src/t5/engine.ts";
 import { changed, roomsOf, someIds, tinyEngine } from "./tiny.ts";
 import { settled, Turns } from "./turns.ts";
@@ -45,15 +46,30 @@ describe("a crowd", () => {
 
   test("is one until the other has not been back for a while, or its own work is done", () => {
     useFakeDate();
-    const owners = ownersWith(6, 1);
-    owners.end("quiet");
+    const owners = new Owners();
+    const endLoud = owners.begin("loud", 6);
+    owners.begin("quiet")();
     vi.advanceTimersByTime(1_000);
     expect(owners.isCrowd("loud")).toBe(true);
     vi.advanceTimersByTime(2_000);
     expect(owners.isCrowd("loud")).toBe(false);
     owners.see("quiet");
     expect(owners.isCrowd("loud")).toBe(true);
-    owners.end("loud", 3);
+    endLoud();
+    expect(owners.isCrowd("loud")).toBe(false);
+  });
+
+  test("is not who left sequences behind, once their room was reclaimed", async () => {
+    useFakeDate();
+    const { encoder, decoder: own } = await tinyEngine(8, { maxSequences: CROWD });
+    const full = { hidden: await encoder.encode(someIds(40, 1)), maxNewTokens: TOKENS };
+    const owners = new Owners();
+    const decoder = new BatchingDecoder(own, undefined, owners);
+    await decoder.openAll(Array(CROWD).fill({ ...full, owner: "loud" }));
+    vi.advanceTimersByTime(61_000);
+    owners.see("quiet");
+    expect(owners.isCrowd("loud")).toBe(true);
+    await decoder.openAll([{ ...full, owner: "quiet" }]);
     expect(owners.isCrowd("loud")).toBe(false);
   });
 
@@ -121,7 +137,7 @@ describe("encodes", () => {
     const before = blocks.lastIndexOf("3");
     expect(new Set(blocks.slice(blocks.indexOf("3"), before + 1))).toEqual(new Set(["3"]));
     const after = blocks.length;
-    for (let i = 0; i < 3; i++) await turns.fireAll();
+    for (let turn = 1; turn < CROWD_TURNS; turn++) await turns.fireAll();
     expect(blocks.length - after).toBeLessThanOrEqual(1);
     await finish();
     expect(crowd.map(({ outcome }) => outcome)).toEqual(Array(CROWD).fill("encoded"));
@@ -210,7 +226,8 @@ describe("steps", () => {
     await Promise.all(streams);
     expect(rows.reduce((sum, count) => sum + count, 0)).toBe(2 * CROWD);
     expect(Math.max(...rows)).toBe(2);
-    expect(rows.slice(0, 8)).toEqual([0, 0, 0, 2, 0, 0, 0, 2]);
+    const once = [...Array(CROWD_TURNS - 1).fill(0), 2];
+    expect(rows.slice(0, 2 * CROWD_TURNS)).toEqual([...once, ...once]);
   });
 
   test("of what was a crowd go together again when the other has gone for good", async () => {
