@@ -142,7 +142,7 @@ internalJobs.post("/:job/finish", async (c) => {
     Object.assign(whole, { status: "failed", error: { code, message, param }, result: {}, files: [] });
   }
   const ended = await finishJob(c.env.DB, id, whole, now);
-  c.executionCtx.waitUntil(tidy(c.env, ended));
+  c.executionCtx.waitUntil(Promise.all([tidy(c.env, ended), sendToStripe(c.env)]));
   return c.json({ status: ended.status });
 });
 

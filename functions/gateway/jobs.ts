@@ -9,7 +9,7 @@ import { signatureHeaders } from "../../src/jobs/signature.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
-import { releaseMoney } from "./job-money.ts";
+import { settleMoney } from "./job-money.ts";
 
 /** An origin that does not answer at once gets the message again. */
 const PATIENCE_MS = 10_000;
@@ -56,11 +56,11 @@ export async function cancelJob(c: Context<GatewayEnv>, kind: JobKind, id: strin
   return job;
 }
 
-/** What a job that has ended no longer needs: money that was kept for it, checkpoints and parts of its results. */
+/** What a job that has ended leaves: money that was kept for it, checkpoints and parts of its results. */
 export async function tidy(env: GatewayBindings, job: Pick<Job, "tenant" | "id">): Promise<void> {
   const { SHARDS: bucket, DB: db } = env;
   try {
-    await releaseMoney(env, job.tenant, job.id);
+    await settleMoney(env, job);
     const results = await db.prepare("SELECT key FROM files WHERE job = ?").bind(job.id).all<{ key: string }>();
     const kept = new Set(results.results.map(({ key }) => key));
     for (let cursor: string | undefined, more = true; more; ) {

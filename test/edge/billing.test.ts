@@ -52,6 +52,7 @@ function eventOf(i: number): UsageEvent {
     adapter: null,
     inputTokens: 10,
     outputTokens: 5,
+    trainingTokens: 0,
     workUnits: 15,
     servedBy: "edge",
     outcome: "ok",
