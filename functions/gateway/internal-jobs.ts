@@ -22,6 +22,7 @@ import { sha256Of } from "../../src/store/sha256.ts";
 import { putAdapter } from "../../src/tenancy/adapters.ts";
 import { tryOut } from "./adapters.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
+import { countEnded } from "./job-metrics.ts";
 import { spendMoney } from "./job-money.ts";
 import { sweep, tidy } from "./jobs.ts";
 import { findModel } from "./models.ts";
@@ -142,6 +143,7 @@ internalJobs.post("/:job/finish", async (c) => {
     Object.assign(whole, { status: "failed", error: { code, message, param }, result: {}, files: [] });
   }
   const ended = await finishJob(c.env.DB, id, whole, now);
+  if (ended.finishedAt === now) countEnded(ended);
   c.executionCtx.waitUntil(Promise.all([tidy(c.env, ended), sendToStripe(c.env)]));
   return c.json({ status: ended.status });
 });

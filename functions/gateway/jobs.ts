@@ -9,6 +9,7 @@ import { signatureHeaders } from "../../src/jobs/signature.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
+import { countEnded } from "./job-metrics.ts";
 import { settleMoney } from "./job-money.ts";
 
 /** An origin that does not answer at once gets the message again. */
@@ -48,8 +49,10 @@ export function jobNotFound(id: string, kind: JobKind): ApiError {
 /** @throws ApiError 404; 409 `job_finished` */
 export async function cancelJob(c: Context<GatewayEnv>, kind: JobKind, id: string): Promise<Job> {
   const { tenant } = c.get("caller");
-  const job = await requestCancel(c.env.DB, tenant, kind, id, Date.now());
+  const now = Date.now();
+  const job = await requestCancel(c.env.DB, tenant, kind, id, now);
   if (!job) throw jobNotFound(id, kind);
+  if (job.finishedAt === now) countEnded(job);
   // Who runs it hears of it at once, or with the next heartbeat.
   if (job.status === "running") c.executionCtx.waitUntil(tellOrigin(c.env, "/jobs/cancel", { job: id }));
   else c.executionCtx.waitUntil(tidy(c.env, job));
@@ -119,7 +122,10 @@ function jobOf({ body }: { body: unknown }): string {
 export async function sweep(env: GatewayBindings): Promise<void> {
   const now = Date.now();
   const { ended, waiting } = await sweepJobs(env.DB, now);
-  for (const job of ended) await tidy(env, job);
+  for (const job of ended) {
+    countEnded(job);
+    await tidy(env, job);
+  }
   await announce(env, waiting);
   await forgetNonces(env.DB, now);
 }
