@@ -270,6 +270,10 @@ describe("a fine-tuning, by OpenAI's client", () => {
       ["succeeded", null],
       ["succeeded", null],
     ]);
+    // Killed or not, each is billed once, what it trained on.
+    const billed = (await ledgerOf(kit, "tuner")).map(({ id, training_tokens }) => [id, training_tokens]);
+    expect(billed).toEqual(done.map(({ id, trained_tokens }) => [id, trained_tokens]));
+    expect(billed[0]?.[1]).toBe(billed[1]?.[1]);
     const [model = "", other = ""] = done.map(({ fine_tuned_model }) => fine_tuned_model ?? "");
     expect(model).toMatch(/^ft:default:tuner:polite:\w{20}$/);
     const prompt = question(3);
