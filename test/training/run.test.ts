@@ -20,10 +20,9 @@ import { temporaryFolder } from "../model-split/checkpoints.ts";
 import { filesOf, outcomeOf, rows, tinyBase, writeRows } from "./run-kit.ts";
 import { take } from "./tokenizer.ts";
 
-async function request(
-  more: Partial<RunRequest["training"]> = {},
-  data: Partial<DataSettings> = {},
-): Promise<RunRequest> {
+type Asked = RunRequest & { data: DataSettings };
+
+async function request(more: Partial<RunRequest["training"]> = {}): Promise<Asked> {
   const dir = await temporaryFolder();
   const train = await writeRows(join(dir, "train.jsonl"), rows(60));
   const valid = await writeRows(join(dir, "valid.jsonl"), rows(20, 8));
@@ -34,8 +33,7 @@ async function request(
     data: {
       ...{ kind: "pairs", maxInputTokens: 64, maxTargetTokens: 16, truncate: false, holdOut: 0.1 },
       tasks: [{ name: "first", train: [train], valid: [valid] }],
-      ...data,
-    } as DataSettings,
+    },
     training: { steps: 12, checkpointEvery: 4, learningRate: 1e-2, threads: 1, seed: 3, ...more },
   };
 }
@@ -232,12 +230,12 @@ describe("a mixture", () => {
 });
 
 describe("what cannot be is refused, and nothing is lost", () => {
-  const broken = (line: string) => async (asked: RunRequest) => {
+  const broken = (line: string) => async (asked: Asked) => {
     const [file = ""] = task(asked.data).train;
     await writeFile(file, `${line}\n`, { flag: "a" });
   };
 
-  test.each<[string, (asked: RunRequest) => unknown, string, RegExp]>([
+  test.each<[string, (asked: Asked) => unknown, string, RegExp]>([
     ["a broken row", broken('{"input": "a b", "targ'), "E_DATA_ROW", /train\.jsonl:61: it is not JSON/],
     ["a target outside of the labels", broken('{"input":"a","target":"z"}'), "E_DATA_LABEL", /train\.jsonl:61: .*"z"/],
     [

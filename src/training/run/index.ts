@@ -11,4 +11,12 @@ export {
   resumeRun,
   startRun,
 } from "./run.ts";
-export { type DataSettings, DENOISERS, dataSchema, parseSettings, type TaskSettings, taskSchema } from "./settings.ts";
+export {
+  type DataSettings,
+  DENOISERS,
+  dataSchema,
+  parseSettings,
+  readRunFile,
+  type TaskSettings,
+  taskSchema,
+} from "./settings.ts";

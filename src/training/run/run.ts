@@ -29,7 +29,8 @@ export interface RunRequest {
   run: string;
   kind: RunSettings["kind"];
   base: BaseRequest;
-  data: DataSettings;
+  /** Or what makes them, where the run's folder is there and locked. @param dir for files of data */
+  data: DataSettings | ((dir: string) => Promise<DataSettings>);
   training: TrainingRequest;
 }
 
@@ -132,10 +133,11 @@ async function planRun(run: string, request: RunRequest, context: RunContext): P
   const { seed = 0, evaluationRows = EVALUATION_ROWS } = request.training;
   const base = await prepareBase(run, request.base, seed);
   const { config, tokenizer } = await loadBase(resolve(run, base.dir));
-  const data = await openData(request.data, { dir: dataDir(run), config, tokenizer, seed, evaluationRows, ...context });
+  const dataSettings = typeof request.data === "function" ? await request.data(dataDir(run)) : request.data;
+  const data = await openData(dataSettings, { dir: dataDir(run), config, tokenizer, seed, evaluationRows, ...context });
   try {
     const plan = await planTraining(request.kind, request.training, data);
-    return await writeRunFile(run, { kind: request.kind, base, data: request.data, evaluationRows, ...plan });
+    return await writeRunFile(run, { kind: request.kind, base, data: dataSettings, evaluationRows, ...plan });
   } finally {
     data.close();
   }
