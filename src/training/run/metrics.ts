@@ -33,7 +33,7 @@ export interface EvaluationLine {
 type Line = StepLine | EvaluationLine;
 
 export class MetricsLog {
-  readonly steps: Pick<StepLine, "step" | "loss">[] = [];
+  readonly steps: Pick<StepLine, "step" | "cross_entropy">[] = [];
   readonly evaluations: EvaluationLine[] = [];
   readonly #path: string;
   readonly #file: FileHandle;
@@ -86,7 +86,7 @@ export class MetricsLog {
 
   #keep(line: Line): void {
     if ("evaluation" in line) this.evaluations.push(line);
-    else this.steps.push({ step: line.step, loss: line.loss });
+    else this.steps.push({ step: line.step, cross_entropy: line.cross_entropy });
   }
 }
 

@@ -53,7 +53,7 @@ export function lossPlot({
       return `<line x1="${PLOT.left}" x2="${PLOT.right}" y1="${place}" y2="${place}" stroke="#ddd"/>${label}`;
     }),
     ...xTicks.values
-      .filter((value) => value <= steps)
+      .filter((value) => value <= steps && Number.isInteger(value))
       .map((value) => {
         const place = x(value).toFixed(1);
         const label = `<text x="${place}" y="${PLOT.bottom + 20}" text-anchor="middle">${value.toLocaleString("en-US")}</text>`;
@@ -61,7 +61,7 @@ export function lossPlot({
       }),
     `<path d="M${PLOT.left} ${PLOT.top}V${PLOT.bottom}H${PLOT.right}" fill="none" stroke="#333"/>`,
     `<text x="${(PLOT.left + PLOT.right) / 2}" y="${HEIGHT - 12}" text-anchor="middle">step</text>`,
-    `<text transform="translate(16 ${(PLOT.top + PLOT.bottom) / 2}) rotate(-90)" text-anchor="middle">loss</text>`,
+    `<text transform="translate(16 ${(PLOT.top + PLOT.bottom) / 2}) rotate(-90)" text-anchor="middle">loss (cross entropy a label)</text>`,
     `<polyline fill="none" stroke="${COLORS.training}" stroke-width="1.5" points="${line.map(at).join(" ")}"/>`,
     ...validation
       .filter(({ loss }) => Number.isFinite(loss))

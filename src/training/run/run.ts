@@ -179,7 +179,8 @@ async function* follow(
     };
     const plot = () =>
       writeLossPlot(join(run, "loss.svg"), {
-        training: log.steps,
+        // Without what smoothing and z-loss add: what validation has too.
+        training: log.steps.map(({ step, cross_entropy: loss }) => ({ step, loss })),
         validation: log.evaluations.map(({ step, evaluation }) => ({ step, loss: evaluation.loss })),
         steps: training.steps,
       });
