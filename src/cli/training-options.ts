@@ -25,10 +25,14 @@ export const runOptions = {
   "pool-examples": {
     type: "string",
     valueHint: "n",
-    description: "Examples sorted by length together; default: an epoch's, 32768 at most",
+    description: "Examples sorted by length together; default: of sixteen batches, an epoch's at most",
   },
   accumulate: { type: "string", valueHint: "n", description: "Batches an update; default: 1" },
-  "learning-rate": { type: "string", valueHint: "rate", description: "At the end of the warm-up; such as 1e-3" },
+  "learning-rate": {
+    type: "string",
+    valueHint: "rate",
+    description: "At the end of the warm-up, such as 1e-3; default: by optimizer",
+  },
   schedule: { type: "enum", options: [...SCHEDULES], description: "What becomes of it after the warm-up" },
   warmup: { type: "string", valueHint: "n", description: "Steps of warm-up; default: a twentieth of all" },
   optimizer: {

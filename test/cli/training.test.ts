@@ -8,6 +8,8 @@ import { describe, expect, test } from "vitest";
 import { splitCheckpoint } from "../../model-split/index.ts";
 import { loadModel } from "../../src/training/checkpoint.ts";
 import { temporaryFolder } from "../model-split/checkpoints.ts";
+import { filesOf as filesOfCheckpoint, HubServer, REPOSITORY } from "../model-split/hub-server.ts";
+import { serve } from "../serve.ts";
 import { CONFIG, outcomeOf, rows, tinyBase, writeRows, writeTokenizer } from "../training/run-kit.ts";
 import { edgeT5, startEdgeT5 } from "./process.ts";
 
@@ -124,6 +126,35 @@ describe("fit", () => {
       "3",
     ]);
     expect(answered.code).toBe(0);
+  });
+
+  test("a package's address, and a repository of the hub, as the base", async () => {
+    const { dir, run, args } = await fitting("--lora");
+    const from = join(dir, "package");
+    await splitCheckpoint(await tinyBase(), from, { name: "tiny" });
+    const server = await serve("", { package: from });
+    try {
+      const address = `${server.address}/package`;
+      expect((await edgeT5(args.map((arg, i) => (args[i - 1] === "--base" ? address : arg)))).code).toBe(0);
+      expect(JSON.parse(await readFile(join(run, "run.json"), "utf8")).base).toMatchObject({
+        source: address,
+        dir: "base",
+      });
+    } finally {
+      server.close();
+    }
+    const hub = await HubServer.serve(await filesOfCheckpoint(await tinyBase()));
+    const env = {
+      HF_ENDPOINT: hub.endpoint,
+      HF_HOME: dir,
+      HF_HUB_CACHE: join(dir, "hub"),
+      HF_TOKEN: "",
+      HF_HUB_OFFLINE: "",
+    };
+    const fromHub = args.map((arg, i) => (args[i - 1] === "--base" ? REPOSITORY : arg === run ? `${run}-hub` : arg));
+    const { code, stderr } = await edgeT5(fromHub, { env });
+    expect(stderr).toContain(`No directory ${REPOSITORY} here: taking it from`);
+    expect(code).toBe(0);
   });
 
   test("a task's definition says what rows are", async () => {

@@ -125,6 +125,7 @@ describe("the plan", () => {
     expect(little.training).toMatchObject({ steps: 200, batchTokens: 512, poolExamples: 40 });
     const much = await planTraining("fit", {}, dataOf(60_000));
     expect(much.training.batchTokens).toBe(4096);
+    expect(much.training.poolExamples).toBe(Math.ceil((16 * 4096) / 12));
     // Padding is some of it.
     const least = (3 * 60_000 * 12) / 4096;
     expect(much.training.steps).toBeGreaterThan(0.9 * least);

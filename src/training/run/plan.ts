@@ -18,7 +18,7 @@ export interface TrainingRequest {
   epochs?: number | undefined;
   /** Most tokens of a batch, padding included. Default: 4096, less of little data. */
   batchTokens?: number | undefined;
-  /** Examples that are sorted by length together. Default: an epoch's, 32,768 at most. */
+  /** Examples that are sorted by length together. Default: of sixteen batches, an epoch's at most. */
   poolExamples?: number | undefined;
   /** Batches an update. Default 1. */
   accumulate?: number | undefined;
@@ -63,7 +63,13 @@ const MOST_BATCH_TOKENS = 4096;
 const LEAST_BATCH_TOKENS = 512;
 /** Updates that an epoch of little data is cut into. */
 const LEAST_BATCHES = 16;
-const MOST_POOL = 2 ** 15;
+/**
+ * Sorted by length, neighbours of a larger pool have the same length of input and of target: whole batches of one label
+ * where labels differ in their tokens.
+ */
+const POOL_BATCHES = 16;
+/** Of a corpus, whose examples are of one length. */
+const CORPUS_POOL = 256;
 
 /**
  * Peaks that the optimizers' authors and users give: T5's own fine-tuning (Raffel et al. 2020) has 1e-3 of Adafactor;
@@ -96,7 +102,7 @@ export async function planTraining(
     );
   }
   const { batchTokens = suitableBatch(data.tokens) } = request;
-  const poolExamples = request.poolExamples ?? Math.max(1, Math.min(MOST_POOL, data.rows ?? MOST_POOL));
+  const { poolExamples = suitablePool(data, batchTokens) } = request;
   const steps =
     request.steps ?? (await stepsOf(kind, request.epochs, data, { batchTokens, poolExamples, seed }, accumulate));
   const rate = lora && optimizer !== "adamw-scaled" ? ADAPTER_RATE : LEARNING_RATES[kind][optimizer];
@@ -127,6 +133,11 @@ export async function planTraining(
 
 function suitableBatch(tokens: number): number {
   return Math.max(LEAST_BATCH_TOKENS, Math.min(MOST_BATCH_TOKENS, Math.ceil(tokens / LEAST_BATCHES)));
+}
+
+function suitablePool({ rows, tokens }: RunData, batchTokens: number): number {
+  if (rows === null) return CORPUS_POOL;
+  return Math.max(1, Math.min(rows, Math.ceil((POOL_BATCHES * batchTokens * rows) / tokens)));
 }
 
 /** By the batches of the first pool, which are as those of any other. */

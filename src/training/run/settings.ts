@@ -95,6 +95,7 @@ const trainingSchema = z.strictObject({
       alpha: z.number().optional(),
       dropout: share.optional(),
       targetModules: z.array(z.string()).min(1).optional(),
+      rslora: z.boolean().optional(),
     })
     .nullable(),
   seed: whole,
