@@ -2,10 +2,9 @@
 export type { BaseRequest } from "./base.ts";
 export { readMixture } from "./mixture-file.ts";
 export { OPTIMIZERS, type TrainingRequest } from "./plan.ts";
+export type { Evaluated, RunEnd } from "./record.ts";
 export {
-  type Evaluated,
   type RunContext,
-  type RunEnd,
   type RunEvent,
   type RunRequest,
   resumeRun,

@@ -36,14 +36,24 @@ export interface ScoreOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** @returns figures of each task that has a metric, and the mean of those that decide; null where none has one */
+export interface Scores {
+  /** Of each task that has a metric. */
+  figures: Record<string, Record<string, number>>;
+  /** The mean of those that decide. */
+  score: number;
+}
+
+/** Where the package that is measured lies, below its run, as long as it is. */
+export const EVALUATION_PACKAGE = ".evaluation.tmp";
+
+/** @returns null where no task has a metric */
 export async function scoreTasks(
   tasks: readonly ValidationTask[],
   { run, checkpoint, base, tokenizer, maxNewTokens, signal }: ScoreOptions,
-): Promise<{ figures: Record<string, Record<string, number>>; score: number } | null> {
+): Promise<Scores | null> {
   const measured = tasks.filter(({ pairs }) => pairs.length > 0);
   if (measured.length === 0) return null;
-  const dir = join(run, ".evaluation.tmp");
+  const dir = join(run, EVALUATION_PACKAGE);
   try {
     await rm(dir, { recursive: true, force: true });
     await splitCheckpoint(base ?? checkpoint, dir, { bits: 32, name: "evaluation", ...(signal && { signal }) });
@@ -58,7 +68,7 @@ export async function scoreTasks(
       signal,
     });
     const adapter = base === null ? undefined : await model.loadAdapter(await readAdapter(new FolderStore(checkpoint)));
-    const figures: Record<string, Record<string, number>> = {};
+    const figures: Scores["figures"] = {};
     let sum = 0;
     for (const { name, metric = "accuracy", labels, pairs } of measured) {
       const prompts = pairs.map(({ input }) => input);
