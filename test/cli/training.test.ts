@@ -11,7 +11,7 @@ import { temporaryFolder } from "../model-split/checkpoints.ts";
 import { filesOf as filesOfCheckpoint, HubServer, REPOSITORY } from "../model-split/hub-server.ts";
 import { serve } from "../serve.ts";
 import { CONFIG, outcomeOf, rows, tinyBase, writeRows, writeTokenizer } from "../training/run-kit.ts";
-import { edgeT5, startEdgeT5 } from "./process.ts";
+import { edgeT5, type Finished, startEdgeT5 } from "./process.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 const LONG = 120_000;
@@ -87,6 +87,28 @@ describe("fit", () => {
     expect(existsSync(join(parts, "lock"))).toBe(false);
     expect((await edgeT5(["fit", "--resume", parts])).code).toBe(0);
     expect(await outcomeOf(parts, 30)).toEqual(whole);
+  });
+
+  test("a folder that another process uses is refused, until that one is gone", async () => {
+    const { run, args } = await fitting("--eval-every", "100000");
+    const { child, ended } = startEdgeT5(args.map((arg) => (arg === "30" ? "100000" : arg)));
+    const second = new Promise<Finished>((resolve) => {
+      child.stderr?.on("data", (text: string) => {
+        if (text.includes("step 1 of")) resolve(edgeT5(["fit", "--resume", run]));
+      });
+    });
+    const { code, stderr } = await second;
+    expect({ code, stderr }).toEqual({
+      code: 1,
+      stderr: expect.stringMatching(new RegExp(`^E_BUSY: .* is in use by process ${child.pid}\\. Stop it first`)),
+    });
+    child.kill("SIGKILL");
+    await ended;
+    const { child: third, ended: end } = startEdgeT5(["fit", "--resume", run]);
+    third.stderr?.on("data", (text: string) => {
+      if (text.includes("Training")) third.kill("SIGINT");
+    });
+    expect((await end).code).toBe(130);
   });
 
   test("a disk that is full: an error that says so, nothing lost, and room made it goes on", {

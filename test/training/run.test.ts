@@ -1,7 +1,9 @@
 /** Runs: what their folder holds, and that it holds the same whatever happens on the way. */
 import { existsSync } from "node:fs";
 import { cp, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { bucketed } from "../../src/training/buckets.ts";
 import { mixture, mixtureRates, preparePairs } from "../../src/training/data/index.ts";
@@ -207,6 +209,15 @@ describe("a mixture", () => {
     expect(await take(source.read(null), 50)).toEqual(await take(mixture(parts, rates, 1).read(null), 50));
   });
 
+  test("is what the default model's recipe has", async () => {
+    const { tasks } = await readMixture(
+      fileURLToPath(new URL("../../recipes/default-model/mixture.json", import.meta.url)),
+      "/data",
+    );
+    expect(tasks.map(({ rate }) => rate)).toEqual([0.42, 0.42, 0.09, 0.07]);
+    expect(tasks[0]).toMatchObject({ train: ["/data/tatoeba.en-de.train.tsv.gz"], metric: "bleu" });
+  });
+
   test("is measured task by task, on rows that are read once", async () => {
     const { path } = await mixtureFile();
     const asked = await request({ steps: 2 });
@@ -300,10 +311,8 @@ describe("what cannot be is refused, and nothing is lost", () => {
       message: expect.stringContaining(`in use by process ${process.pid}`),
     });
     await first.return();
-    const { hostname } = await import("node:os");
     for (const stale of [JSON.stringify({ pid: process.pid, host: hostname(), began: "1" }), "", '{"pid":4194999']) {
       await writeFile(join(asked.run, "lock"), stale);
-      await (await import("node:timers/promises")).setImmediate();
       expect((await eventsOf(resumeRun(asked.run))).at(-1)).toMatchObject({ type: "end", step: 3 });
     }
   });
