@@ -23,6 +23,7 @@ import { health } from "./halves.ts";
 import { huggingFace } from "./hugging-face.ts";
 import { internalJobs } from "./internal-jobs.ts";
 import { internalObjects } from "./internal-objects.ts";
+import { jobFamilies } from "./job-metrics.ts";
 import { metrics, showMetrics } from "./metrics.ts";
 import { mayReadMetrics, requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
@@ -101,7 +102,7 @@ app.get("/healthz", async (c) => {
   return c.json({ status: "ok", ...(isTold && halves) });
 });
 
-app.get("/metrics", requireMetricsToken, showMetrics);
+app.get("/metrics", requireMetricsToken, async (c) => showMetrics(c, await jobFamilies(c.env.DB)));
 app.get("/openapi.json", showDocument);
 app.get("/docs", showReference);
 

@@ -19,7 +19,7 @@ import { createJob, findJob, listJobs, newJobId } from "../../src/jobs/job.ts";
 import { checkRows } from "../../src/jobs/jsonl.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readBody } from "./body.ts";
-import { holdMoney, nanoOf, pricesFor, releaseMoney } from "./job-money.ts";
+import { holdMoney, nanoOf, pricesFor, settleMoney } from "./job-money.ts";
 import { announce, cancelJob, jobFile, jobNotFound } from "./jobs.ts";
 import { findTarget, type Target } from "./target.ts";
 
@@ -68,7 +68,7 @@ batches.post("/", async (c) => {
   const quotas = { running: c.env.JOBS_RUNNING, waiting: c.env.JOBS_WAITING };
   const wanted = { id, tenant, key, kind: "batch", priority, spec, files: [file.id] } as const;
   const job = await createJob(c.env.DB, wanted, quotas, now).catch(async (error: unknown) => {
-    await releaseMoney(c.env, tenant, id);
+    await settleMoney(c.env, { tenant, id });
     throw error;
   });
   c.executionCtx.waitUntil(announce(c.env, [id]));

@@ -26,6 +26,7 @@ export interface GatewayBindings {
   /** Names of Stripe's meters for input and output tokens; the same name: one meter for both. */
   STRIPE_INPUT_METER?: string;
   STRIPE_OUTPUT_METER?: string;
+  STRIPE_TRAINING_METER?: string;
   /** In place of Stripe's own server, in tests. */
   STRIPE_API_BASE?: string;
   /** Secret: what gateway and origin sign with; without it nothing of an origin's is taken. */

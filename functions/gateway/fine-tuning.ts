@@ -10,7 +10,15 @@ import {
 } from "../../src/api/fine-tuning.ts";
 import { jobsQuerySchema, PRIORITIES } from "../../src/api/jobs.ts";
 import { parseWith } from "../../src/api/parse.ts";
-import { type FineTuningSpec, MOST_TRAINING_ROWS, parseTrainingRow } from "../../src/jobs/fine-tuning/spec.ts";
+import {
+  type FineTuningSpec,
+  MOST_INPUT_TOKENS,
+  MOST_TARGET_TOKENS,
+  MOST_TRAINING_ROWS,
+  mostTokensOf,
+  parseTrainingRow,
+  type TrainingRow,
+} from "../../src/jobs/fine-tuning/spec.ts";
 import { listCheckpoints, listEvents } from "../../src/jobs/history.ts";
 import { createJob, findJob, type Job, listJobs, newJobId } from "../../src/jobs/job.ts";
 import { checkRows } from "../../src/jobs/jsonl.ts";
@@ -19,6 +27,7 @@ import { mayUse } from "../../src/tenancy/caller.ts";
 import { fineTunedAdapter, fineTunedName } from "../../src/tenancy/fine-tuned.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readBody } from "./body.ts";
+import { holdMoney, nanoOf, pricesFor, settleMoney } from "./job-money.ts";
 import { announce, cancelJob, jobFile, jobNotFound } from "./jobs.ts";
 import { findModel, modelNotFound } from "./models.ts";
 
@@ -36,7 +45,10 @@ fineTuning.post("/", async (c) => {
   const { model: modelName, suffix = null, lora, priority } = request;
   if (!mayUse(caller, modelName)) throw modelNotFound(modelName);
   const model = await findModel(c.env.SHARDS, modelName, (work) => c.executionCtx.waitUntil(work));
-  const training = await readRows(c, request.training_file, "training_file");
+  let tokens = 0;
+  const training = await readRows(c, request.training_file, "training_file", (row) => {
+    tokens += mostTokensOf(row);
+  });
   const validation = request.validation_file ? await readRows(c, request.validation_file, "validation_file") : null;
   const id = newJobId("fine_tuning");
   const name = id.replace(/^ftjob-/, "");
@@ -62,7 +74,11 @@ fineTuning.post("/", async (c) => {
   const wanted = { id, tenant, key, kind: "fine_tuning", priority: PRIORITIES[priority], spec, files } as const;
   const quotas = { running: c.env.JOBS_RUNNING, waiting: c.env.JOBS_WAITING };
   const now = Date.now();
-  const job = await createJob(c.env.DB, wanted, quotas, now);
+  await holdMoney(c.env, caller, id, await mostOf(c.env, tenant, spec, tokens, now), now);
+  const job = await createJob(c.env.DB, wanted, quotas, now).catch(async (error: unknown) => {
+    await settleMoney(c.env, { tenant, id });
+    throw error;
+  });
   const rows = `${training.rows} rows${validation ? `, ${validation.rows} to validate with` : ""}`;
   const told = { level: "info", type: "message", data: null } as const;
   await addEvents(
@@ -104,8 +120,27 @@ async function jobOf(c: Context<GatewayEnv>): Promise<Job> {
 }
 
 /** @throws ApiError 400 `invalid_file` with line and reason */
-async function readRows(c: Context<GatewayEnv>, id: string, param: string) {
+async function readRows(
+  c: Context<GatewayEnv>,
+  id: string,
+  param: string,
+  each: (row: TrainingRow) => void = () => {},
+) {
   const { file, stream } = await jobFile(c, id, "fine-tune", param);
-  const rows = await checkRows(file.filename, stream, MOST_TRAINING_ROWS, (row) => void parseTrainingRow(row));
+  const rows = await checkRows(file.filename, stream, MOST_TRAINING_ROWS, (row) => each(parseTrainingRow(row)));
   return { id: file.id, key: file.key, filename: file.filename, rows };
+}
+
+/** The most that a fine-tuning can cost, in nano-dollars. @param tokens most of its rows */
+async function mostOf(
+  env: GatewayEnv["Bindings"],
+  tenant: string,
+  { modelName, epochs, batchSize }: FineTuningSpec,
+  tokens: number,
+  now: number,
+): Promise<number> {
+  // The last batch is filled up with rows of the next round.
+  const trainingTokens = tokens * epochs + batchSize * (MOST_INPUT_TOKENS + MOST_TARGET_TOKENS);
+  const part = { task: null, model: modelName, inputTokens: 0, outputTokens: 0, trainingTokens };
+  return nanoOf(await pricesFor(env, tenant, now), tenant, part, now);
 }

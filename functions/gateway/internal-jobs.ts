@@ -19,9 +19,11 @@ import {
 } from "../../src/jobs/protocol.ts";
 import { checkBody, checkSignature, replayed, type Signature } from "../../src/jobs/signature.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
-import { putAdapter } from "../../src/tenancy/adapters.ts";
+import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../../src/t5/adapter.ts";
+import { checkpointKey, putAdapter } from "../../src/tenancy/adapters.ts";
 import { tryOut } from "./adapters.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
+import { countEnded } from "./job-metrics.ts";
 import { spendMoney } from "./job-money.ts";
 import { sweep, tidy } from "./jobs.ts";
 import { findModel } from "./models.ts";
@@ -142,7 +144,8 @@ internalJobs.post("/:job/finish", async (c) => {
     Object.assign(whole, { status: "failed", error: { code, message, param }, result: {}, files: [] });
   }
   const ended = await finishJob(c.env.DB, id, whole, now);
-  c.executionCtx.waitUntil(tidy(c.env, ended));
+  if (ended.finishedAt === now) countEnded(ended);
+  c.executionCtx.waitUntil(Promise.all([tidy(c.env, ended), sendToStripe(c.env)]));
   return c.json({ status: ended.status });
 });
 
@@ -194,11 +197,29 @@ async function tune(
       { model: modelName, config: model.manifest.model },
       Date.now(),
     );
+    await keepCheckpoints(env, job);
     return null;
   } catch (error) {
     const known = toApiError(error);
     if (known.status >= 500) throw error;
     return known;
+  }
+}
+
+/** As many as OpenAI keeps. */
+const KEPT_CHECKPOINTS = 3;
+
+/** Puts a fine-tuning's last checkpoints, of which one is its end, where they can be called. */
+async function keepCheckpoints({ DB: db, SHARDS: bucket }: GatewayBindings, job: Job): Promise<void> {
+  const { adapter } = job.spec as FineTuningSpec;
+  const told = (await allCheckpoints(db, job.id)).filter(({ metrics }) => metrics !== null);
+  for (const { step, files } of told.slice(-KEPT_CHECKPOINTS)) {
+    for (const name of [ADAPTER_TENSORS, ADAPTER_CONFIG]) {
+      const artifact = files[name];
+      const object = artifact && (await bucket.get(artifactKey(job, artifact)));
+      if (!object) break;
+      await bucket.put(`${checkpointKey(job.tenant, adapter, step)}/${name}`, await object.arrayBuffer());
+    }
   }
 }
 

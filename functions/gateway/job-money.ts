@@ -1,5 +1,6 @@
 /** Money for jobs: kept when one is made, spent as it comes further, given back at its end. */
 import { ApiError } from "../../src/api/errors.ts";
+import type { Job } from "../../src/jobs/job.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { costOf, type Price, pricesOf, resolvePrice } from "../../src/metering/prices.ts";
 import type { Caller } from "../../src/tenancy/caller.ts";
@@ -9,7 +10,7 @@ import type { GatewayBindings } from "./bindings.ts";
 const prices = new RecentRows<Price[]>(30_000, 1_000);
 
 /** What a job's part will be billed as. */
-type Part = Pick<UsageEvent, "task" | "model" | "inputTokens" | "outputTokens">;
+type Part = Pick<UsageEvent, "task" | "model"> & Parameters<typeof costOf>[0];
 
 export function pricesFor(env: GatewayBindings, tenant: string, now: number): Promise<Price[]> {
   return prices.get(tenant, now, () => pricesOf(env.DB, tenant));
@@ -19,7 +20,7 @@ export function nanoOf(known: readonly Price[], tenant: string, part: Part, now:
   return Number(costOf(part, resolvePrice(known, { tenant, task: part.task, model: part.model }, now)));
 }
 
-/** Keeps the most that a job can cost, where the tenant has a budget. @throws ApiError 402 `budget_exceeded` */
+/** Keeps the most that a job can cost. @throws ApiError 402 `budget_exceeded` */
 export async function holdMoney(
   env: GatewayBindings,
   { tenant, tenantLimits }: Pick<Caller, "tenant" | "tenantLimits">,
@@ -27,13 +28,12 @@ export async function holdMoney(
   nano: number,
   now: number,
 ): Promise<void> {
-  const { softBudget, hardBudget } = tenantLimits;
-  if (softBudget === null && hardBudget === null) return;
+  const { hardBudget } = tenantLimits;
   if (await meterOf(env, tenant).hold(tenant, { id, nano, hardBudget, now })) return;
   throw new ApiError(
     402,
     "budget_exceeded",
-    "This month's budget does not cover the most that this job could cost. Raise it, lower max_tokens, or divide the file.",
+    "This month's budget does not cover the most that this job could cost. Raise it, or make the job smaller.",
   );
 }
 
@@ -51,8 +51,17 @@ export async function spendMoney(
   if (nano > 0) await meterOf(env, tenant).spendHeld(id, nano, now);
 }
 
-export async function releaseMoney(env: GatewayBindings, tenant: string, id: string): Promise<void> {
-  await meterOf(env, tenant).releaseHold(id);
+/** At a job's end: what a fine-tuning came to is spent, what is still kept for the job given back. */
+export async function settleMoney(env: GatewayBindings, { tenant, id }: Pick<Job, "tenant" | "id">): Promise<void> {
+  const now = Date.now();
+  const trained = await env.DB.prepare(
+    "SELECT model, at, training_tokens AS trainingTokens FROM usage_events WHERE id = ? AND training_tokens > 0",
+  )
+    .bind(id)
+    .first<Pick<UsageEvent, "model" | "at" | "trainingTokens">>();
+  const known = trained ? await pricesFor(env, tenant, now) : [];
+  const part = trained && { ...trained, task: null, inputTokens: 0, outputTokens: 0 };
+  await meterOf(env, tenant).settleHold(id, part ? nanoOf(known, tenant, part, part.at) : 0, now);
 }
 
 function meterOf({ TENANTS }: GatewayBindings, tenant: string) {

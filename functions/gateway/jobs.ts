@@ -9,7 +9,8 @@ import { signatureHeaders } from "../../src/jobs/signature.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
 import type { GatewayBindings, GatewayEnv } from "./bindings.ts";
-import { releaseMoney } from "./job-money.ts";
+import { countEnded } from "./job-metrics.ts";
+import { settleMoney } from "./job-money.ts";
 
 /** An origin that does not answer at once gets the message again. */
 const PATIENCE_MS = 10_000;
@@ -48,19 +49,21 @@ export function jobNotFound(id: string, kind: JobKind): ApiError {
 /** @throws ApiError 404; 409 `job_finished` */
 export async function cancelJob(c: Context<GatewayEnv>, kind: JobKind, id: string): Promise<Job> {
   const { tenant } = c.get("caller");
-  const job = await requestCancel(c.env.DB, tenant, kind, id, Date.now());
+  const now = Date.now();
+  const job = await requestCancel(c.env.DB, tenant, kind, id, now);
   if (!job) throw jobNotFound(id, kind);
+  if (job.finishedAt === now) countEnded(job);
   // Who runs it hears of it at once, or with the next heartbeat.
   if (job.status === "running") c.executionCtx.waitUntil(tellOrigin(c.env, "/jobs/cancel", { job: id }));
   else c.executionCtx.waitUntil(tidy(c.env, job));
   return job;
 }
 
-/** What a job that has ended no longer needs: money that was kept for it, checkpoints and parts of its results. */
+/** What a job that has ended leaves: money that was kept for it, checkpoints and parts of its results. */
 export async function tidy(env: GatewayBindings, job: Pick<Job, "tenant" | "id">): Promise<void> {
   const { SHARDS: bucket, DB: db } = env;
   try {
-    await releaseMoney(env, job.tenant, job.id);
+    await settleMoney(env, job);
     const results = await db.prepare("SELECT key FROM files WHERE job = ?").bind(job.id).all<{ key: string }>();
     const kept = new Set(results.results.map(({ key }) => key));
     for (let cursor: string | undefined, more = true; more; ) {
@@ -119,7 +122,10 @@ function jobOf({ body }: { body: unknown }): string {
 export async function sweep(env: GatewayBindings): Promise<void> {
   const now = Date.now();
   const { ended, waiting } = await sweepJobs(env.DB, now);
-  for (const job of ended) await tidy(env, job);
+  for (const job of ended) {
+    countEnded(job);
+    await tidy(env, job);
+  }
   await announce(env, waiting);
   await forgetNonces(env.DB, now);
 }

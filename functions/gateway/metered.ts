@@ -112,7 +112,14 @@ export class Metered implements Counter {
       const { task, taskVersion, model, adapter } = this.#charge;
       const event: UsageEvent = {
         ...{ id: this.id, ...this.#who, task, taskVersion, model, adapter },
-        ...{ inputTokens, outputTokens, workUnits: this.workUnits, servedBy: this.servedBy, outcome },
+        ...{
+          inputTokens,
+          outputTokens,
+          trainingTokens: 0,
+          workUnits: this.workUnits,
+          servedBy: this.servedBy,
+          outcome,
+        },
         ...{ at: now, durationMs: now - this.#began },
       };
       work.push(reportUsage({ queue: this.#env.USAGE, db: this.#env.DB }, event));

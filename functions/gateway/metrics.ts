@@ -73,11 +73,15 @@ metrics.read("counter", "edge_t5_cache_requests_total", "What was asked of a cac
     ]),
 );
 
-/** Prometheus's text format. A Worker that does not answer is told by `edge_t5_worker_up` 0. */
-export async function showMetrics(c: Context<GatewayEnv>): Promise<Response> {
+/**
+ * Prometheus's text format. A Worker that does not answer is told by `edge_t5_worker_up` 0.
+ *
+ * @param more families of the gateway's
+ */
+export async function showMetrics(c: Context<GatewayEnv>, more: readonly Family[]): Promise<Response> {
   const halves = await Promise.all([ask("encoder", c.env.ENCODER), ask("decoder", c.env.DECODER)]);
   // Both bindings may lead to one Worker: its metrics are told once.
-  const workers: WorkerMetrics = Object.assign({ gateway: metrics.snapshot() }, ...halves.toReversed());
+  const workers: WorkerMetrics = Object.assign({ gateway: [...metrics.snapshot(), ...more] }, ...halves.toReversed());
   const up = (value: number): Family => ({
     ...{ name: "edge_t5_worker_up", help: "Whether the Worker answered when it was asked for its metrics." },
     ...{ type: "gauge", samples: [{ labels: {}, value }] },

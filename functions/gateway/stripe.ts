@@ -13,6 +13,7 @@ export function stripeSettings(env: GatewayBindings): StripeSettings | null {
     secretKey: env.STRIPE_SECRET_KEY,
     inputMeter: env.STRIPE_INPUT_METER || "edge_t5_input_tokens",
     outputMeter: env.STRIPE_OUTPUT_METER || "edge_t5_output_tokens",
+    trainingMeter: env.STRIPE_TRAINING_METER || "edge_t5_training_tokens",
     apiBase: env.STRIPE_API_BASE,
   };
 }

@@ -2,7 +2,8 @@
 import type { Context } from "hono";
 import { ApiError } from "../../src/api/errors.ts";
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
-import { findAdapter } from "../../src/tenancy/adapters.ts";
+import { ADAPTER_CONFIG } from "../../src/t5/adapter.ts";
+import { checkpointKey, findAdapter } from "../../src/tenancy/adapters.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";
 import { type FineTuned, parseFineTuned } from "../../src/tenancy/fine-tuned.ts";
 import { generationUnder } from "../../src/tenancy/task-request.ts";
@@ -33,7 +34,7 @@ export async function findTaskTarget(c: Context<GatewayEnv>, name: string): Prom
 type Load = (id: string) => Promise<void>;
 
 /**
- * A task's name comes before a model's; `ft:…` is a model that was tuned for the tenant.
+ * A task's name comes before a model's; `ft:…` is a model that was tuned for the tenant, or what it was at a checkpoint.
  *
  * @throws ApiError 404 `model_not_found`
  */
@@ -51,15 +52,26 @@ export async function findTarget(
 async function tunedTarget(
   c: Context<GatewayEnv>,
   name: string,
-  { base, tenant, adapter: adapterName }: FineTuned,
+  { base, tenant, adapter: adapterName, step }: FineTuned,
   load: Load,
 ): Promise<Target> {
   const caller = c.get("caller");
-  const adapter = tenant === caller.tenant ? await findAdapter(c.env.DB, tenant, adapterName) : null;
-  if (!adapter || adapter.model !== base || !mayUse(caller, base)) throw modelNotFound(name);
+  const ended = tenant === caller.tenant ? await findAdapter(c.env.DB, tenant, adapterName) : null;
+  if (!ended || ended.model !== base || !mayUse(caller, base)) throw modelNotFound(name);
+  const adapter = step === null ? ended : await checkpointOf(c.env.SHARDS, tenant, adapterName, step);
+  if (!adapter) throw modelNotFound(name);
   const model = await findModel(c.env.SHARDS, base, (work) => c.executionCtx.waitUntil(work), load);
   c.header(MODEL_VERSION_HEADER, model.version);
   return { task: null, modelName: base, model, adapter };
+}
+
+/** Null where it was not kept: those before the last few of a fine-tuning are not. */
+async function checkpointOf(bucket: R2Bucket, tenant: string, adapter: string, step: number) {
+  const key = checkpointKey(tenant, adapter, step);
+  // Written last.
+  const isThere = await bucket.head(`${key}/${ADAPTER_CONFIG}`);
+  // A name of its own: a batch may ask for several of one adapter's.
+  return isThere && { name: `${adapter}-ckpt-step-${step}`, key };
 }
 
 async function targetOf(

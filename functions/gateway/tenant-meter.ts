@@ -17,7 +17,7 @@ export class TenantMeter extends DurableObject<GatewayBindings> {
     return this.#counts.reserve(reservation);
   }
 
-  /** As {@link TenantCounts.hold}, for a tenant with a budget. */
+  /** As {@link TenantCounts.hold}. */
   async hold(tenant: string, hold: Hold): Promise<boolean> {
     await this.#readMonth(tenant, hold.now);
     return this.#counts.hold(hold);
@@ -27,8 +27,8 @@ export class TenantMeter extends DurableObject<GatewayBindings> {
     this.#counts.spendHeld(id, nano, now);
   }
 
-  releaseHold(id: string): void {
-    this.#counts.releaseHold(id);
+  settleHold(id: string, nano: number, now: number): void {
+    this.#counts.settleHold(id, nano, now);
   }
 
   /** A budget is set where there was none. */

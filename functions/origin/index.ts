@@ -30,6 +30,8 @@ export interface OriginSettings extends Pick<OriginOptions, "leaseSeconds" | "po
   engine: "simd" | "onnx";
   limits: EngineLimits;
   cache: string;
+  /** What that folder may hold. */
+  cacheBytes: number;
 }
 
 export interface RunningOrigin {
@@ -48,7 +50,7 @@ export async function startOrigin(settings: OriginSettings): Promise<RunningOrig
   const simd = simdEngine(await loadKernels());
   const models = new BatchModels(simd);
   const served = new OriginModels({
-    objects: new ObjectCache(bucket ?? gatewayObjects(client), settings.cache),
+    objects: new ObjectCache(bucket ?? gatewayObjects(client), settings.cache, settings.cacheBytes),
     load: settings.engine === "onnx" ? await onnxNative() : simd,
     loadForAdapters: simd,
     limits: settings.limits,

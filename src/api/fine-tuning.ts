@@ -2,6 +2,7 @@
 import * as z from "zod";
 import type { FineTuningProgress, FineTuningSpec } from "../jobs/fine-tuning/spec.ts";
 import type { Job, JobStatus } from "../jobs/job.ts";
+import { checkpointName } from "../tenancy/fine-tuned.ts";
 import { unixTime } from "./files.ts";
 import { metadataSchema, prioritySchema } from "./jobs.ts";
 
@@ -171,7 +172,7 @@ export function checkpointJson(
     id: `ftckpt_${job.id.replace(/^ftjob-/, "")}_${step}`,
     object: "fine_tuning.job.checkpoint",
     created_at: unixTime(at),
-    fine_tuned_model_checkpoint: `${(job.spec as FineTuningSpec).fineTunedModel}:ckpt-step-${step}`,
+    fine_tuned_model_checkpoint: checkpointName((job.spec as FineTuningSpec).fineTunedModel, step),
     fine_tuning_job_id: job.id,
     metrics,
     step_number: step,

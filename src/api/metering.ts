@@ -16,6 +16,8 @@ import { parseWith } from "./parse.ts";
 
 /** Above this a month's sums could leave the database's 64-bit integers. */
 const MOST_DOLLARS = 1000;
+/** A fine-tuning takes thousands of times the tokens of a request. */
+const MOST_TRAINING_DOLLARS = 10;
 
 const subject = z.string().min(1).max(200);
 
@@ -31,6 +33,7 @@ export const newPriceSchema = z
     valid_from: z.iso.datetime({ offset: true }).nullish(),
     input_per_1k: priceSchema("per 1,000 input tokens", 6, MOST_DOLLARS).optional(),
     output_per_1k: priceSchema("per 1,000 output tokens", 6, MOST_DOLLARS).optional(),
+    training_per_1k: priceSchema("per 1,000 training tokens", 6, MOST_TRAINING_DOLLARS).optional(),
     per_request: priceSchema("a request", 9, MOST_DOLLARS).optional(),
     adapter_day: priceSchema("an adapter and day", 9, MOST_DOLLARS).optional(),
   })
@@ -51,6 +54,7 @@ export function newPrice(body: z.output<typeof newPriceSchema>): NewPrice {
     validFrom: body.valid_from ? Date.parse(body.valid_from) : null,
     inputPer1k: body.input_per_1k ?? 0,
     outputPer1k: body.output_per_1k ?? 0,
+    trainingPer1k: body.training_per_1k ?? 0,
     perRequest: body.per_request ?? 0,
     adapterDay: body.adapter_day ?? 0,
   };
@@ -66,6 +70,7 @@ export function priceJson(price: Price) {
     valid_from: timeJson(price.validFrom),
     input_per_1k: microDollarsOf(price.inputPer1k),
     output_per_1k: microDollarsOf(price.outputPer1k),
+    training_per_1k: microDollarsOf(price.trainingPer1k),
     per_request: dollarsOf(price.perRequest),
     adapter_day: dollarsOf(price.adapterDay),
   };
@@ -252,6 +257,7 @@ function usageFields({ group, ...row }: UsageRow) {
     cut_off_requests: row.cutOff,
     input_tokens: row.inputTokens,
     output_tokens: row.outputTokens,
+    training_tokens: row.trainingTokens,
     work_units: row.workUnits,
     /** Dollars, adapters' days not included. */
     amount: dollarsOf(row.amount),
@@ -259,7 +265,16 @@ function usageFields({ group, ...row }: UsageRow) {
 }
 
 export function usageColumns(by: readonly UsageGroup[]): string[] {
-  return [...by, "requests", "cut_off_requests", "input_tokens", "output_tokens", "work_units", "amount"];
+  return [
+    ...by,
+    "requests",
+    "cut_off_requests",
+    "input_tokens",
+    "output_tokens",
+    "training_tokens",
+    "work_units",
+    "amount",
+  ];
 }
 
 export function usageCells(row: UsageRow): CsvCell[] {
@@ -288,6 +303,7 @@ function eventFields(event: UsageEvent) {
     adapter: event.adapter,
     input_tokens: event.inputTokens,
     output_tokens: event.outputTokens,
+    training_tokens: event.trainingTokens,
     work_units: event.workUnits,
     served_by: event.servedBy,
     outcome: event.outcome,
@@ -305,6 +321,7 @@ export const EVENT_COLUMNS: readonly (keyof ReturnType<typeof eventFields>)[] = 
   "adapter",
   "input_tokens",
   "output_tokens",
+  "training_tokens",
   "work_units",
   "served_by",
   "outcome",
@@ -316,7 +333,7 @@ export function eventCells(event: UsageEvent): CsvCell[] {
   return EVENT_COLUMNS.map((name) => fields[name]);
 }
 
-/** A line's amount is requests × per_request + input_tokens × input_per_1k / 1000 + output_tokens × output_per_1k / 1000. */
+/** A line's amount is requests × per_request + the sum of input, output and training tokens, each × its price / 1000. */
 export function invoiceJson({ tenant, month, period, isOver, usage, adapters, total }: Invoice) {
   return {
     object: "invoice" as const,
@@ -333,6 +350,7 @@ export function invoiceJson({ tenant, month, period, isOver, usage, adapters, to
       requests: line.requests,
       input_tokens: line.inputTokens,
       output_tokens: line.outputTokens,
+      training_tokens: line.trainingTokens,
       price: line.price && priceJson(line.price),
       amount: dollarsOf(line.amount),
     })),
@@ -358,11 +376,13 @@ export const INVOICE_COLUMNS = [
   "requests",
   "input_tokens",
   "output_tokens",
+  "training_tokens",
   "adapter_days",
   "price",
   "price_valid_from",
   "input_per_1k",
   "output_per_1k",
+  "training_per_1k",
   "per_request",
   "adapter_day",
   "amount",
@@ -370,9 +390,9 @@ export const INVOICE_COLUMNS = [
 
 export function invoiceCells({ month, usage, adapters }: Invoice): CsvCell[][] {
   const unit = (price: Price | null): CsvCell[] => {
-    if (!price) return [null, null, null, null, null, null];
-    const { id, valid_from, input_per_1k, output_per_1k, per_request, adapter_day } = priceJson(price);
-    return [id, valid_from, input_per_1k, output_per_1k, per_request, adapter_day];
+    if (!price) return Array<null>(7).fill(null);
+    const { id, valid_from, input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day } = priceJson(price);
+    return [id, valid_from, input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day];
   };
   return [
     ...usage.map((line) => [
@@ -384,6 +404,7 @@ export function invoiceCells({ month, usage, adapters }: Invoice): CsvCell[][] {
       line.requests,
       line.inputTokens,
       line.outputTokens,
+      line.trainingTokens,
       null,
       ...unit(line.price),
       dollarsOf(line.amount),
@@ -394,6 +415,7 @@ export function invoiceCells({ month, usage, adapters }: Invoice): CsvCell[][] {
       null,
       line.adapter,
       line.model,
+      null,
       null,
       null,
       null,

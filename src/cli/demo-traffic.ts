@@ -120,6 +120,7 @@ interface EventJson {
   adapter: string | null;
   input_tokens: number;
   output_tokens: number;
+  training_tokens: number;
   work_units: number;
   served_by: UsageEvent["servedBy"];
   outcome: UsageEvent["outcome"];
@@ -189,13 +190,15 @@ function isRecomputed(
   prices: readonly Price[],
 ): boolean {
   const usageEvents = events.map((event): UsageEvent => {
-    const { task_version, input_tokens, output_tokens, work_units, served_by, duration_ms, at, ...same } = event;
+    const { task_version, input_tokens, output_tokens, training_tokens, work_units, ...more } = event;
+    const { served_by, duration_ms, at, ...same } = more;
     return {
       ...same,
       tenant,
       taskVersion: task_version,
       inputTokens: input_tokens,
       outputTokens: output_tokens,
+      trainingTokens: training_tokens,
       workUnits: work_units,
       servedBy: served_by,
       at: Date.parse(at),
@@ -226,8 +229,8 @@ async function pricesOf(request: Request): Promise<Price[]> {
       last_id: string;
     };
     for (const { id, tenant, task, model, valid_from, ...rest } of page.data) {
-      const { input_per_1k, output_per_1k, per_request, adapter_day } = rest;
-      const amounts = { input_per_1k, output_per_1k, per_request, adapter_day };
+      const { input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day } = rest;
+      const amounts = { input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day };
       const price = newPrice(newPriceSchema.parse({ tenant, ...amounts }));
       const validFrom = Date.parse(valid_from);
       prices.push({

@@ -52,6 +52,11 @@ export default defineCommand({
       valueHint: "token",
       description: "Set where the gateway has none yet; default: $EDGE_T5_ADMIN_TOKEN, or one that is made",
     },
+    origin: {
+      type: "string",
+      valueHint: "url",
+      description: "Where the gateway reaches a GPU origin: https://…, kept for later runs; none takes it away",
+    },
     requests: { type: "string", default: "1e6", valueHint: "n", description: "For the cost: requests a month" },
     "prompt-tokens": { type: "string", default: "64", valueHint: "n", description: "For the cost: of a request" },
     "new-tokens": { type: "string", default: "32", valueHint: "n", description: "For the cost: of a request" },
@@ -79,7 +84,10 @@ export default defineCommand({
       cpuMs: args["cpu-ms"] === undefined ? undefined : decimal("--cpu-ms", args["cpu-ms"], 0, 3e5),
     });
     const { deploy, planSteps } = await loadDeploy();
+    const out = resolve(args.out ?? `.wrangler/deploy/${name}`);
     const options = {
+      dir: out,
+      origin: originOf(args.origin),
       root: fileURLToPath(PACKAGE_ROOT),
       engine: args.engine as "simd" | "onnx",
       oneWorker: args["one-worker"] === true,
@@ -100,23 +108,24 @@ export default defineCommand({
     const interruption = abortOnSignals();
     try {
       const { signal } = interruption;
-      const out = resolve(args.out ?? `.wrangler/deploy/${name}`);
       const steps: DeployStep[] = [];
       const tell = (step: DeployStep) => {
         steps.push(step);
         say(`${step.outcome.padEnd(10)} ${step.what}`);
       };
       const adminToken = args["admin-token"] ?? (process.env.EDGE_T5_ADMIN_TOKEN || undefined);
-      const { url, ...token } = await deploy(
-        manifest,
-        { ...options, dir: out, url: args.url, adminToken, signal },
-        tell,
-      );
-      if (token.isNewToken) {
-        const kept = `${relative(".", out)}/deployment.json`;
-        say(`\nThe gateway's admin token, shown this once and kept in ${kept}:\n\n  ${token.adminToken}\n`);
+      // What an origin on this machine, or elsewhere, is started with.
+      const originSecret = process.env.ORIGIN_SECRET || undefined;
+      const all = { ...options, url: args.url, adminToken, originSecret, signal };
+      const { url, made, ...deployed } = await deploy(manifest, all, tell);
+      const kept = `${relative(".", out)}/deployment.json`;
+      if (made.adminToken) {
+        say(`\nThe gateway's admin token, shown this once and kept in ${kept}:\n\n  ${made.adminToken}\n`);
       }
-      const gateway = { url, "admin-token": token.adminToken };
+      if (made.metricsToken) {
+        say(`\nMETRICS_TOKEN, for GET /metrics alone, shown this once and kept there too:\n\n  ${made.metricsToken}\n`);
+      }
+      const gateway = { url, "admin-token": deployed.adminToken };
       const pushed = await pushFolder(dir, gateway, {
         parallel: 4,
         publish: true,
@@ -132,14 +141,16 @@ export default defineCommand({
           url,
           steps,
           model: { name: pushed.name, version: pushed.version },
-          ...(token.isNewToken && { admin_token: token.adminToken }),
+          ...(made.adminToken && { admin_token: made.adminToken }),
+          ...(made.metricsToken && { metrics_token: made.metricsToken }),
+          origin: deployed.origin,
           cost: costJson(cost),
         });
       }
       say(`\n${costText(cost)}\n\n${name} is at ${url}`);
-      if (token.originSecret) {
-        const file = `${relative(".", out)}/deployment.json`;
-        say(`\nFor batches and fine-tuning, on any machine, with secrets.ORIGIN_SECRET of ${file}:\n`);
+      if (deployed.originSecret) {
+        const where = deployed.origin ? `at ${deployed.origin}` : "on any machine";
+        say(`\nFor batches and fine-tuning, ${where}, with secrets.ORIGIN_SECRET of ${kept}:\n`);
         say(`  ORIGIN_SECRET=… npx edge-t5 origin --gateway ${url}`);
       }
     } finally {
@@ -147,6 +158,16 @@ export default defineCommand({
     }
   },
 });
+
+/** @returns null for `none`, undefined where nothing is said @throws EdgeT5Error `E_USAGE` */
+function originOf(text: string | undefined): string | null | undefined {
+  if (text === undefined || text === "none") return text && null;
+  if (/^https?:$/.test(URL.parse(text)?.protocol ?? "")) return text.replace(/\/+$/, "");
+  throw new EdgeT5Error(
+    "E_USAGE",
+    `--origin is ${JSON.stringify(text)}. Write where the gateway reaches the origin, as https://origin.example.org, or none.`,
+  );
+}
 
 /** `1e6`, `250000`. */
 function amount(option: string, value: string, most: number): number {

@@ -10,7 +10,7 @@ import { readLocalSecrets } from "../local/secrets.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 import type { S3Options } from "../store/s3.ts";
 import type { EngineLimits } from "../t5/engine.ts";
-import { wholeNumber } from "./arguments.ts";
+import { decimal, wholeNumber } from "./arguments.ts";
 import { DEFAULT_ORIGIN_PORT } from "./origin-options.ts";
 import { abortOnSignals, printJson } from "./output.ts";
 
@@ -55,6 +55,12 @@ export default defineCommand({
       valueHint: "dir",
       description: "Folder to keep models in; default: edge-t5/models in the user's cache",
     },
+    "cache-gb": {
+      type: "string",
+      default: "20",
+      valueHint: "n",
+      description: "Most that the folder may hold; models that were used longest ago make room",
+    },
     json: { type: "boolean", description: "Print one JSON object a line" },
   },
   async run({ args }) {
@@ -65,6 +71,7 @@ export default defineCommand({
     const port = wholeNumber("--port", args.port ?? String(DEFAULT_ORIGIN_PORT), 0, 65535);
     const leaseSeconds = wholeNumber("--lease", args.lease, 1, 300);
     const pollMs = wholeNumber("--poll", args.poll, 1, 3600) * 1000;
+    const cacheBytes = decimal("--cache-gb", args["cache-gb"], 0.001, 1e6) * 1e9;
     const secret = args.secret ?? (process.env.ORIGIN_SECRET || (await localSecret(gateway)));
     const interruption = abortOnSignals();
     try {
@@ -75,7 +82,20 @@ export default defineCommand({
       const cache = args.cache ?? join(XDG_CACHE_HOME || join(homedir(), ".cache"), "edge-t5", "models");
       const engine = args.engine as "simd" | "onnx";
       const limits = servingLimits();
-      const settings = { gateway, secret, host, port, s3, engine, limits, cache, leaseSeconds, pollMs, log };
+      const settings = {
+        gateway,
+        secret,
+        host,
+        port,
+        s3,
+        engine,
+        limits,
+        cache,
+        cacheBytes,
+        leaseSeconds,
+        pollMs,
+        log,
+      };
       const origin = await startOrigin(settings).catch((cause: NodeJS.ErrnoException) => {
         if (cause.code !== "EADDRINUSE") throw cause;
         throw new EdgeT5Error("E_IO", `Port ${port} on ${host} is in use. Choose another: --port 8791.`, { cause });

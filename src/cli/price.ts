@@ -13,6 +13,7 @@ interface Price {
   valid_from: string;
   input_per_1k: string;
   output_per_1k: string;
+  training_per_1k: string;
   per_request: string;
   adapter_day: string;
 }
@@ -37,6 +38,7 @@ export const set = defineCommand({
     model: { type: "string", description: "For one model" },
     input: dollars("Per 1,000 input tokens: 0.0015; default 0"),
     output: dollars("Per 1,000 output tokens; default 0"),
+    training: dollars("Per 1,000 tokens that a fine-tuning trains on; default 0"),
     request: dollars("A request; default 0"),
     "adapter-day": dollars("An adapter and day; default 0"),
     from: { type: "string", valueHint: "time", description: "When it begins: 2027-01-01 (UTC); default: now" },
@@ -47,11 +49,12 @@ export const set = defineCommand({
     const amounts = given({
       input_per_1k: args.input,
       output_per_1k: args.output,
+      training_per_1k: args.training,
       per_request: args.request,
       adapter_day: args["adapter-day"],
     });
     if (!amounts) {
-      const hint = "Name --input, --output, --request or --adapter-day; --request 0 makes it free.";
+      const hint = "Name --input, --output, --training, --request or --adapter-day; --request 0 makes it free.";
       throw new EdgeT5Error("E_USAGE", `No amount is given. ${hint}`);
     }
     const subject = given({ tenant: args.tenant, task: args.task, model: args.model });
@@ -78,7 +81,8 @@ export const list = defineCommand({
     );
     if (args.json) return printJson({ data });
     if (data.length === 0) return console.log("There are no prices: nothing costs anything. See edge-t5 price set.");
-    const header = ["PRICE", "FOR", "INPUT, $/1k", "OUTPUT, $/1k", "REQUEST, $", "ADAPTER, $/day", "FROM", "STATE"];
+    const amounts = ["INPUT, $/1k", "OUTPUT, $/1k", "TRAINING, $/1k", "REQUEST, $", "ADAPTER, $/day"];
+    const header = ["PRICE", "FOR", ...amounts, "FROM", "STATE"];
     console.log(
       formatTable(
         header,
@@ -87,6 +91,7 @@ export const list = defineCommand({
           subjectOf(price),
           price.input_per_1k,
           price.output_per_1k,
+          price.training_per_1k,
           price.per_request,
           price.adapter_day,
           price.valid_from,

@@ -42,6 +42,11 @@ export const runOptions = {
   },
   betas: { type: "string", valueHint: "a,b", description: "Of AdamW; default: 0.9,0.999" },
   "weight-decay": { type: "string", valueHint: "part", description: "Default: the optimizer's" },
+  dropout: {
+    type: "string",
+    valueHint: "part",
+    description: "Of the whole model, or config: its dropout_rate; default: 0",
+  },
   "label-smoothing": { type: "string", valueHint: "part", description: "Default: 0" },
   "z-loss": { type: "string", valueHint: "weight", description: "Keeps logits from drifting; T5 has 1e-4; default: 0" },
   "max-gradient-norm": {
@@ -100,6 +105,7 @@ export function trainingRequestOf(args: RunArgs): TrainingRequest {
     optimizer: args.optimizer as TrainingRequest["optimizer"],
     betas: optional(args.betas, betasOf),
     weightDecay: optional(args["weight-decay"], (value) => decimal("--weight-decay", value, 0, 1)),
+    dropout: optional(args.dropout, (value) => (value === "config" ? value : decimal("--dropout", value, 0, 0.99))),
     labelSmoothing: optional(args["label-smoothing"], (value) => decimal("--label-smoothing", value, 0, 0.99)),
     zLoss: optional(args["z-loss"], (value) => number("--z-loss", value)),
     maxGradientNorm: positive("max-gradient-norm"),

@@ -13,6 +13,7 @@ interface UsageRow {
   requests: number;
   input_tokens: number;
   output_tokens: number;
+  training_tokens: number;
   amount: string;
 }
 
@@ -21,6 +22,7 @@ interface Price {
   valid_from: string;
   input_per_1k: string;
   output_per_1k: string;
+  training_per_1k: string;
   per_request: string;
   adapter_day: string;
 }
@@ -35,6 +37,7 @@ export interface Invoice {
     requests: number;
     input_tokens: number;
     output_tokens: number;
+    training_tokens: number;
     price: Price | null;
     amount: string;
   }[];
@@ -119,12 +122,20 @@ async function showSums(options: Args): Promise<void> {
   const groups = ["tenant" as const, ...GROUPS.filter((name) => by.includes(name))];
   console.log(
     formatTable(
-      [...groups.map((name) => name.toUpperCase()), "REQUESTS", "INPUT TOKENS", "OUTPUT TOKENS", "$"],
+      [
+        ...groups.map((name) => name.toUpperCase()),
+        "REQUESTS",
+        "INPUT TOKENS",
+        "OUTPUT TOKENS",
+        "TRAINING TOKENS",
+        "$",
+      ],
       data.map((row) => [
         ...groups.map((name) => row[name] ?? "–"),
         row.requests,
         row.input_tokens,
         row.output_tokens,
+        row.training_tokens,
         row.amount,
       ]),
     ),
@@ -144,13 +155,14 @@ async function showEvents(options: Args): Promise<void> {
 export function printInvoice({ tenant, month, status, usage, adapters, total }: Invoice): void {
   console.log(`Invoice of ${tenant} for ${month}${status === "open" ? " so far" : ""}: $${total}`);
   if (usage.length > 0) {
-    const header = ["TASK", "MODEL", "REQUESTS", "INPUT TOKENS", "OUTPUT TOKENS", "PRICE", "$"];
+    const header = ["TASK", "MODEL", "REQUESTS", "INPUT TOKENS", "OUTPUT TOKENS", "TRAINING TOKENS", "PRICE", "$"];
     const rows = usage.map((line) => [
       line.task ?? "–",
       line.model,
       line.requests,
       line.input_tokens,
       line.output_tokens,
+      line.training_tokens,
       priceText(line.price),
       line.amount,
     ]);
@@ -170,7 +182,8 @@ export function printInvoice({ tenant, month, status, usage, adapters, total }: 
 
 function priceText(price: Price | null): string {
   if (!price) return "none";
-  return `${price.id}: $${price.input_per_1k} / $${price.output_per_1k} per 1k, $${price.per_request} a request`;
+  const perThousand = `$${price.input_per_1k} / $${price.output_per_1k} / $${price.training_per_1k}`;
+  return `${price.id}: ${perThousand} per 1k, $${price.per_request} a request`;
 }
 
 /** Every row of a list with cursors. */

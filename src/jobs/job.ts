@@ -1,6 +1,7 @@
 /** A job: heavy work of a tenant's that an origin does. What is asked for stands in its spec, what came of it in its result. */
 import { ApiError } from "../api/errors.ts";
 import { type Database, type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
+import { trainingUsage } from "./training-usage.ts";
 
 export const JOB_KINDS = ["batch", "fine_tuning"] as const;
 export type JobKind = (typeof JOB_KINDS)[number];
@@ -168,7 +169,8 @@ export async function requestCancel(
   id: string,
   now: number,
 ): Promise<Job | null> {
-  const row = await db
+  const ending = "j.id = ?2 AND j.tenant = ?3 AND j.status IN ('queued', 'running') AND j.lease_until <= ?1";
+  const update = db
     .prepare(
       `UPDATE jobs SET
         cancel_requested_at = coalesce(cancel_requested_at, ?4),
@@ -176,8 +178,9 @@ export async function requestCancel(
         status = CASE WHEN lease_until <= ?4 THEN 'cancelled' ELSE status END
        WHERE id = ?1 AND tenant = ?2 AND kind = ?3 AND status IN ('queued', 'running') RETURNING *`,
     )
-    .bind(id, tenant, kind, now)
-    .first<JobRow>();
+    .bind(id, tenant, kind, now);
+  const [, updated] = await db.batch<JobRow>([trainingUsage(db, "cancelled", ending, [id, tenant], now), update]);
+  const row = updated?.results[0];
   if (row) return toJob(row);
   const job = await findJob(db, tenant, kind, id);
   if (job && job.status !== "cancelled") {

@@ -11,6 +11,7 @@ import { insertEvents } from "../metering/ledger.ts";
 import type { Database, Statement } from "../tenancy/database.ts";
 import { type Job, type JobKind, type JobRow, toJob } from "./job.ts";
 import type { Checkpoint, eventSchema, finishSchema } from "./protocol.ts";
+import { trainingUsage } from "./training-usage.ts";
 
 type Event = z.output<typeof eventSchema>;
 
@@ -155,7 +156,7 @@ export interface Ending extends Omit<z.output<typeof finishSchema>, "outputs" | 
 }
 
 /**
- * Ends a job. Said twice, it counts once.
+ * Ends a job, and bills it where it is a fine-tuning. Said twice, it counts once.
  *
  * @throws ApiError 409 `stale_lease`
  */
@@ -167,6 +168,8 @@ export async function finishJob(
 ): Promise<Job> {
   const texts = [progress && JSON.stringify(progress), JSON.stringify(result), error && JSON.stringify(error)];
   const ended = "EXISTS (SELECT 1 FROM jobs WHERE id = ?2 AND fence = ?3 AND status NOT IN ('queued', 'running'))";
+  const ending = "j.id = ?2 AND j.fence = ?3 AND j.status = 'running'";
+  const billed = status === "failed" ? [] : [trainingUsage(db, status, ending, [id, fence], now)];
   const statements = [
     db
       .prepare(
@@ -184,7 +187,7 @@ export async function finishJob(
       .bind(JSON.stringify(files), id, fence, now),
   ];
   if (events.length > 0) statements.push(eventStatement(db, id, fence, events, now, ended));
-  const [finished] = await db.batch<JobRow>(statements);
+  const [finished] = (await db.batch<JobRow>([...billed, ...statements])).slice(billed.length);
   const row = finished?.results[0] ?? (await endedWith(db, id, fence));
   if (!row) throw staleLease(id);
   return toJob(row);
@@ -236,7 +239,9 @@ const LOST = JSON.stringify({
  * @returns jobs that were ended, and ids of those that origins should be told of
  */
 export async function sweepJobs(db: Database, now: number): Promise<{ ended: Job[]; waiting: string[] }> {
-  const [cancelled, lost, waiting] = await db.batch<JobRow>([
+  const ending = "j.status IN ('queued', 'running') AND j.cancel_requested_at IS NOT NULL AND j.lease_until <= ?1";
+  const [, cancelled, lost, waiting] = await db.batch<JobRow>([
+    trainingUsage(db, "cancelled", ending, [], now),
     db
       .prepare(
         `UPDATE jobs SET status = 'cancelled', finished_at = ?1 WHERE status IN ('queued', 'running')

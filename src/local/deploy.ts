@@ -13,17 +13,26 @@ import { type DeploymentOptions, planDeployment } from "./deployment.ts";
 import { writeWorkers } from "./workers.ts";
 
 /** Secrets that a gateway has from its first day. */
-const SECRETS = ["ADMIN_TOKEN", "KEY_SECRET", "ORIGIN_SECRET"] as const;
+const SECRETS = ["ADMIN_TOKEN", "KEY_SECRET", "ORIGIN_SECRET", "METRICS_TOKEN"] as const;
+/** Of these, those that people need after the deployment too. */
+const KEPT_SECRETS = ["ADMIN_TOKEN", "ORIGIN_SECRET", "METRICS_TOKEN"] as const;
 type Secrets = Partial<Record<(typeof SECRETS)[number], string>>;
 
-export interface DeployOptions extends DeploymentOptions {
+export interface PlanOptions extends DeploymentOptions {
   name: string;
   /** Where configurations are written, and what another run needs to know is kept. */
   dir: string;
+  /** Where the gateway reaches an origin; null: nowhere any more. Default: where the run before said. */
+  origin?: string | null | undefined;
+}
+
+export interface DeployOptions extends PlanOptions {
   /** Where the gateway is reached, unless it is where wrangler says. */
   url?: string | undefined;
   /** Set where the gateway has none, and what it is asked with. */
   adminToken?: string | undefined;
+  /** What the origin signs with already. Default: the gateway's, or one that is made. */
+  originSecret?: string | undefined;
   signal: AbortSignal;
 }
 
@@ -39,8 +48,10 @@ export interface Deployed {
   adminToken: string;
   /** What an origin is started with; null where it was set elsewhere. */
   originSecret: string | null;
-  /** The admin token was made now, and is told this once. */
-  isNewToken: boolean;
+  /** Where the origin is reached; null: it asks for its work itself. */
+  origin: string | null;
+  /** Tokens that were made now, and are told this once. */
+  made: { adminToken?: string; metricsToken?: string };
 }
 
 /** A Worker that was deployed for the first time takes a moment to be reached. */
@@ -53,11 +64,11 @@ function queuesOf(name: string): string[] {
 }
 
 /** What would be done, in its order; nothing is asked or touched. */
-export async function planSteps(
-  manifest: Manifest,
-  options: DeploymentOptions & { name: string },
-): Promise<DeployStep[]> {
+export async function planSteps(manifest: Manifest, options: PlanOptions): Promise<DeployStep[]> {
   const { name } = options;
+  const origin = originOf(options, await readKept(options.dir));
+  const secrets = `secrets ${SECRETS.join(", ")} are made where they are missing`;
+  const reached = origin ? `ORIGIN_URL is ${origin}` : "no ORIGIN_URL: an origin asks for its work itself (--origin)";
   const { workers, limits } = await planDeployment(manifest, options);
   const planned = (what: string, detail: string): DeployStep => ({ what, outcome: "planned", detail });
   return [
@@ -70,7 +81,7 @@ export async function planSteps(
         `Worker ${worker}`,
         part
           ? `${holds}: deploy it unless it runs as it is; private`
-          : `deploy it last, unless it runs as it is; secrets ${SECRETS.join(", ")} are made where they are missing; rate limits come with it`,
+          : `deploy it last, unless it runs as it is; ${secrets}; ${reached}; rate limits come with it`,
       ),
     ),
     planned("/healthz", "wait until it answers"),
@@ -106,6 +117,8 @@ export async function deploy(
     const given = secret === "ADMIN_TOKEN" ? options.adminToken : undefined;
     secrets[secret] = given ?? kept.secrets[secret] ?? randomBytes(32).toString("base64url");
   }
+  const { originSecret: ofOrigin } = options;
+  if (ofOrigin && (secrets.ORIGIN_SECRET || ofOrigin !== kept.secrets.ORIGIN_SECRET)) secrets.ORIGIN_SECRET = ofOrigin;
   const adminToken = secrets.ADMIN_TOKEN ?? options.adminToken ?? kept.secrets.ADMIN_TOKEN;
   if (!adminToken) {
     throw new EdgeT5Error(
@@ -114,6 +127,7 @@ export async function deploy(
     );
   }
   // Kept before they are set, so that a run that is interrupted in between goes on with the same ones.
+  const origin = originOf(options, kept);
   await keep(dir, { ...kept, secrets: { ...kept.secrets, ...secrets } });
 
   const made = (isNew: boolean) => (isNew ? "made" : "there");
@@ -123,7 +137,7 @@ export async function deploy(
   for (const queue of queuesOf(name)) {
     tell({ what: `queue ${queue}`, outcome: made(await account.ensureQueue(queue)) });
   }
-  const { workers } = await writeWorkers(manifest, dir, { ...options, databaseId: id });
+  const { workers } = await writeWorkers(manifest, dir, { ...options, databaseId: id, originUrl: origin });
   const gateway = workers.at(-1);
   if (!gateway) throw new Error("A deployment has no gateway.");
   tell({ what: "D1 migrations", outcome: (await account.migrate(gateway.path)) ? "updated" : "unchanged" });
@@ -150,19 +164,25 @@ export async function deploy(
   if (!reached) {
     throw new EdgeT5Error("E_IO", `${name} is deployed, and wrangler names no address of it. Give --url.`);
   }
-  const originSecret = secrets.ORIGIN_SECRET ?? kept.secrets.ORIGIN_SECRET;
-  await keep(dir, {
-    url,
-    secrets: { ADMIN_TOKEN: adminToken, ...(originSecret && { ORIGIN_SECRET: originSecret }) },
-  });
+  const known: Secrets = { ...kept.secrets, ...secrets, ADMIN_TOKEN: adminToken };
+  const lasting = KEPT_SECRETS.flatMap((secret) => (known[secret] ? [[secret, known[secret]]] : []));
+  await keep(dir, { url, ...(origin && { origin }), secrets: Object.fromEntries(lasting) });
   await answers(reached, signal);
   tell({ what: `${reached}/healthz`, outcome: "there" });
   return {
     url: reached,
     adminToken,
-    originSecret: originSecret ?? null,
-    isNewToken: secrets.ADMIN_TOKEN !== undefined && !options.adminToken,
+    originSecret: known.ORIGIN_SECRET ?? null,
+    origin,
+    made: {
+      ...(secrets.ADMIN_TOKEN && !options.adminToken && { adminToken: secrets.ADMIN_TOKEN }),
+      ...(secrets.METRICS_TOKEN && { metricsToken: secrets.METRICS_TOKEN }),
+    },
   };
+}
+
+function originOf({ origin }: PlanOptions, kept: Kept): string | null {
+  return origin === undefined ? (kept.origin ?? null) : origin;
 }
 
 /** @throws EdgeT5Error `E_IO` when it does not within {@link PATIENCE_MS} */
@@ -188,6 +208,7 @@ async function answers(url: string, signal: AbortSignal): Promise<void> {
 
 interface Kept {
   url?: string | undefined;
+  origin?: string | undefined;
   secrets: Secrets;
 }
 

@@ -36,6 +36,8 @@ export async function writeWorkers(
   options: DeploymentOptions & {
     /** Of the gateway's database in the account. */
     databaseId?: string | undefined;
+    /** Where the gateway reaches an origin. */
+    originUrl?: string | null | undefined;
   },
 ): Promise<Deployment> {
   const planned = await planDeployment(manifest, options);
@@ -57,6 +59,7 @@ export async function writeWorkers(
         ...base.vars,
         ...worker.vars,
         ...(worker.holds === "gateway" && { PRELOAD: manifest.name }),
+        ...(worker.holds === "gateway" && options.originUrl && { ORIGIN_URL: options.originUrl }),
         MAX_PROMPT_TOKENS: limits.maxInputTokens,
         MAX_NEW_TOKENS: limits.maxNewTokens,
       },

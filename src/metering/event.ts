@@ -1,4 +1,4 @@
-/** Usage events: one a request, immutable, written once whatever is retried; prices turn them into money later. */
+/** Usage events: one a request or fine-tuning, immutable, written once whatever is retried; prices turn them into money later. */
 import * as z from "zod";
 
 const count = z.int().nonnegative();
@@ -17,6 +17,8 @@ export const usageEventSchema = z.strictObject({
   /** Of all inputs, and all that was produced, sequences that were dropped or cut off included. */
   inputTokens: count,
   outputTokens: count,
+  /** What a fine-tuning trained on: inputs and targets, each as often as it was. Its event has no other tokens. */
+  trainingTokens: count.default(0),
   /** Tokens through the encoder, and rows through the decoder: a beam search of four steps four rows a token. */
   workUnits: count,
   servedBy: z.enum(["edge", "origin", "cache"]),

@@ -4,7 +4,7 @@ import type { UsageEvent } from "./event.ts";
 import { DAY_MS, dayOf, type Period, parseMonth } from "./period.ts";
 import { AMOUNT_OF_ROW, costOf, PRICE_OF_ROW, type Price, pricesOf, resolvePrice } from "./prices.ts";
 
-/** All requests of one task (or, without one, of one model) at one version of a price. Amounts: nano-dollars. */
+/** All requests and fine-tunings of one task (or, without one, of one model) at one version of a price. Amounts: nano-dollars. */
 export interface UsageLine {
   task: string | null;
   model: string;
@@ -13,6 +13,8 @@ export interface UsageLine {
   requests: number;
   inputTokens: number;
   outputTokens: number;
+  /** What fine-tunings trained on. */
+  trainingTokens: number;
   amount: bigint;
 }
 
@@ -53,6 +55,7 @@ interface LineRow {
   requests: number;
   input_tokens: number;
   output_tokens: number;
+  training_tokens: number;
   amount: string;
 }
 
@@ -62,7 +65,7 @@ const PRICED_DAYS = `(
 
 const LINES = `
   SELECT priced.task, priced.model, priced.price, sum(requests) AS requests, sum(input_tokens) AS input_tokens,
-    sum(output_tokens) AS output_tokens, CAST(sum(${AMOUNT_OF_ROW}) AS TEXT) AS amount
+    sum(output_tokens) AS output_tokens, sum(training_tokens) AS training_tokens, CAST(sum(${AMOUNT_OF_ROW}) AS TEXT) AS amount
   FROM ${PRICED_DAYS}
   GROUP BY priced.task, priced.model, priced.price ORDER BY priced.task, priced.model, priced.price`;
 
@@ -90,6 +93,7 @@ export async function invoiceOf(db: Database, tenant: string, month: string, now
     requests: row.requests,
     inputTokens: row.input_tokens,
     outputTokens: row.output_tokens,
+    trainingTokens: row.training_tokens,
     amount: BigInt(row.amount),
   }));
   return assemble(tenant, month, period, usage, adapterLines(tenant, spans, prices, period, now), now);
@@ -116,11 +120,13 @@ export function recompute(
     const { task, model } = event;
     const price = resolvePrice(prices, { tenant, task, model }, event.at);
     const key = JSON.stringify([task, model, price?.id]);
-    const line = lines.get(key) ?? { task, model, price, requests: 0, inputTokens: 0, outputTokens: 0, amount: 0n };
+    const none = { requests: 0, inputTokens: 0, outputTokens: 0, trainingTokens: 0, amount: 0n };
+    const line = lines.get(key) ?? { task, model, price, ...none };
     lines.set(key, line);
     line.requests++;
     line.inputTokens += event.inputTokens;
     line.outputTokens += event.outputTokens;
+    line.trainingTokens += event.trainingTokens;
     line.amount += costOf(event, price);
   }
   const usage = [...lines.values()].sort(

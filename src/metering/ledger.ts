@@ -18,6 +18,7 @@ interface EventRow {
   adapter: string | null;
   input_tokens: number;
   output_tokens: number;
+  training_tokens: number;
   work_units: number;
   served_by: UsageEvent["servedBy"];
   outcome: UsageEvent["outcome"];
@@ -28,13 +29,13 @@ interface EventRow {
 // Not INSERT OR IGNORE, which would also pass over what breaks another constraint.
 const insert = (condition: string) => `
   INSERT INTO usage_events (
-    id, tenant, key, task, task_version, model, adapter, input_tokens, output_tokens, work_units, served_by, outcome,
-    at, duration_ms
+    id, tenant, key, task, task_version, model, adapter, input_tokens, output_tokens, training_tokens, work_units,
+    served_by, outcome, at, duration_ms
   )
   SELECT
     value ->> 'id', value ->> 'tenant', value ->> 'key', value ->> 'task', value ->> 'taskVersion', value ->> 'model',
-    value ->> 'adapter', value ->> 'inputTokens', value ->> 'outputTokens', value ->> 'workUnits',
-    value ->> 'servedBy', value ->> 'outcome', value ->> 'at', value ->> 'durationMs'
+    value ->> 'adapter', value ->> 'inputTokens', value ->> 'outputTokens',
+    value ->> 'trainingTokens', value ->> 'workUnits', value ->> 'servedBy', value ->> 'outcome', value ->> 'at', value ->> 'durationMs'
   FROM json_each(?1) WHERE ${condition}
   ON CONFLICT (id) DO NOTHING
   RETURNING id`;
@@ -116,6 +117,7 @@ function eventOf(row: EventRow): UsageEvent {
     adapter: row.adapter,
     inputTokens: row.input_tokens,
     outputTokens: row.output_tokens,
+    trainingTokens: row.training_tokens,
     workUnits: row.work_units,
     servedBy: row.served_by,
     outcome: row.outcome,

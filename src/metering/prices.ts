@@ -1,6 +1,7 @@
 /** Prices: versions that each hold from a time on, for all, a model, a tenant, a tenant's model or a tenant's task. */
 import { ApiError } from "../api/errors.ts";
 import type { Database } from "./database.ts";
+import type { UsageEvent } from "./event.ts";
 import { dayOf } from "./period.ts";
 
 /** Whatever a price says nothing of (null), it holds for all of. */
@@ -14,6 +15,7 @@ export interface Price {
   /** Micro-dollars per 1,000 tokens: times tokens, nano-dollars. */
   inputPer1k: number;
   outputPer1k: number;
+  trainingPer1k: number;
   /** Nano-dollars. */
   perRequest: number;
   adapterDay: number;
@@ -40,6 +42,7 @@ interface PriceRow {
   valid_from: number;
   input_per_1k: number;
   output_per_1k: number;
+  training_per_1k: number;
   per_request: number;
   adapter_day: number;
   created_at: number;
@@ -57,9 +60,10 @@ export const PRICE_OF_ROW = `(
   ORDER BY p.specificity DESC, p.valid_from DESC LIMIT 1
 )`;
 
-/** In SQL, nano-dollars of a row's `requests`, `input_tokens` and `output_tokens`, beside its row of `prices` (or none). */
+/** In SQL, nano-dollars of a row's `requests`, `input_tokens`, `output_tokens` and `training_tokens`, beside its row of `prices` (or none). */
 export const AMOUNT_OF_ROW = `coalesce(
-  requests * prices.per_request + input_tokens * prices.input_per_1k + output_tokens * prices.output_per_1k, 0)`;
+  requests * prices.per_request + input_tokens * prices.input_per_1k + output_tokens * prices.output_per_1k
+    + training_tokens * prices.training_per_1k, 0)`;
 
 export interface Priced {
   tenant: string;
@@ -95,12 +99,16 @@ function specificity({ tenant, task, model }: Price): number {
 }
 
 /** Nano-dollars of one request, without its adapter's days. */
-export function costOf(usage: { inputTokens: number; outputTokens: number }, price: Price | null): bigint {
+export function costOf(
+  usage: Pick<UsageEvent, "inputTokens" | "outputTokens"> & Partial<Pick<UsageEvent, "trainingTokens">>,
+  price: Price | null,
+): bigint {
   if (!price) return 0n;
   return (
     BigInt(price.perRequest) +
     BigInt(usage.inputTokens) * BigInt(price.inputPer1k) +
-    BigInt(usage.outputTokens) * BigInt(price.outputPer1k)
+    BigInt(usage.outputTokens) * BigInt(price.outputPer1k) +
+    BigInt(usage.trainingTokens ?? 0) * BigInt(price.trainingPer1k)
   );
 }
 
@@ -133,18 +141,18 @@ const SKEW_MS = 3_600_000;
 // One statement, so that no event comes between the look at the ledger and the write.
 const ADD = `
   WITH wanted AS (
-    SELECT ?1 AS tenant, ?2 AS task, ?3 AS model, ?4 AS valid_from, ?9 AS now
+    SELECT ?1 AS tenant, ?2 AS task, ?3 AS model, ?4 AS valid_from, ?10 AS now
   ), earliest AS (
     SELECT max(
       wanted.now,
-      (SELECT coalesce(max(last_at) + 1, 0) FROM usage_days WHERE day >= ?10 AND day <= ?11),
+      (SELECT coalesce(max(last_at) + 1, 0) FROM usage_days WHERE day >= ?11 AND day <= ?12),
       (SELECT coalesce(max(p.valid_from) + 1, 0) FROM prices p
         WHERE p.tenant = wanted.tenant AND p.task = wanted.task AND p.model = wanted.model AND p.valid_from <= wanted.now)
     ) AS at FROM wanted
   )
   INSERT INTO prices
-    (tenant, task, model, valid_from, input_per_1k, output_per_1k, per_request, adapter_day, created_at)
-  SELECT tenant, task, model, coalesce(valid_from, earliest.at), ?5, ?6, ?7, ?8, now
+    (tenant, task, model, valid_from, input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day, created_at)
+  SELECT tenant, task, model, coalesce(valid_from, earliest.at), ?5, ?6, ?7, ?8, ?9, now
   FROM wanted, earliest
   WHERE valid_from IS NULL OR valid_from >= earliest.at
   ON CONFLICT DO NOTHING
@@ -159,7 +167,8 @@ const ADD = `
 export async function addPrice(db: Database, price: NewPrice, now: number): Promise<Price> {
   const { validFrom } = price;
   const subject = [price.tenant ?? "", price.task ?? "", price.model ?? ""];
-  const amounts = [price.inputPer1k, price.outputPer1k, price.perRequest, price.adapterDay];
+  const { inputPer1k, outputPer1k, trainingPer1k, perRequest, adapterDay } = price;
+  const amounts = [inputPer1k, outputPer1k, trainingPer1k, perRequest, adapterDay];
   const row = await db
     .prepare(ADD)
     .bind(...subject, validFrom, ...amounts, now, dayOf(now), dayOf(now + SKEW_MS))
@@ -219,6 +228,7 @@ function priceOf(row: PriceRow): Price {
     validFrom: row.valid_from,
     inputPer1k: row.input_per_1k,
     outputPer1k: row.output_per_1k,
+    trainingPer1k: row.training_per_1k,
     perRequest: row.per_request,
     adapterDay: row.adapter_day,
     createdAt: row.created_at,

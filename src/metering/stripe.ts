@@ -11,6 +11,8 @@ export interface StripeSettings {
   /** Names (`event_name`) of the meters for input and output tokens; the same name: one event with their sum. */
   inputMeter: string;
   outputMeter: string;
+  /** For tokens that fine-tunings trained on. */
+  trainingMeter: string;
   /** Default: Stripe's own; tests name a server of theirs. */
   apiBase?: string | undefined;
 }
@@ -36,6 +38,7 @@ interface Outgoing extends OutboxRow {
   at: number;
   input_tokens: number;
   output_tokens: number;
+  training_tokens: number;
 }
 
 const ROWS_A_STEP = 50;
@@ -128,7 +131,7 @@ async function claim(db: Database, now: number, due: number, limit: number): Pro
   if (claimed.results.length === 0) return [];
   const events = await db
     .prepare(
-      "SELECT seq, id, at, input_tokens, output_tokens FROM usage_events WHERE seq IN (SELECT value FROM json_each(?1))",
+      "SELECT seq, id, at, input_tokens, output_tokens, training_tokens FROM usage_events WHERE seq IN (SELECT value FROM json_each(?1))",
     )
     .bind(JSON.stringify(claimed.results.map(({ seq }) => seq)))
     .all<Omit<Outgoing, keyof OutboxRow> & { seq: number }>();
@@ -216,8 +219,12 @@ interface MeterEvent {
   tokens: number;
 }
 
-function meterEvents({ inputMeter, outputMeter }: StripeSettings, row: Outgoing): MeterEvent[] {
-  const { id, input_tokens, output_tokens } = row;
+function meterEvents({ inputMeter, outputMeter, trainingMeter }: StripeSettings, row: Outgoing): MeterEvent[] {
+  const { id, input_tokens, output_tokens, training_tokens } = row;
+  // A fine-tuning has no other tokens.
+  if (training_tokens > 0) {
+    return [{ column: null, meter: trainingMeter, identifier: `${id}:training`, tokens: training_tokens }];
+  }
   const isUntouched = row.input_sent_at === null && row.output_sent_at === null;
   // A request whose half was sent goes on as it began, whatever the settings say now.
   if (inputMeter === outputMeter && isUntouched) {

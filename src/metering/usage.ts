@@ -14,6 +14,8 @@ export interface UsageRow {
   cutOff: number;
   inputTokens: number;
   outputTokens: number;
+  /** What fine-tunings trained on; each is one of the requests. */
+  trainingTokens: number;
   workUnits: number;
   /** Nano-dollars, without adapter-days. */
   amount: bigint;
@@ -37,6 +39,7 @@ interface Sums {
   cut_off: number;
   input_tokens: number;
   output_tokens: number;
+  training_tokens: number;
   work_units: number;
   amount: string;
 }
@@ -61,11 +64,12 @@ export async function readUsage(
   const after = mark ? `WHERE (${columns}) > (${by.map((_, i) => `?${8 + i}`).join(", ")})` : "";
   const sql = `
     WITH counted AS (
-      SELECT tenant, day, priced_at, key, task, model, requests, cut_off, input_tokens, output_tokens, work_units
+      SELECT tenant, day, priced_at, key, task, model, requests, cut_off, input_tokens, output_tokens,
+        training_tokens, work_units
       FROM usage_days WHERE tenant = ?1 AND day >= ?2 AND day <= ?3
       UNION ALL
       SELECT tenant, date(at / 1000, 'unixepoch'), at, key, coalesce(task, ''), model,
-        -1, -(outcome = 'cut_off'), -input_tokens, -output_tokens, -work_units
+        -1, -(outcome = 'cut_off'), -input_tokens, -output_tokens, -training_tokens, -work_units
       FROM usage_events WHERE tenant = ?1 AND seq > ?4 AND at >= ?5 AND at < ?6
     ), priced AS (
       SELECT r.*, ${PRICE_OF_ROW} AS price FROM counted r
@@ -73,7 +77,7 @@ export async function readUsage(
       SELECT priced.*, ${AMOUNT_OF_ROW} AS amount FROM priced LEFT JOIN prices ON prices.id = priced.price
     )
     SELECT ${columns}, sum(requests) AS requests, sum(cut_off) AS cut_off, sum(input_tokens) AS input_tokens,
-      sum(output_tokens) AS output_tokens, sum(work_units) AS work_units, CAST(sum(amount) AS TEXT) AS amount
+      sum(output_tokens) AS output_tokens, sum(training_tokens) AS training_tokens, sum(work_units) AS work_units, CAST(sum(amount) AS TEXT) AS amount
     FROM rows ${after}
     GROUP BY ${columns} HAVING sum(requests) > 0 ORDER BY ${columns} LIMIT ?7`;
   const { results } = await db
@@ -89,6 +93,7 @@ export async function readUsage(
       cutOff: row.cut_off,
       inputTokens: row.input_tokens,
       outputTokens: row.output_tokens,
+      trainingTokens: row.training_tokens,
       workUnits: row.work_units,
       amount: BigInt(row.amount),
     })),

@@ -55,6 +55,11 @@ export function adapterKey(tenant: string, name: string, version: string): strin
   return `tenants/${tenant}/adapters/${name}/${version}`;
 }
 
+/** Where what a fine-tuned adapter was at a checkpoint lies. It goes with the adapter, and has no days of its own on the bill. */
+export function checkpointKey(tenant: string, name: string, step: number): string {
+  return adapterKey(tenant, name, `ckpt-step-${step}`);
+}
+
 /** The version in use, at most ten seconds old: its base, and where it lies. */
 export async function findAdapter(
   db: Database,

@@ -162,7 +162,7 @@ export class TenantCounts {
   }
 
   /**
-   * Keeps money for a job, until it is released: the most that it can cost. The same job's is kept once.
+   * Keeps money for a job, until it is settled: the most that it can cost. The same job's is kept once.
    *
    * @returns whether this month's budget covers it
    */
@@ -180,8 +180,10 @@ export class TenantCounts {
     this.#sql.exec("UPDATE months SET nano = nano + ? WHERE month = ?", nano, monthOf(now));
   }
 
-  releaseHold(id: string): void {
-    this.#sql.exec("DELETE FROM holds WHERE id = ?", id);
+  /** The end of a job: what it cost beyond {@link spendHeld}; what is still held for it is free. Told twice, it counts once. */
+  settleHold(id: string, nano: number, now: number): void {
+    if (this.#sql.exec("DELETE FROM holds WHERE id = ? RETURNING id", id).toArray().length === 0) return;
+    this.#sql.exec("UPDATE months SET nano = nano + ? WHERE month = ?", nano, monthOf(now));
   }
 
   #held(): number {

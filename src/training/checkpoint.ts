@@ -83,6 +83,19 @@ async function gather(chunks: AsyncIterable<Float32Array>, shape: readonly numbe
   return values;
 }
 
+const dropoutSchema = z.looseObject({ dropout_rate: z.number().min(0).lt(1).default(0.1) });
+
+/** A model's `dropout_rate`; what is left out is 0.1, as in transformers. @throws EdgeT5Error `E_CONFIG` */
+export async function dropoutRate(dir: string): Promise<number> {
+  const path = join(dir, "config.json");
+  const parsed = dropoutSchema.safeParse(JSON.parse(await readFile(path, "utf8")));
+  if (parsed.success) return parsed.data.dropout_rate;
+  throw new EdgeT5Error(
+    "E_CONFIG",
+    `${path}: dropout_rate is no part from 0 to below 1. Correct it, or give a number.`,
+  );
+}
+
 /** A new adapter, as PEFT begins one: A uniform by Kaiming with a = √5, that is within ±1 ÷ √in; B zero. */
 export function newAdapter(config: T5Config, lora: LoraOptions, seed: number): Map<string, Float32Array> {
   const weights = new Map<string, Float32Array>();

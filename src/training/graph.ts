@@ -6,13 +6,15 @@ import { Forward, lengthOf } from "../t5/graph/forward.ts";
 import { differentiate } from "./gradient/differentiate.ts";
 import { type LoraModuleSpec, type LoraOptions, loraModules, loraSettings } from "./lora.ts";
 import { crossEntropy, type Loss, type LossOptions } from "./loss.ts";
-import { loraPort, paddingOf, TrainedWeights } from "./trained-weights.ts";
+import { loraPort, type MaskInput, paddingOf, TrainedWeights, type TrainedWeightsOptions } from "./trained-weights.ts";
 
 export interface StepGraphOptions extends LossOptions {
   /** Whether the head is the embedding. */
   tiedHead: boolean;
   /** Train an adapter beside the model, which stays as it is. Default: train the model. */
   lora?: LoraOptions | undefined;
+  /** Part that T5's dropout drops, everywhere that modeling_t5.py has it; an adapter's own is apart from it. Default 0. */
+  dropout?: number | undefined;
 }
 
 /** A tensor that is trained, and where its gradient comes from. */
@@ -27,13 +29,6 @@ export interface TrainedTensor {
   rows: readonly { gradient: string; ids: string }[];
 }
 
-/** A dropout mask that a step feeds: uint8 `[rows, width]`, a row for each of the batch's tokens on one side. */
-export interface MaskInput {
-  name: string;
-  side: "input" | "target";
-  width: number;
-}
-
 export interface StepGraph {
   graph: Graph;
   /** Every tensor that is fed, with the shape in which it is: the model's, and an adapter's. */
@@ -41,7 +36,6 @@ export interface StepGraph {
   trained: readonly TrainedTensor[];
   lora: readonly LoraModuleSpec[];
   masks: readonly MaskInput[];
-  dropout: number;
 }
 
 /** Outputs besides the gradients, scalars: sums over the batch's labels. */
@@ -56,8 +50,9 @@ const gradientOf = (name: string) => `gradient of ${name}`;
  */
 export function stepGraph(config: T5Config, options: StepGraphOptions): StepGraph {
   const lora = options.lora ? loraModules(config, options.lora) : [];
-  const dropout = options.lora ? loraSettings(options.lora).dropout : 0;
-  const { g, loss, head, weights, specs } = forwardGraph(config, options, lora, dropout);
+  const loraDropout = options.lora ? loraSettings(options.lora).dropout : 0;
+  const { dropout = 0 } = options;
+  const { g, loss, head, weights, specs } = forwardGraph(config, options, { lora, loraDropout, dropout });
   const trained =
     lora.length > 0 ? trainedAdapter(g, lora, loss.total, weights) : trainedModel(g, loss, head, weights, specs);
   const tensors = g.inputs.filter(({ type }) => type === "float32");
@@ -66,22 +61,26 @@ export function stepGraph(config: T5Config, options: StepGraphOptions): StepGrap
     tensors: tensors.map(({ name, shape }) => ({ name, shape: shape as readonly number[] })),
     trained,
     lora,
-    masks: dropout === 0 ? [] : lora.map(maskOf),
-    dropout,
+    masks: [...(loraDropout > 0 ? lora.map((module) => loraMask(module, loraDropout)) : []), ...weights.masks],
   };
 }
 
 /** The losses of {@link stepGraph} alone, without dropout. */
 export function lossGraph(config: T5Config, options: StepGraphOptions): Graph {
-  return forwardGraph(config, options, options.lora ? loraModules(config, options.lora) : [], 0).g;
+  const lora = options.lora ? loraModules(config, options.lora) : [];
+  return forwardGraph(config, options, { lora, loraDropout: 0, dropout: 0 }).g;
 }
 
-function forwardGraph(config: T5Config, options: StepGraphOptions, lora: readonly LoraModuleSpec[], dropout: number) {
+function forwardGraph(
+  config: T5Config,
+  options: StepGraphOptions,
+  { lora, ...dropouts }: Omit<TrainedWeightsOptions, "padding">,
+) {
   const g = new Graph("training_step");
   const specs = tensorsOf(config, options.tiedHead);
   // An adapter's products would have to be padded too, and its run is shorter anyway.
   const padding = lora.length > 0 ? 0 : paddingOf(config.dFf);
-  const weights = new TrainedWeights(g, specs, lora, dropout, padding);
+  const weights = new TrainedWeights(g, config, specs, { lora, ...dropouts, padding });
   const forward = new Forward(g, config, weights, options.tiedHead);
   const states = decode(g, forward, config, encode(g, forward, config));
   const labelled = pick(g, weights, states, config.dModel);
@@ -115,7 +114,7 @@ function encode(g: Graph, forward: Forward, { numLayers }: T5Config): { states: 
   const ids = g.input("input_ids", "int32", ["B", "S"]);
   const mask = g.op("Cast", [g.input("attention_mask", "int32", ["B", "S"])], { to: { type: "int64" } });
   const bias = forward.encoderBias(mask);
-  let x = forward.embed(ids);
+  let x = forward.embed(ids, "encoder");
   for (let layer = 0; layer < numLayers; layer++) x = forward.encoderLayer(x, layer, bias);
   return { states: forward.finalNorm(x, "encoder"), mask };
 }
@@ -133,7 +132,7 @@ function decode(
     join: (keys: Value, values: Value) => ({ keys: forward.splitKeys(keys), values: forward.splitHeads(values) }),
   };
   const bias = forward.maskBias(input.mask);
-  let x = forward.embed(ids);
+  let x = forward.embed(ids, "decoder");
   for (let layer = 0; layer < numDecoderLayers; layer++) {
     x = forward.decoderLayer(x, layer, self, { ...forward.crossAttention(input.states, layer), bias });
   }
@@ -221,7 +220,7 @@ function trainedAdapter(
 }
 
 /** Cross-attention's keys and values are made of the input's tokens, the decoder's other modules see the target's. */
-function maskOf({ name, in: width }: LoraModuleSpec): MaskInput {
+function loraMask({ name, in: width }: LoraModuleSpec, dropout: number): MaskInput {
   const ofInput = name.startsWith("encoder.") || /\.EncDecAttention\.[kv]$/.test(name);
-  return { name: loraPort.mask(name), side: ofInput ? "input" : "target", width };
+  return { name: loraPort.mask(name), side: ofInput ? "input" : "target", width, dropout };
 }

@@ -2,6 +2,7 @@
 import { EdgeT5Error } from "../errors.ts";
 import type { Batch } from "./batch.ts";
 import {
+  dropoutRate,
   latestCheckpoint,
   loadModel,
   newAdapter,
@@ -17,7 +18,7 @@ export interface OpenRequest {
   base: string;
   /** The run's checkpoints: where it goes on, if there are any. */
   run: string | null;
-  learner: Omit<LearnerOptions, "tiedHead">;
+  learner: Omit<LearnerOptions, "tiedHead" | "dropout"> & { dropout?: number | "config" | undefined };
   seed: number;
 }
 
@@ -45,9 +46,10 @@ export class Host {
   async open(request: OpenRequest): Promise<Opened> {
     const { base, run, learner: options, seed } = request;
     const { config, tiedHead, weights } = await loadModel(base);
+    const dropout = options.dropout === "config" ? await dropoutRate(base) : options.dropout;
     if (options.lora) for (const [name, values] of newAdapter(config, options.lora, seed)) weights.set(name, values);
     const resumed = run === null ? null : await latestCheckpoint(run);
-    const learner = await Learner.open(config, weights, { ...options, tiedHead, seed });
+    const learner = await Learner.open(config, weights, { ...options, dropout, tiedHead, seed });
     if (resumed) await resume(learner, resumed, options.lora !== undefined);
     this.#learner = learner;
     this.#open = request;

@@ -210,12 +210,12 @@ export class Learner {
   }
 
   #masks({ rows, inputLength, targetLength }: Batch): Record<string, Tensor> {
-    const { masks, dropout } = this.#graph;
+    const length = { input: inputLength, target: targetLength };
     return Object.fromEntries(
-      masks.map(({ name, side, width }, i) => {
-        const tokens = rows * (side === "input" ? inputLength : targetLength);
+      this.#graph.masks.map(({ name, side, width, keys, dropout }, i) => {
+        const shape = [rows * length[side], width * (keys ? length[keys] : 1)];
         const bits = randomBits(this.#seed, this.#step, this.#batches, 2 + i);
-        return [name, new Tensor("uint8", dropoutMask(tokens * width, dropout, bits), [tokens, width])];
+        return [name, new Tensor("uint8", dropoutMask(sizeOf(shape), dropout, bits), shape)];
       }),
     );
   }

@@ -1,7 +1,8 @@
 /** A model's weights as inputs of the training graph, with low-rank adapters beside those that have one. */
 import type { Graph, Value } from "../onnx/graph.ts";
 import type { TensorSpec } from "../t5/architecture.ts";
-import type { NormNodes, Weights } from "../t5/graph/forward.ts";
+import type { T5Config } from "../t5/config.ts";
+import type { DropoutPlace, NormNodes, Stack, Weights } from "../t5/graph/forward.ts";
 import type { OwnRule } from "./gradient/differentiate.ts";
 import type { LoraModuleSpec } from "./lora.ts";
 
@@ -40,6 +41,27 @@ export const loraPort = {
   mask: (module: string) => `${module}.lora_dropout`,
 };
 
+/** A dropout mask that a step feeds: uint8 `[rows, width]`, a row for each of the batch's tokens on one side. */
+export interface MaskInput {
+  name: string;
+  side: "input" | "target";
+  /** Numbers a token, or, where `keys` is given, a token and each one on that side of the same example. */
+  width: number;
+  keys?: "input" | "target";
+  /** Part that is dropped. */
+  dropout: number;
+}
+
+export interface TrainedWeightsOptions {
+  lora: readonly LoraModuleSpec[];
+  /** Of what an adapter's modules are given. */
+  loraDropout: number;
+  /** Of the model. */
+  dropout: number;
+  /** Columns behind the feed-forward's inner states, see {@link paddingOf}. */
+  padding: number;
+}
+
 const INTO_INNER = /\.wi(_[01])?\.weight$/;
 const OUT_OF_INNER = /\.wo\.weight$/;
 
@@ -47,9 +69,13 @@ export class TrainedWeights implements Weights {
   /** Those with a gradient of their own: the sum of a table's rows is done outside of the graph, in one order. */
   readonly lookups: Lookup[] = [];
   readonly own = new Map<string, OwnRule>();
+  /** Of the model's own dropout. */
+  readonly masks: MaskInput[] = [];
   readonly #graph: Graph;
+  readonly #config: T5Config;
   readonly #specs: ReadonlyMap<string, TensorSpec>;
   readonly #lora: ReadonlyMap<string, LoraModuleSpec>;
+  readonly #loraDropout: number;
   readonly #dropout: number;
   readonly #inputs = new Map<string, Value>();
   readonly #rows = new Map<string, Value>();
@@ -59,16 +85,17 @@ export class TrainedWeights implements Weights {
 
   constructor(
     graph: Graph,
+    config: T5Config,
     specs: readonly TensorSpec[],
-    lora: readonly LoraModuleSpec[],
-    dropout: number,
-    padding: number,
+    { lora, loraDropout, dropout, padding }: TrainedWeightsOptions,
   ) {
     this.#graph = graph;
-    this.#padding = padding;
+    this.#config = config;
     this.#specs = new Map(specs.map((spec) => [spec.name, spec]));
     this.#lora = new Map(lora.map((module) => [module.weight, module]));
+    this.#loraDropout = loraDropout;
     this.#dropout = dropout;
+    this.#padding = padding;
   }
 
   linear(x: Value, name: string): Value {
@@ -154,6 +181,15 @@ export class TrainedWeights implements Weights {
     });
   }
 
+  dropped(x: Value, { name, of, stack, keys }: DropoutPlace): Value {
+    if (this.#dropout === 0) return x;
+    const { dModel, dFf, numHeads } = this.#config;
+    const width = { states: dModel, inner: dFf + this.#padding, attention: numHeads }[of];
+    const side = sideOf(stack);
+    this.masks.push({ name, side, width, dropout: this.#dropout, ...(keys && { keys: sideOf(keys) }) });
+    return this.#masked(x, name, this.#dropout);
+  }
+
   /** Base + scale · B A dropout(x). */
   #adapted(rows: Value, base: Value, name: string): Value {
     const module = this.#lora.get(name);
@@ -163,17 +199,17 @@ export class TrainedWeights implements Weights {
     const [out = 0, inner = 0] = this.#spec(name).shape;
     const a = this.#input(loraPort.a(module.name), [rank, inner]);
     const b = this.#input(loraPort.b(module.name), [out, rank]);
-    const low = g.op("Gemm", [this.#dropped(rows, module.name, inner), a], { transB: 1 });
+    const kept = this.#loraDropout > 0 ? this.#masked(rows, loraPort.mask(module.name), this.#loraDropout) : rows;
+    const low = g.op("Gemm", [kept, a], { transB: 1 });
     return g.op("Gemm", [low, b, base], { transB: 1, alpha: { float: scale } });
   }
 
   /** Where the mask is 0 nothing passes; the rest is scaled up so that the mean stays. */
-  #dropped(rows: Value, module: string, width: number): Value {
-    if (this.#dropout === 0) return rows;
+  #masked(x: Value, name: string, dropout: number): Value {
     const g = this.#graph;
-    const mask = g.input(loraPort.mask(module), "uint8", [`rows of ${module}`, width]);
-    const kept = g.op("Mul", [g.op("Cast", [mask], { to: { type: "float32" } }), g.float(1 / (1 - this.#dropout))]);
-    return g.op("Mul", [rows, g.op("Reshape", [kept, g.op("Shape", [rows])])]);
+    const mask = g.input(name, "uint8", [`rows of ${name}`, `width of ${name}`]);
+    const kept = g.op("Mul", [g.op("Cast", [mask], { to: { type: "float32" } }), g.float(1 / (1 - dropout))]);
+    return g.op("Mul", [x, g.op("Reshape", [kept, g.op("Shape", [x])])]);
   }
 
   #flat(x: Value, width: number): Value {
@@ -197,4 +233,8 @@ export class TrainedWeights implements Weights {
     if (!spec) throw new Error(`The model has no tensor ${name}.`);
     return spec;
   }
+}
+
+function sideOf(stack: Stack): MaskInput["side"] {
+  return stack === "encoder" ? "input" : "target";
 }

@@ -31,6 +31,8 @@ export interface TrainOptions extends LossOptions, SessionOptions {
   maxGradientNorm?: number | undefined;
   /** Train an adapter in place of the model. */
   lora?: LoraOptions | undefined;
+  /** Part that T5's dropout drops; `config`: the base's own `dropout_rate`, with which transformers trains. Default 0. */
+  dropout?: number | "config" | undefined;
   /** Of the order of batches, dropout and an adapter's beginning. Default 0. */
   seed?: number | undefined;
   /** Updates from one checkpoint to the next. Default 500. */
@@ -221,11 +223,11 @@ function quietly<T>(promise: Promise<T>): Promise<T> {
 }
 
 async function open(host: RemoteHost, options: TrainOptions): Promise<Opened> {
-  const { base, run, lora, optimizer, labelSmoothing, zLoss, provider, threads, seed = 0 } = options;
+  const { base, run, lora, dropout, optimizer, labelSmoothing, zLoss, provider, threads, seed = 0 } = options;
   const opened = await host.call("open", {
     base,
     run,
-    learner: { lora, optimizer, labelSmoothing, zLoss, provider, threads },
+    learner: { lora, dropout, optimizer, labelSmoothing, zLoss, provider, threads },
     seed,
   });
   const { resumed } = opened;
@@ -237,11 +239,13 @@ async function open(host: RemoteHost, options: TrainOptions): Promise<Opened> {
     );
   }
   const settings = settingsOf(options);
-  const other = Object.keys(settings).find((name) => !isDeepStrictEqual(settings[name], resumed.state.settings[name]));
+  // Runs of before there was dropout do not say that they have none.
+  const begun: Record<string, unknown> = { dropout: 0, ...resumed.state.settings };
+  const other = Object.keys(settings).find((name) => !isDeepStrictEqual(settings[name], begun[name]));
   if (other !== undefined) {
     throw new EdgeT5Error(
       "E_INPUT",
-      `${resumed.path} was begun with ${other} ${JSON.stringify(resumed.state.settings[other])}, not ${JSON.stringify(settings[other])}. Resume with the run's own settings.`,
+      `${resumed.path} was begun with ${other} ${JSON.stringify(begun[other])}, not ${JSON.stringify(settings[other])}. Resume with the run's own settings.`,
     );
   }
   return opened;
@@ -250,8 +254,9 @@ async function open(host: RemoteHost, options: TrainOptions): Promise<Opened> {
 /** What decides a run's numbers, as its checkpoints hold it. */
 function settingsOf(options: TrainOptions): Record<string, unknown> {
   const { steps, schedule, optimizer, batch, accumulate = 1, maxGradientNorm = 1, lora = null, seed = 0 } = options;
-  const { labelSmoothing = 0, zLoss = 0 } = options;
-  const all = { steps, schedule, optimizer, batch, accumulate, maxGradientNorm, lora, seed, labelSmoothing, zLoss };
+  const { labelSmoothing = 0, zLoss = 0, dropout = 0 } = options;
+  const numbers = { steps, accumulate, maxGradientNorm, seed, labelSmoothing, zLoss, dropout };
+  const all = { ...numbers, schedule, optimizer, batch, lora };
   // As JSON gives it back: what is undefined is not there.
   return JSON.parse(JSON.stringify(all)) as Record<string, unknown>;
 }
@@ -264,6 +269,7 @@ function check({
   accumulate = 1,
   checkpointEvery = 500,
   keepCheckpoints = 2,
+  dropout = 0,
   validation,
 }: TrainOptions): void {
   const whole = {
@@ -273,6 +279,9 @@ function check({
   for (const [name, value] of Object.entries(whole)) {
     if (Number.isInteger(value) && value >= 1) continue;
     throw new EdgeT5Error("E_INPUT", `${name} is ${value}. Give a whole number of at least 1.`);
+  }
+  if (dropout !== "config" && !(dropout >= 0 && dropout < 1)) {
+    throw new EdgeT5Error("E_INPUT", `dropout is ${dropout}. Give a part from 0 to below 1, or "config".`);
   }
   learningRate(schedule, 1, steps);
 }

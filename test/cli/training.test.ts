@@ -41,7 +41,16 @@ describe("fit", () => {
   test("killed at any moment, and resumed by its folder alone, it ends as one that was not", {
     timeout: LONG,
   }, async () => {
-    const { dir, run, args } = await fitting("--json", "--lora", "--lora-dropout", "0.1", "--eval-every", "3");
+    const { dir, run, args } = await fitting(
+      "--json",
+      "--lora",
+      "--lora-dropout",
+      "0.1",
+      "--dropout",
+      "0.1",
+      "--eval-every",
+      "3",
+    );
     expect((await edgeT5(args)).code).toBe(0);
     const whole = await outcomeOf(run, 30);
     const parts = join(dir, "parts");
@@ -214,6 +223,7 @@ describe("fit", () => {
       accumulate: 1,
       schedule: { kind: "constant", peak: 0.005, warmup: 2 },
       optimizer: { name: "adamw", scaleByRms: true, betas: [0.9, 0.98] },
+      dropout: 0,
       labelSmoothing: 0.1,
       zLoss: 0,
       maxGradientNorm: 1,

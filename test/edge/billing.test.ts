@@ -52,6 +52,7 @@ function eventOf(i: number): UsageEvent {
     adapter: null,
     inputTokens: 10,
     outputTokens: 5,
+    trainingTokens: 0,
     workUnits: 15,
     servedBy: "edge",
     outcome: "ok",
@@ -71,7 +72,7 @@ const JANUARY = ["--from", "2026-01-01", "--to", "2026-01-31"];
 
 test("prices are set, listed by what they are for, and withdrawn before they hold", async () => {
   expect((await run("price", "list")).stdout).toMatch(/^There are no prices/);
-  const all = await run("price", "set", "--input", "0.0015", "--output", "0.003");
+  const all = await run("price", "set", "--input", "0.0015", "--output", "0.003", "--training", "0.004");
   expect(all).toMatchObject({ code: 0, stderr: "" });
   expect(all.stdout).toMatch(/^Price 1 holds for everything from 20/);
   expect(await json("price", "set", "--model", "default", "--request", "0.000000001")).toMatchObject({
@@ -83,7 +84,7 @@ test("prices are set, listed by what they are for, and withdrawn before they hol
     "Price 3 holds for acme's task summarize from 2099-01-01T00:00:00.000Z on.\n",
   );
   const listed = await run("price", "list");
-  expect(listed.stdout).toMatch(/^1 +everything +0\.0015 +0\.003 +0 +0 +20\S+ +current$/m);
+  expect(listed.stdout).toMatch(/^1 +everything +0\.0015 +0\.003 +0\.004 +0 +0 +20\S+ +current$/m);
   expect(listed.stdout).toMatch(/^2 +model default /m);
   expect(listed.stdout).not.toContain("summarize");
   expect((await run("price", "list", "--all")).stdout).toMatch(/^3 +acme's task summarize .* scheduled$/m);
@@ -96,13 +97,13 @@ test("usage is shown as sums, events and an invoice, as text, JSON and CSV", asy
   await json("tenant", "create", "quiet");
   const sums = await run("usage", "--tenant", "acme", "--by", "task", ...JANUARY);
   expect(sums).toMatchObject({ code: 0, stderr: "" });
-  expect(sums.stdout).toMatch(/^TENANT +TASK +REQUESTS +INPUT TOKENS +OUTPUT TOKENS +\$\n/);
-  expect(sums.stdout).toMatch(/^acme +– +550 +5,500 +2,750 +0$/m);
-  expect(sums.stdout).toMatch(/^acme +summarize +550 +5,500 +2,750 +0$/m);
+  expect(sums.stdout).toMatch(/^TENANT +TASK +REQUESTS +INPUT TOKENS +OUTPUT TOKENS +TRAINING TOKENS +\$\n/);
+  expect(sums.stdout).toMatch(/^acme +– +550 +5,500 +2,750 +0 +0$/m);
+  expect(sums.stdout).toMatch(/^acme +summarize +550 +5,500 +2,750 +0 +0$/m);
   expect((await json("usage", "--by", "day,task", ...JANUARY)).data).toHaveLength(62);
   expect((await run("usage", "--tenant", "quiet")).stdout).toBe("Nothing was used.\n");
   const csv = await run("usage", "--tenant", "acme", "--by", "task", "--csv", ...JANUARY);
-  expect(csv.stdout.split("\r\n")[2]).toBe("summarize,550,0,5500,2750,8250,0");
+  expect(csv.stdout.split("\r\n")[2]).toBe("summarize,550,0,5500,2750,0,8250,0");
 
   expect((await json("usage", "events", "--tenant", "acme", ...JANUARY)).data).toHaveLength(EVENTS);
   const ledger = await run("usage", "events", "--tenant", "acme", "--csv", ...JANUARY);
@@ -110,7 +111,7 @@ test("usage is shown as sums, events and an invoice, as text, JSON and CSV", asy
 
   const invoice = await run("usage", "invoice", "--tenant", "acme", "--month", "2026-01");
   expect(invoice.stdout).toMatch(/^Invoice of acme for 2026-01: \$0\n/);
-  expect(invoice.stdout).toMatch(/^summarize +default +550 +5,500 +2,750 +none +0$/m);
+  expect(invoice.stdout).toMatch(/^summarize +default +550 +5,500 +2,750 +0 +none +0$/m);
   expect(await json("usage", "invoice", "--tenant", "acme", "--month", "2026-01")).toMatchObject({
     status: "closed",
     total: "0",

@@ -33,6 +33,8 @@ interface Report {
   steps: { what: string; outcome: string; detail?: string }[];
   model: { name: string; version: string };
   admin_token?: string;
+  metrics_token?: string;
+  origin: string | null;
   cost: { usd_a_month: number; prices: string; assumptions: string[] };
 }
 
@@ -50,17 +52,19 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
   const kept = async () =>
     JSON.parse(await readFile(join(out, "deployment.json"), "utf8")) as {
       url?: string;
-      secrets: { ADMIN_TOKEN: string; KEY_SECRET?: string; ORIGIN_SECRET: string };
+      origin?: string;
+      secrets: { ADMIN_TOKEN: string; KEY_SECRET?: string; ORIGIN_SECRET: string; METRICS_TOKEN: string };
     };
-  const run = () =>
-    edgeT5(["deploy", "--name", "shop-t5", "--out", out, "--url", kit.url, "--json"], {
-      env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: adminToken },
+  const run = (...more: string[]) =>
+    edgeT5(["deploy", "--name", "shop-t5", "--out", out, "--url", kit.url, "--json", ...more], {
+      env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: adminToken, ORIGIN_SECRET: "" },
     });
   cloudflare.failNext = /^PUT .*shop-t5-decoder$/;
   const failed = await run();
   expect(failed.code).toBe(1);
   expect(failed.stderr).toMatch(/^\{"error":\{"code":"E_IO".*shop-t5-decoder.*The double was told to fail here/);
-  const { KEY_SECRET: keySecret, ORIGIN_SECRET: originSecret } = (await kept()).secrets;
+  const { KEY_SECRET: keySecret, ORIGIN_SECRET: originSecret, METRICS_TOKEN: metricsToken } = (await kept()).secrets;
+  expect(metricsToken).toMatch(/^[\w-]{43}$/);
 
   const resumed = await run();
   expect(resumed).toMatchObject({ code: 0, stderr: "" });
@@ -86,12 +90,14 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
   expect([...(secrets ?? [])].sort()).toEqual([
     ["ADMIN_TOKEN", adminToken],
     ["KEY_SECRET", keySecret],
+    ["METRICS_TOKEN", metricsToken],
     ["ORIGIN_SECRET", originSecret],
   ]);
+  expect([report.metrics_token, report.origin]).toEqual([metricsToken, null]);
   // What origins are started with stays known here.
   expect(await kept()).toEqual({
     url: "https://shop-t5.double.workers.dev",
-    secrets: { ADMIN_TOKEN: adminToken, ORIGIN_SECRET: originSecret },
+    secrets: { ADMIN_TOKEN: adminToken, ORIGIN_SECRET: originSecret, METRICS_TOKEN: metricsToken },
   });
   const files = (await readdir(fileURLToPath(new URL("../../functions/gateway/migrations", import.meta.url)))).sort();
   expect(cloudflare.databases.get("shop-t5")?.migrations).toEqual(files);
@@ -109,6 +115,41 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
   const again = JSON.parse((await run()).stdout) as Report;
   expect(cloudflare.changes.slice(before)).toEqual([]);
   expect(new Set(again.steps.map(({ outcome }) => outcome))).toEqual(new Set(["there", "unchanged"]));
+  expect(again.metrics_token).toBeUndefined();
+});
+
+test("--origin says where the origin is, and gives the gateway the secret that it has; both stay", {
+  timeout: DEPLOY_MS,
+}, async () => {
+  const cloudflare = await startDouble();
+  const out = join(dir, "with-origin");
+  const gateway = () => cloudflare.workers.get("edge-t5");
+  const originUrl = () => gateway()?.bindings.find(({ name }) => name === "ORIGIN_URL")?.text;
+  const run = async (secret: string, ...more: string[]) => {
+    const args = ["deploy", "--out", out, "--one-worker", "--url", kit.url, "--json", ...more];
+    const env = { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: adminToken, ORIGIN_SECRET: secret };
+    const { code, stdout, stderr } = await edgeT5(args, { env });
+    expect([code, stderr]).toEqual([0, ""]);
+    return JSON.parse(stdout) as Report;
+  };
+  expect((await run("", "--origin", "https://origin.example.org/")).origin).toBe("https://origin.example.org");
+  expect(originUrl()).toBe("https://origin.example.org");
+  const made = gateway()?.secrets.get("ORIGIN_SECRET") ?? "";
+  expect(made).toMatch(/^[\w-]{43}$/);
+  // The origin's own, which runs with it already; and a run that says nothing leaves everything as it is.
+  await run("of the origin");
+  expect([gateway()?.secrets.get("ORIGIN_SECRET"), originUrl()]).toEqual([
+    "of the origin",
+    "https://origin.example.org",
+  ]);
+  const before = cloudflare.changes.length;
+  await run("");
+  expect(cloudflare.changes.slice(before)).toEqual([]);
+  const plan = await edgeT5(["deploy", "--dry-run", "--out", out], { env: cloudflare.env });
+  expect(plan.stdout).toMatch(/secrets ADMIN_TOKEN, KEY_SECRET, ORIGIN_SECRET, METRICS_TOKEN are made where they are/);
+  expect(plan.stdout).toContain("ORIGIN_URL is https://origin.example.org");
+  await run("", "--origin", "none");
+  expect(originUrl()).toBeUndefined();
 });
 
 test("secrets are made where none were given, kept at once, and are the same after a failure", {
@@ -169,6 +210,8 @@ test("--dry-run plans without asking anybody; without a login nothing is done", 
   expect(nobody).toMatchObject({ code: 1, stderr: expect.stringMatching(/^E_USAGE: wrangler is not logged in/) });
   const stranger = await edgeT5(["deploy"], { env: { ...env, CLOUDFLARE_API_TOKEN: "another" } });
   expect(stranger.stderr).toMatch(/^E_USAGE: wrangler is not logged in.*Authentication error/);
+  const nowhere = await edgeT5(["deploy", "--origin", "origin:8788", "--dry-run"], { env });
+  expect(nowhere.stderr).toMatch(/^E_USAGE: --origin is "origin:8788"/);
   const wrong = await edgeT5(["deploy", "--name", "Bad Name"], { env });
   expect(wrong.stderr).toMatch(/^E_USAGE: --name is "Bad Name"/);
 });

@@ -150,6 +150,7 @@ export interface LedgerEvent {
   model: string;
   input_tokens: number;
   output_tokens: number;
+  training_tokens: number;
   work_units: number;
   served_by: string;
 }

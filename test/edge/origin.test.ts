@@ -270,6 +270,10 @@ describe("a fine-tuning, by OpenAI's client", () => {
       ["succeeded", null],
       ["succeeded", null],
     ]);
+    // Killed or not, each is billed once, what it trained on.
+    const billed = (await ledgerOf(kit, "tuner")).map(({ id, training_tokens }) => [id, training_tokens]);
+    expect(billed).toEqual(done.map(({ id, trained_tokens }) => [id, trained_tokens]));
+    expect(billed[0]?.[1]).toBe(billed[1]?.[1]);
     const [model = "", other = ""] = done.map(({ fine_tuned_model }) => fine_tuned_model ?? "");
     expect(model).toMatch(/^ft:default:tuner:polite:\w{20}$/);
     const prompt = question(3);
@@ -298,13 +302,28 @@ describe("a fine-tuning, by OpenAI's client", () => {
     expect(events.at(-1)?.message).toBe("The job has been successfully completed");
     const [checkpoint] = (await acme.fineTuning.jobs.checkpoints.list(calm.id)).data;
     expect(checkpoint).toMatchObject({ step_number: 10, metrics: { step: 10, train_loss: expect.any(Number) } });
+    // The last three can be called, the last one of which is the model; and a batch may ask for several.
+    const named = (step: number) => `${model}:ckpt-step-${step}`;
+    expect(checkpoint?.fine_tuned_model_checkpoint).toBe(named(10));
+    const at = async (step: number) => {
+      const { choices } = await acme.completions.create({ model: named(step), prompt, max_tokens: 12, logprobs: 1 });
+      return choices[0];
+    };
+    const [eighth, tenth, whole] = [
+      await at(8),
+      await at(10),
+      (await acme.completions.create({ model, prompt, max_tokens: 12, logprobs: 1 })).choices[0],
+    ];
+    expect(tenth).toEqual(whole);
+    expect(eighth).not.toEqual(whole);
+    await expect(at(7)).rejects.toMatchObject({ status: 404, code: "model_not_found" });
     const csv = await (await acme.files.content(done[0]?.result_files[0] ?? "")).text();
     expect(csv.split("\n")[0]).toBe("step,train_loss,learning_rate");
     expect(csv.trim().split("\n")).toHaveLength(11);
 
     // Nobody else's, whatever the name says.
     const stranger = await tenantClient("stranger");
-    for (const name of [model, model.replace("tuner", "stranger")]) {
+    for (const name of [model, model.replace("tuner", "stranger"), named(10)]) {
       const asked = stranger.completions.create({ model: name, prompt });
       await expect(asked).rejects.toMatchObject({ status: 404, code: "model_not_found" });
     }
@@ -316,7 +335,7 @@ describe("a fine-tuning, by OpenAI's client", () => {
     expect(await mine()).toEqual([model]);
     expect(await acme.models.retrieve(model)).toMatchObject({ id: model, owned_by: "tuner" });
     // And in a batch, beside the base.
-    const both = [model, "default"].map((name, i) =>
+    const both = [model, "default", named(8)].map((name, i) =>
       JSON.stringify({
         ...{ custom_id: `${i}`, method: "POST", url: "/v1/completions" },
         body: { model: name, prompt, max_tokens: 12 },
@@ -325,7 +344,10 @@ describe("a fine-tuning, by OpenAI's client", () => {
     const batch = await startBatch(acme, (await uploadBatch(acme, both.join("\n"))).id);
     const lines = (await outputOf(acme, await batchWhen(acme, batch.id), "output")).trim().split("\n");
     const texts = lines.map((line) => (JSON.parse(line) as Line).response.body.choices[0]?.text);
-    expect(texts).toEqual([ANSWER, answers[2]]);
+    expect(texts).toEqual([ANSWER, answers[2], eighth?.text]);
+    // They go with it.
+    await acme.models.delete(model);
+    await expect.poll(() => at(10).catch(({ status }) => status), { timeout: 15_000 }).toBe(404);
   });
 
   test("is cancelled within a step, and leaves no model", async () => {

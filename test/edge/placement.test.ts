@@ -4,16 +4,20 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { T5 } from "../../src/index.ts";
 import { signatureHeaders } from "../../src/jobs/signature.ts";
 import { freePort } from "../../src/local/origin.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
+import { edgeT5 } from "../cli/process.ts";
 import { ENDLESS, Kit, makeState } from "./kit.ts";
+import { makeLargeModel } from "./large-model.ts";
 import { ledgerOf, OriginProcess, originSecret } from "./origin-process.ts";
 
 const START_MS = 120_000;
 const ADAPTERS = fileURLToPath(new URL("../fixtures/adapters/", import.meta.url));
 const GERMAN = "translate English to German: {input}";
 const HOUSE = "The house is old.";
+const LARGE = "large";
 /** More tokens than the edge takes, and less than the origin. */
 const LONG = "It is raining. ".repeat(150);
 
@@ -273,6 +277,49 @@ test("an origin that is lost: its stream ends with an error, the edge does what 
   }
   expect(kit.output).toContain('"from":"half-open","to":"closed"');
   expect(await run("wanted-there", { input: HOUSE })).toMatchObject({ status: 200, at: "origin" });
+});
+
+test("a model that no Worker has room for is answered by the origin alone, as the library answers; without it: 503", {
+  timeout: 180_000,
+}, async () => {
+  const folder = join(state.state, "large");
+  await makeLargeModel(folder, LARGE);
+  const push = (...more: string[]) =>
+    edgeT5(["push", folder, "--url", kit.url, ...more], { env: { EDGE_T5_ADMIN_TOKEN: kit.adminToken } });
+  const refused = await push();
+  expect(refused).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/does not load\. Model large needs [\d.]+ MB/),
+  });
+  expect((await complete({ model: LARGE, prompt: HOUSE })).status).toBe(404);
+  expect(await push("--no-check")).toMatchObject({ code: 0 });
+
+  const prompt = GERMAN.replace("{input}", HOUSE);
+  const ask = () => complete({ model: LARGE, prompt, max_tokens: 12 });
+  const alone = await ask();
+  expect([alone.status, alone.at, alone.json.error?.code]).toEqual([503, null, "origin_unavailable"]);
+  expect(alone.json.error?.message).toContain("for the origin (its model asks for it)");
+  expect(alone.retryAfter).toBeGreaterThanOrEqual(1);
+
+  const { origin } = await startOrigin();
+  await untilOrigin();
+  // Fetching and loading it may take longer than a request waits: it goes on, and the client comes again.
+  let answer = await ask();
+  for (let tries = 0; answer.status === 503 && tries < 20; tries++) {
+    await delay(1000 * answer.retryAfter);
+    answer = await ask();
+  }
+  const library = await T5.fromPretrained(folder, { maxNewTokens: 12 });
+  const { text } = await library.generate(prompt, { max_new_tokens: 12 });
+  expect([answer.status, answer.at, answer.json.choices?.[0]?.text]).toEqual([200, "origin", text]);
+  expect(text.length).toBeGreaterThan(10);
+  // Beside it, what fits runs at the edge.
+  expect((await complete({ prompt })).at).toBe("edge");
+
+  await origin.stop();
+  const stopped = await ask();
+  expect([stopped.status, stopped.json.error?.code]).toEqual([503, "origin_unavailable"]);
+  expect(stopped.retryAfter).toBeGreaterThanOrEqual(1);
 });
 
 /** Names of its fields, and of what is in them. */

@@ -7,6 +7,7 @@ import { MemoryStore } from "../../src/store/memory.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS, MAX_ADAPTER_BYTES, parseAdapter, readAdapter } from "../../src/t5/adapter.ts";
 import { parseHuggingFaceConfig } from "../../src/t5/config.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
+import { loraModules } from "../../src/training/lora.ts";
 import { type LoraOptions, loraConfig, loraFiles, loraTensors } from "../engines/lora.ts";
 import { TINY } from "../engines/tiny.ts";
 import { cutTo } from "../model-split/checkpoints.ts";
@@ -29,12 +30,16 @@ const withField = (fields: object) => ({ ...changed(() => {}, { fields }) });
 
 describe("PEFT's own files", () => {
   test.each([
-    ["sentiment", 16, 8, 2],
-    ["everywhere", 44, 4, 4],
-  ])("%s: every pair, with its scale", async (name, count, rank, scale) => {
+    ["sentiment", ["q", "v"], 8, 2],
+    ["everywhere", ["q", "k", "v", "o", "wi", "wo"], 4, 4],
+  ])("%s: every pair, with its scale", async (name, targetModules, rank, scale) => {
     const { model } = await readManifest(new FolderStore(DEFAULT));
     const { modules } = parseAdapter(await readAdapter(new FolderStore(ADAPTERS + name)), model);
-    expect(modules.size).toBe(count);
+    expect([...modules.keys()].sort()).toEqual(
+      loraModules(model, { rank, targetModules })
+        .map(({ weight }) => weight)
+        .sort(),
+    );
     for (const module of modules.values()) {
       expect(module).toMatchObject({ rank, scale });
       expect(module.a).toHaveLength(rank * module.in);

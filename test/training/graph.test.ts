@@ -1,5 +1,6 @@
 /** The whole training graph in float64: gradients of every tensor, held to finite differences. */
 import { describe, expect, test } from "vitest";
+import { encodeModel } from "../../src/onnx/model-proto.ts";
 import { parseHuggingFaceConfig } from "../../src/t5/config.ts";
 import { collate } from "../../src/training/batch.ts";
 import { type StepGraphOptions, stepGraph } from "../../src/training/graph.ts";
@@ -34,6 +35,12 @@ const CASES: [what: string, config: object, options: StepGraphOptions][] = [
   ["gated silu, z-loss", { feed_forward_proj: "gated-silu" }, { tiedHead: true, zLoss: 0.01 }],
   ["inner states that are padded", { d_ff: 1024 }, { tiedHead: true }],
   ["gated ones that are padded", { d_ff: 1024, feed_forward_proj: "gated-gelu" }, { tiedHead: true }],
+  ["dropout", {}, { tiedHead: true, dropout: 0.3 }],
+  [
+    "gated silu, own head, padding, label smoothing and dropout",
+    { d_ff: 1024, feed_forward_proj: "gated-silu" },
+    { tiedHead: false, labelSmoothing: 0.1, dropout: 0.3 },
+  ],
   ["LoRA on q and v", {}, { tiedHead: true, lora: { rank: 2 } }],
   [
     "LoRA on everything, rslora, dropout",
@@ -68,9 +75,10 @@ describe("gradients are what finite differences say", () => {
     for (const { name, shape } of graph.tensors) {
       feeds[name] = { values: numbers(shape.reduce((p, n) => p * n, 1)), shape: [...shape] };
     }
-    for (const { name, side, width } of graph.masks) {
-      const tokens = rows * (side === "input" ? inputLength : targetLength);
-      feeds[name] = { values: dropoutMask(tokens * width, graph.dropout, bits), shape: [tokens, width] };
+    for (const { name, side, width, keys, dropout } of graph.masks) {
+      const length = { input: inputLength, target: targetLength };
+      const shape = [rows * length[side], width * (keys ? length[keys] : 1)];
+      feeds[name] = { values: dropoutMask(shape[0]! * shape[1]!, dropout, bits), shape };
     }
     const run = await open(graph.graph);
     const results = await run(feeds);
@@ -97,6 +105,34 @@ describe("gradients are what finite differences say", () => {
       }
     }
   });
+});
+
+test("dropout is where T5 has it, and nowhere when it is 0", async () => {
+  const config = parseHuggingFaceConfig({ ...TINY, num_layers: 1 });
+  const places = (dropout?: number) =>
+    stepGraph(config, { tiedHead: true, dropout }).masks.map(({ name, side, width, keys }) =>
+      [name, side, width, keys].filter((part) => part !== undefined).join(" "),
+    );
+  expect(places(0.1).sort()).toEqual([
+    "decoder.block.0.layer.0.SelfAttention.dropout target 2 target",
+    "decoder.block.0.layer.0.dropout target 6",
+    "decoder.block.0.layer.1.EncDecAttention.dropout target 2 input",
+    "decoder.block.0.layer.1.dropout target 6",
+    "decoder.block.0.layer.2.DenseReluDense.dropout target 8",
+    "decoder.block.0.layer.2.dropout target 6",
+    "decoder.embed_tokens.dropout target 6",
+    "decoder.final_layer_norm.dropout target 6",
+    "encoder.block.0.layer.0.SelfAttention.dropout input 2 input",
+    "encoder.block.0.layer.0.dropout input 6",
+    "encoder.block.0.layer.1.DenseReluDense.dropout input 8",
+    "encoder.block.0.layer.1.dropout input 6",
+    "encoder.embed_tokens.dropout input 6",
+    "encoder.final_layer_norm.dropout input 6",
+  ]);
+  const bytes = (options: StepGraphOptions) => encodeModel(stepGraph(config, options).graph);
+  expect(bytes({ tiedHead: true, dropout: 0 })).toEqual(bytes({ tiedHead: true }));
+  expect(places(0)).toEqual([]);
+  expect(bytes({ tiedHead: true, dropout: 0.1 })).not.toEqual(bytes({ tiedHead: true }));
 });
 
 test("an adapter's run computes gradients of the adapter alone", () => {

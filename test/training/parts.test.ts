@@ -133,6 +133,11 @@ describe("schedules", () => {
 test("dropout leaves out as many as it says, and the same ones for the same keys", () => {
   const mask = dropoutMask(100_001, 0.3, randomBits(1, 2, 3));
   expect(mask.reduce((sum, kept) => sum + kept, 0) / mask.length).toBeCloseTo(0.7, 2);
+  // Each by itself: what is left out says nothing of what comes next, or a little later.
+  for (const apart of [1, 2, 7]) {
+    const both = mask.filter((kept, i) => kept === 0 && mask[i + apart] === 0).length;
+    expect(both / mask.length).toBeCloseTo(0.3 ** 2, 2);
+  }
   expect(dropoutMask(1000, 0.3, randomBits(1, 2, 3))).toEqual(mask.subarray(0, 1000));
   expect(dropoutMask(1000, 0.3, randomBits(1, 2, 4))).not.toEqual(mask.subarray(0, 1000));
 });

@@ -7,11 +7,13 @@ import { describe, expect, test } from "vitest";
 import { Checkpoint } from "../../model-split/checkpoint.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { parseAdapter, readAdapter } from "../../src/t5/adapter.ts";
+import { collate } from "../../src/training/batch.ts";
 import { loadModel } from "../../src/training/checkpoint.ts";
+import { Learner, type LearnerOptions } from "../../src/training/learner.ts";
 import type { StepEvent, TrainEvent, TrainOptions } from "../../src/training/trainer.ts";
 import { train } from "../../src/training/trainer.ts";
 import { temporaryFolder } from "../model-split/checkpoints.ts";
-import { BASE, eventsOf, ToySource, toyOptions } from "./toy.ts";
+import { BASE, eventsOf, ToySource, toyExample, toyOptions } from "./toy.ts";
 
 const steps = (events: readonly TrainEvent[]) => events.filter((event): event is StepEvent => event.type === "step");
 
@@ -64,6 +66,7 @@ describe("a run that goes on ends with the same bits", () => {
     ["AdamW with steps scaled by RMS", { optimizer: { name: "adamw", scaleByRms: true } }],
     ["Adafactor", { optimizer: { name: "adafactor", scaleParameter: true, relativeStep: true } }],
     ["LoRA with dropout", { lora: { rank: 4, dropout: 0.2 } }],
+    ["the model's own dropout", { dropout: "config" }],
   ];
 
   test.each(CASES)("%s: stopped after a step, then resumed", async (_, more) => {
@@ -112,6 +115,36 @@ describe("a run that goes on ends with the same bits", () => {
   });
 });
 
+test("dropout changes what is learned from, not what a batch is measured by", async () => {
+  const { config, tiedHead, weights } = await loadModel(BASE);
+  const batch = collate(
+    Array.from({ length: 8 }, (_, i) => toyExample(i)),
+    config,
+  );
+  const losses = async (options: Partial<LearnerOptions>) => {
+    const learner = await Learner.open(config, weights, { tiedHead, optimizer: { name: "adamw" }, ...options });
+    try {
+      const seen: number[] = [];
+      for (let i = 0; i < 2; i++) {
+        await learner.accumulate(batch);
+        seen.push(learner.losses.total);
+      }
+      return { first: seen[0]!, second: seen[1]! - seen[0]!, evaluated: (await learner.evaluate([batch])).total };
+    } finally {
+      await learner.close();
+    }
+  };
+  const [none, some, again, other] = await Promise.all([
+    losses({}),
+    losses({ dropout: 0.3 }),
+    losses({ dropout: 0.3 }),
+    losses({ dropout: 0.3, seed: 1 }),
+  ]);
+  expect(some.evaluated).toBe(none.evaluated);
+  expect(again).toEqual(some);
+  expect(new Set([none.first, some.first, some.second, other.first]).size).toBe(4);
+});
+
 test("an adapter is one that PEFT's format has, for the base that it was trained on", async () => {
   const run = await temporaryFolder();
   const lora = { rank: 4, alpha: 12, targetModules: ["SelfAttention.q", "wo"], rslora: true };
@@ -157,6 +190,7 @@ describe("what cannot go on is a clear error", () => {
     ["data that end", { data: new ToySource(30), steps: 50 }, /data ended before step \d+/],
     ["a learning rate of nothing", { schedule: { peak: 0 } }, /learning rate is 0/],
     ["no steps", { steps: 0 }, /steps is 0/],
+    ["a dropout of everything", { dropout: 1 }, /dropout is 1/],
     [
       "an adapter for a layer that is not there",
       { lora: { targetModules: ["wi_0"] } },
@@ -189,6 +223,20 @@ describe("what cannot go on is a clear error", () => {
     await expect(eventsOf(toyOptions(run, { steps: 2, seed: 6, resume: true }))).rejects.toThrow(
       /begun with seed 5, not 6/,
     );
+  });
+
+  test("resume with another dropout; a run of before there was dropout has none", async () => {
+    const run = await temporaryFolder();
+    await eventsOf(toyOptions(run, { steps: 2 }));
+    const path = join(run, "step-00000002", "trainer_state.json");
+    const state = JSON.parse(await readFile(path, "utf8"));
+    expect(state.settings.dropout).toBe(0);
+    delete state.settings.dropout;
+    await writeFile(path, JSON.stringify(state));
+    await expect(eventsOf(toyOptions(run, { steps: 2, dropout: 0.1, resume: true }))).rejects.toThrow(
+      /begun with dropout 0, not 0\.1/,
+    );
+    await eventsOf(toyOptions(run, { steps: 2, resume: true }));
   });
 
   test("a folder that cannot be written", async () => {

@@ -276,8 +276,8 @@ describe("usage", () => {
     expect(lines[1]).toContain(`,"'=cmd|""x""","a,""b""0",`);
     const usage = await download(`/v1/usage?${NOVEMBER}&group_by=task`, { accept: "text/csv" });
     expect(usage).toEqual([
-      "task,requests,cut_off_requests,input_tokens,output_tokens,work_units,amount",
-      ...[0, 1, 2].map((i) => `"a,""b""${i}",401,0,4010,2005,6015,0`),
+      "task,requests,cut_off_requests,input_tokens,output_tokens,training_tokens,work_units,amount",
+      ...[0, 1, 2].map((i) => `"a,""b""${i}",401,0,4010,2005,0,6015,0`),
       "",
     ]);
   });
@@ -406,8 +406,8 @@ describe("invoices", () => {
     });
     expect(response.headers.get("content-disposition")).toBe('attachment; filename="invoice-csv-invoice-2026-11.csv"');
     expect((await response.text()).split("\r\n")).toEqual([
-      "kind,month,task,adapter,model,requests,input_tokens,output_tokens,adapter_days,price,price_valid_from,input_per_1k,output_per_1k,per_request,adapter_day,amount",
-      `usage,2026-11,'@sum,,m,1,10,5,,${id},2026-11-01T00:00:00.000Z,0,0,0.000000005,0,0.000000005`,
+      "kind,month,task,adapter,model,requests,input_tokens,output_tokens,training_tokens,adapter_days,price,price_valid_from,input_per_1k,output_per_1k,training_per_1k,per_request,adapter_day,amount",
+      `usage,2026-11,'@sum,,m,1,10,5,0,,${id},2026-11-01T00:00:00.000Z,0,0,0,0.000000005,0,0.000000005`,
       "",
     ]);
   });
@@ -422,8 +422,11 @@ describe("invoices", () => {
       task: fc.option(name),
       model: name,
       key: name,
-      inputTokens: tokens,
-      outputTokens: tokens,
+      // What trains produces nothing.
+      used: fc.oneof(
+        fc.record({ inputTokens: tokens, outputTokens: tokens }),
+        tokens.map((trainingTokens) => ({ inputTokens: 0, outputTokens: 0, trainingTokens })),
+      ),
       at: time,
     });
     const priceFields = fc.record({
@@ -432,6 +435,7 @@ describe("invoices", () => {
       validFrom: time,
       inputPer1k: amount,
       outputPer1k: amount,
+      trainingPer1k: amount,
       perRequest: amount,
       adapterDay: amount,
     });
@@ -466,7 +470,7 @@ describe("invoices", () => {
             .bind(tenant, adapter, model, createdAt, deleted)
             .run();
         }
-        const events: UsageEvent[] = fields.map((event) => makeEvent({ tenant, ...event }));
+        const events: UsageEvent[] = fields.map(({ used, ...event }) => makeEvent({ tenant, ...event, ...used }));
         const doubled = order.flatMap((i) => events[i % (events.length || 1)] ?? []);
         await recordEvents(database, [...doubled, ...events.toReversed()]);
         const [invoice, versions, known] = await Promise.all([

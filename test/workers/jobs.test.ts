@@ -14,9 +14,21 @@ import {
 import { signatureHeaders } from "../../src/jobs/signature.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { spendOf } from "../../src/metering/invoice.ts";
+import { readEvents, recordEvents } from "../../src/metering/ledger.ts";
 import { addPrice } from "../../src/metering/prices.ts";
 import { sha256Of } from "../../src/store/sha256.ts";
-import { bindingsFor, bucket, database, makeKey, meterOf, ORIGIN_SECRET, putModel, send, sendAs } from "./isolate.ts";
+import {
+  ADMIN_TOKEN,
+  bindingsFor,
+  bucket,
+  database,
+  makeKey,
+  meterOf,
+  ORIGIN_SECRET,
+  putModel,
+  send,
+  sendAs,
+} from "./isolate.ts";
 
 const NOW = 1_800_000_000_000;
 const LEASE = 10_000;
@@ -64,7 +76,16 @@ const stale = { status: 409, code: "stale_lease" };
 function used(id: string, row: number): UsageEvent {
   return {
     ...{ id: `${id}-${row}`, tenant: "leased", key: "k", task: null, taskVersion: null, model: "m", adapter: null },
-    ...{ inputTokens: 3, outputTokens: 2, workUnits: 5, servedBy: "origin", outcome: "ok", at: NOW, durationMs: 1 },
+    ...{
+      inputTokens: 3,
+      outputTokens: 2,
+      trainingTokens: 0,
+      workUnits: 5,
+      servedBy: "origin",
+      outcome: "ok",
+      at: NOW,
+      durationMs: 1,
+    },
   };
 }
 
@@ -259,7 +280,7 @@ test("a batch keeps the money that it can cost: none is begun that the budget do
     database,
     {
       ...{ tenant: null, task: null, model: null, validFrom: null, inputPer1k: 0, outputPer1k: 1_000_000 },
-      ...{ perRequest: 0, adapterDay: 0 },
+      ...{ trainingPer1k: 0, perRequest: 0, adapterDay: 0 },
     },
     Date.now() - 1000,
   );
@@ -294,6 +315,125 @@ test("a batch keeps the money that it can cost: none is begun that the budget do
   const hold = (nano: number) =>
     meterOf("poor").hold("poor", { id: String(nano), nano, hardBudget: 25_000_000, now: Date.now() });
   expect([await hold(21_000_001), await hold(21_000_000)]).toEqual([false, true]);
+});
+
+describe("a fine-tuning is billed what it trained on", () => {
+  const spec = { modelName: "base", adapter: "ft-x" };
+  const trained = (step: number, trainedTokens: number) =>
+    beat(1, { checkpoint: { step, state: { trainedTokens }, files: {}, metrics: null } });
+  const eventsOf = async (tenant: string) =>
+    (await readEvents(database, tenant, { start: 0, end: 2 * NOW }, 0, 10)).events;
+
+  /** One that an origin runs, with a checkpoint at 300 tokens and one at 700. */
+  async function running(tenant: string): Promise<string> {
+    await makeKey(tenant);
+    const id = newJobId("fine_tuning");
+    const wanted = { id, tenant, key: "k", kind: "fine_tuning", priority: 0, spec, files: [] } as const;
+    await createJob(database, wanted, QUOTAS, NOW);
+    await claimJob(database, { owner: "o", leaseMs: LEASE, kinds: ["fine_tuning"], running: 9 }, NOW);
+    await heartbeat(database, id, trained(10, 300), NOW + 1);
+    await heartbeat(database, id, trained(20, 700), NOW + 2);
+    return id;
+  }
+
+  test("once, with its end, and no more is written to it", async () => {
+    const id = await running("tuned");
+    expect(await eventsOf("tuned")).toEqual([]);
+    for (let i = 0; i < 2; i++) await finishJob(database, id, ending(1), NOW + 50 + i);
+    const event = {
+      ...{ id, tenant: "tuned", key: "k", task: null, taskVersion: null, model: "base", adapter: "ft-x" },
+      ...{ inputTokens: 0, outputTokens: 0, trainingTokens: 700, workUnits: 0, servedBy: "origin", outcome: "ok" },
+      ...{ at: NOW + 50, durationMs: 50 },
+    };
+    expect(await eventsOf("tuned")).toEqual([event]);
+    await recordEvents(database, [{ ...used(id, 0), id, tenant: "tuned", trainingTokens: 0 }]);
+    expect(await eventsOf("tuned")).toEqual([event]);
+  });
+
+  test("up to the last checkpoint when it is cancelled, whoever ends it; nothing when it failed", async () => {
+    const told = { trainingTokens: 700, outcome: "cut_off", adapter: null, model: "base" };
+    const byOrigin = await running("by-origin");
+    await requestCancel(database, "by-origin", "fine_tuning", byOrigin, NOW + 3);
+    expect(await eventsOf("by-origin")).toEqual([]);
+    await finishJob(database, byOrigin, { ...ending(1), status: "cancelled" }, NOW + 4);
+    expect(await eventsOf("by-origin")).toMatchObject([{ ...told, id: byOrigin }]);
+
+    const released = await running("released");
+    await releaseJob(database, released, 1);
+    for (let i = 0; i < 2; i++) await requestCancel(database, "released", "fine_tuning", released, NOW + 3);
+    expect(await eventsOf("released")).toMatchObject([{ ...told, id: released }]);
+
+    const lost = await running("lost");
+    await requestCancel(database, "lost", "fine_tuning", lost, NOW + 3);
+    for (let i = 0; i < 2; i++) await sweepJobs(database, NOW + LEASE + 3);
+    expect(await eventsOf("lost")).toMatchObject([{ ...told, id: lost }]);
+
+    const failed = await running("failed");
+    await finishJob(database, failed, ending(1, "failed"), NOW + 4);
+    expect(await eventsOf("failed")).toEqual([]);
+    // Not by who has lost its lease.
+    const other = await running("other");
+    await expect(finishJob(database, other, ending(2), NOW + 4)).rejects.toMatchObject(stale);
+    expect(await eventsOf("other")).toEqual([]);
+  });
+
+  test("that nothing was trained of costs nothing", async () => {
+    await makeKey("idle");
+    const id = newJobId("fine_tuning");
+    const wanted = { id, tenant: "idle", key: "k", kind: "fine_tuning", priority: 0, spec, files: [] } as const;
+    await createJob(database, wanted, QUOTAS, NOW);
+    expect((await requestCancel(database, "idle", "fine_tuning", id, NOW))?.status).toBe("cancelled");
+    expect(await eventsOf("idle")).toEqual([]);
+  });
+
+  test("by the price of that time, on usage, invoice and CSV, within the budget that was kept for it", async () => {
+    // A token costs 2,000 nano-dollars.
+    const training = { input_per_1k: "1", training_per_1k: "0.002", per_request: "0.00000001" };
+    expect((await sendAs(ADMIN_TOKEN, "POST", "/admin/prices", { tenant: "trainer", ...training })).status).toBe(201);
+    const limits = { concurrency: null, softBudget: null, hardBudget: 30_000_000 };
+    const key = await makeKey("trainer", {}, { limits });
+    const rows = Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `word ${i}`, completion: "Wort" }));
+    const file = await upload(key, form(encoded(rows.join("\n")), { purpose: "fine-tune" }));
+    const create = (hyperparameters: object) =>
+      sendAs<{ id: string } & Refused>(key, "POST", "/v1/fine_tuning/jobs", {
+        ...{ model: "default", training_file: file.json.id, hyperparameters },
+      });
+    const large = await create({ n_epochs: 100 });
+    expect([large.status, large.json.error?.code]).toEqual([402, "budget_exceeded"]);
+    const small = await create({ n_epochs: 2, batch_size: 8 });
+    expect(small.status).toBe(200);
+    const { id } = small.json;
+    const claimed = await origin<{ job: { id: string; fence: number } }>("POST", "/claim", {
+      ...{ owner: "o", lease_seconds: 30, kinds: ["fine_tuning"] },
+    });
+    const { fence } = claimed.json.job;
+    expect(claimed.json.job.id).toBe(id);
+    const checkpoint = { step: 10, state: { trainedTokens: 900 } };
+    expect((await origin("POST", `/${id}/heartbeat`, { fence, lease_seconds: 30, checkpoint })).status).toBe(200);
+    const cancel = await sendAs(key, "POST", `/v1/fine_tuning/jobs/${id}/cancel`);
+    expect(cancel.status).toBe(200);
+    for (let i = 0; i < 2; i++) {
+      expect((await origin("POST", `/${id}/finish`, { fence, status: "cancelled" })).status).toBe(200);
+    }
+    const spent = 900 * 2_000 + 10;
+    const month = new Date().toISOString().slice(0, 7);
+    expect(await spendOf(database, "trainer", month, Date.now())).toBe(spent);
+    const sums = { requests: 1, input_tokens: 0, output_tokens: 0, training_tokens: 900, amount: "0.00180001" };
+    const usage = await sendAs<{ data: object[] }>(key, "GET", "/v1/usage?group_by=model");
+    expect(usage.json.data).toMatchObject([{ model: "default", ...sums, cut_off_requests: 1 }]);
+    const events = await sendAs<{ data: object[] }>(key, "GET", "/v1/usage/events");
+    expect(events.json.data).toMatchObject([{ id, training_tokens: 900, served_by: "origin", outcome: "cut_off" }]);
+    const invoice = await sendAs<{ usage: object[]; total: string }>(key, "GET", `/v1/invoices/${month}`);
+    expect(invoice.json).toMatchObject({ usage: [{ model: "default", ...sums }], total: sums.amount });
+    const csv = await send(`/v1/invoices/${month}?format=csv`, { headers: { authorization: `Bearer ${key}` } });
+    expect(await csv.text()).toMatch(
+      /\nusage,.*,,,default,1,0,0,900,,\d+,[^,]+,1,0,0\.002,0\.00000001,0,0\.00180001\r/,
+    );
+    // What was kept beyond that is free again.
+    const hold = (nano: number) =>
+      meterOf("trainer").hold("trainer", { id: String(nano), nano, hardBudget: 30_000_000, now: Date.now() });
+    expect([await hold(30_000_001 - spent), await hold(30_000_000 - spent)]).toEqual([false, true]);
+  });
 });
 
 /** As an origin asks. */

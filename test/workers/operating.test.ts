@@ -1,9 +1,24 @@
 /** What the operator sees: metrics and logs; and what nobody sees in them. */
 import parsePrometheus, { type ParsedFamily } from "parse-prometheus-text-format";
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
-import { ADMIN_TOKEN, AS_ADMIN, bucket, complete, type ErrorBody, makeKey, putModel, send, sendAs } from "./isolate.ts";
+import { sweep } from "../../functions/gateway/jobs.ts";
+import { createJob } from "../../src/jobs/job.ts";
+import { claimJob } from "../../src/jobs/lease.ts";
+import {
+  ADMIN_TOKEN,
+  AS_ADMIN,
+  bindingsFor,
+  bucket,
+  complete,
+  database,
+  type ErrorBody,
+  makeKey,
+  putModel,
+  send,
+  sendAs,
+} from "./isolate.ts";
 import { registryOf } from "./metrics-of.ts";
-import { deliver, deliveryOf, makeEvent } from "./usage.ts";
+import { brokenDatabase, deliver, deliveryOf, makeEvent } from "./usage.ts";
 
 const METRICS_TOKEN = "metrics token of the tests";
 const PROMPT = "translate English to German: The house is old.";
@@ -82,6 +97,52 @@ describe("GET /metrics", () => {
     expect(change(after, "edge_t5_usage_messages_total", { result: "written" })).toBeGreaterThanOrEqual(1);
   });
 
+  test("tells of jobs: how many wait and run, since when the oldest waits, and how long those took that ended", async () => {
+    const jobs = "edge_t5_jobs";
+    const labels = { worker: "gateway", kind: "fine_tuning" };
+    const before = await metrics();
+    // None is there yet, and that is told too.
+    for (const status of ["queued", "running"]) {
+      const told = before.find(({ name }) => name === jobs)?.metrics.map((one) => one.labels);
+      expect(told).toContainEqual({ ...labels, status });
+    }
+    const make = (id: string, at: number) => {
+      const wanted = {
+        id,
+        tenant: "watched",
+        key: "k",
+        kind: "fine_tuning",
+        priority: 0,
+        spec: {},
+        files: [],
+      } as const;
+      return createJob(database, wanted, { running: 9, waiting: 9 }, at);
+    };
+    await make("ftjob-first", Date.now() - 600_000);
+    await make("ftjob-second", Date.now() - 60_000);
+    await make("ftjob-third", Date.now());
+    await claimJob(database, { owner: "o", leaseMs: 60_000, kinds: ["fine_tuning"], running: 9 }, Date.now() - 7000);
+    const after = await metrics();
+    expect(total(after, jobs, { ...labels, status: "queued" })).toBe(2);
+    expect(total(after, jobs, { ...labels, status: "running" })).toBe(1);
+    expect(total(after, jobs, { kind: "batch" })).toBe(0);
+    expect(total(after, "edge_t5_jobs_oldest_queued_seconds", labels)).toBeGreaterThanOrEqual(60);
+    expect(total(after, "edge_t5_jobs_oldest_queued_seconds", labels)).toBeLessThan(600);
+    // Its origin is lost; the clock ends it, once.
+    await database.prepare("UPDATE jobs SET lease_until = 0, cancel_requested_at = 1 WHERE id = 'ftjob-first'").run();
+    for (let i = 0; i < 2; i++) await sweep(bindingsFor());
+    const ended = await metrics();
+    expect(total(ended, jobs, { ...labels, status: "running" })).toBe(0);
+    const duration = "edge_t5_job_duration_seconds";
+    expect(total(ended, duration, { ...labels, status: "cancelled" })).toBe(1);
+    const seconds = ended.filter(({ name }) => name === `${duration}_sum`).flatMap(({ metrics: all }) => all);
+    expect(Number(seconds.find((one) => one.labels?.kind === "fine_tuning")?.value)).toBeGreaterThanOrEqual(7);
+    // One that no origin began took no time.
+    await sendAs(key, "POST", "/v1/fine_tuning/jobs/ftjob-third/cancel");
+    expect(total(await metrics(), duration, labels)).toBe(1);
+    expect(JSON.stringify(ended.filter(({ name }) => name.startsWith("edge_t5_job")))).not.toMatch(/watched|ftjob/);
+  });
+
   test("is Prometheus's format: one family a name, one sample a label set, buckets that grow up to the count", async () => {
     const families = await metrics();
     const byName = new Map<string, ParsedFamily["metrics"]>();
@@ -147,6 +208,15 @@ describe("GET /metrics", () => {
     expect((await metricsWith(METRICS_TOKEN, placement)).headers.get("access-control-allow-origin")).toBeNull();
     const admin = await send("/admin/tenants", { headers: { authorization: `Bearer ${METRICS_TOKEN}` } }, placement);
     expect(admin.status).toBe(401);
+  });
+
+  test("tells all else when the database does not answer", async () => {
+    vi.spyOn(console, "error").mockImplementation(() => {});
+    const text = await (await metricsWith(ADMIN_TOKEN, { bindings: { DB: brokenDatabase } })).text();
+    vi.restoreAllMocks();
+    const families = parsePrometheus(text);
+    expect(families.map(({ name }) => name)).not.toContain("edge_t5_jobs");
+    expect(total(families, "edge_t5_worker_up", { worker: "decoder" })).toBe(1);
   });
 
   test("tells that a Worker does not answer, and the others' metrics", async () => {

@@ -12,6 +12,7 @@ const bindings: Partial<GatewayBindings> = {
   STRIPE_API_BASE: STRIPE,
   STRIPE_INPUT_METER: "tokens_in",
   STRIPE_OUTPUT_METER: "tokens_out",
+  STRIPE_TRAINING_METER: "tokens_trained",
 };
 
 interface Taken {
@@ -83,6 +84,16 @@ describe("meter events", () => {
     ]);
     await deliver(events.map(deliveryOf), { bindings });
     expect(await taken(customer)).toHaveLength(3);
+  });
+
+  test("of a fine-tuning goes to the meter for training, whatever the others are", async () => {
+    const customer = await makeCustomer("trains");
+    const event = eventOf("trains", { inputTokens: 0, outputTokens: 0, trainingTokens: 900 });
+    const one = { ...bindings, STRIPE_INPUT_METER: "tokens", STRIPE_OUTPUT_METER: "tokens" };
+    for (let i = 0; i < 2; i++) await deliver([deliveryOf(event)], { bindings: one });
+    expect(await taken(customer)).toMatchObject([
+      { identifier: `${event.id}:training`, event_name: "tokens_trained", value: "900" },
+    ]);
   });
 
   test("one meter for both takes their sum under the request's id", async () => {
@@ -161,6 +172,7 @@ describe("a Stripe that fails", () => {
       secretKey: "sk_test_double",
       inputMeter: "tokens_in",
       outputMeter: "tokens_out",
+      trainingMeter: "tokens_trained",
       apiBase: STRIPE,
     };
     const { port } = new URL(STRIPE);
@@ -198,7 +210,7 @@ describe("a Stripe that fails", () => {
   test("is tried later and later, not at once", async () => {
     await makeCustomer("backoff");
     await deliver([deliveryOf(eventOf("backoff"))]);
-    const settings = { secretKey: "wrong", inputMeter: "a", outputMeter: "b", apiBase: STRIPE };
+    const settings = { secretKey: "wrong", inputMeter: "a", outputMeter: "b", trainingMeter: "c", apiBase: STRIPE };
     const start = Date.now();
     const failures: number[] = [];
     for (let second = 0; second < 40; second++) {
@@ -212,7 +224,13 @@ describe("a Stripe that fails", () => {
 test("two Workers that send at once do not send the same", async () => {
   const customer = await makeCustomer("twins");
   await deliver(Array.from({ length: 30 }, () => deliveryOf(eventOf("twins"))));
-  const settings = { secretKey: "sk_test_double", inputMeter: "i", outputMeter: "o", apiBase: STRIPE };
+  const settings = {
+    secretKey: "sk_test_double",
+    inputMeter: "i",
+    outputMeter: "o",
+    trainingMeter: "t",
+    apiBase: STRIPE,
+  };
   const fetched = vi.spyOn(globalThis, "fetch");
   const results = await Promise.all(
     [1, 2, 3].map(() => flushStripe(database, settings, { now: Date.now, limit: 100 })),

@@ -22,6 +22,7 @@ export function makeEvent(changes: Partial<UsageEvent> = {}): UsageEvent {
     adapter: null,
     inputTokens: 10,
     outputTokens: 5,
+    trainingTokens: 0,
     workUnits: 15,
     servedBy: "edge",
     outcome: "ok",
@@ -80,12 +81,12 @@ export async function ledgerIds(tenant: string): Promise<string[]> {
 
 /** A price as if it had been set in time. @returns its id */
 export async function putPrice(validFrom: number, price: Partial<Omit<NewPrice, "validFrom">>): Promise<number> {
-  const { tenant, task, model, inputPer1k, outputPer1k, perRequest, adapterDay } = price;
-  const amounts = [inputPer1k ?? 0, outputPer1k ?? 0, perRequest ?? 0, adapterDay ?? 0];
+  const { tenant, task, model, inputPer1k, outputPer1k, trainingPer1k, perRequest, adapterDay } = price;
+  const amounts = [inputPer1k, outputPer1k, trainingPer1k, perRequest, adapterDay].map((amount) => amount ?? 0);
   const row = await database
     .prepare(
-      `INSERT INTO prices (tenant, task, model, valid_from, input_per_1k, output_per_1k, per_request, adapter_day, created_at)
-       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?4) RETURNING id`,
+      `INSERT INTO prices (tenant, task, model, valid_from, input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day, created_at)
+       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?4) RETURNING id`,
     )
     .bind(tenant ?? "", task ?? "", model ?? "", validFrom, ...amounts)
     .first<{ id: number }>();

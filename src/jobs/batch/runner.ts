@@ -206,6 +206,7 @@ async function answerRow(
     adapter: target?.adapter?.name ?? null,
     inputTokens: tokens,
     outputTokens: counter.outputTokens,
+    trainingTokens: 0,
     workUnits: counter.workUnits,
     servedBy: "origin",
     outcome: "ok",

@@ -18,13 +18,11 @@ import type { Ending, JobContext, Runner } from "../origin/runner.ts";
 import { inputStore } from "../origin/storage.ts";
 import type { NewEvent } from "../protocol.ts";
 import { type RowLimits, RowsSource, readExamples } from "./rows-source.ts";
-import type { FineTuningProgress, FineTuningSpec } from "./spec.ts";
+import { type FineTuningProgress, type FineTuningSpec, MOST_INPUT_TOKENS, MOST_TARGET_TOKENS } from "./spec.ts";
 
 /** Peak learning rate of an adapter at the multiplier 1. */
 const LEARNING_RATE = 1e-3;
 const WARMUP_PART = 0.05;
-const MOST_INPUT_TOKENS = 512;
-const MOST_TARGET_TOKENS = 256;
 /** Checkpoints, and told steps, of a run. */
 const CHECKPOINTS = 10;
 const TOLD_STEPS = 100;

@@ -6,6 +6,10 @@ import { ApiError } from "../../api/errors.ts";
 /** Rows of one training file. */
 export const MOST_TRAINING_ROWS = 200_000;
 
+/** Of one row. */
+export const MOST_INPUT_TOKENS = 512;
+export const MOST_TARGET_TOKENS = 256;
+
 export interface FineTuningSpec {
   /** Name of the base, and `NAME@VERSION`. */
   modelName: string;
@@ -56,6 +60,12 @@ const messagesSchema = z.array(z.object({ role: z.enum(["system", "user", "assis
       .join() === "user,assistant",
   "one message of the user's and one of the assistant's: T5 answers once",
 );
+
+/** The most tokens that a row can have. It is not tokenized for that: a token is a byte at least, but for the first and the last. */
+export function mostTokensOf({ input, target }: TrainingRow): number {
+  const most = (text: string, limit: number) => Math.min(limit, new TextEncoder().encode(text).length + 2);
+  return most(input, MOST_INPUT_TOKENS) + most(target, MOST_TARGET_TOKENS);
+}
 
 /** @throws ApiError 400, saying what is wrong with the row */
 export function parseTrainingRow(json: unknown): TrainingRow {

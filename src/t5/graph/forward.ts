@@ -13,7 +13,7 @@ import {
 } from "../architecture.ts";
 import type { T5Config } from "../config.ts";
 
-type Stack = "encoder" | "decoder";
+export type Stack = "encoder" | "decoder";
 
 /** How a graph reads the model's weights: float32, quantized, or as inputs that training changes. */
 export interface Weights {
@@ -25,6 +25,20 @@ export interface Weights {
   vector(name: string): Value;
   /** Told of every norm, whose gradient is better taken as a whole. */
   normGradient?(nodes: NormNodes): void;
+  /** Where training drops out a part of the values; inference has all of them. */
+  dropped?(x: Value, place: DropoutPlace): Value;
+}
+
+/** A place of T5's dropout. */
+export interface DropoutPlace {
+  /** The module's, as modeling_t5.py has it. */
+  name: string;
+  /** `states` `[B, T, dModel]`, `inner` `[B, T, dFf]`: of the feed-forward, `attention` `[B, H, T, K]`: its probabilities. */
+  of: "states" | "inner" | "attention";
+  /** Whose tokens T are. */
+  stack: Stack;
+  /** Whose tokens K are. */
+  keys?: Stack;
 }
 
 /** A norm: y = normed · weight, normed = x ÷ root. */
@@ -54,8 +68,9 @@ export class Forward {
   }
 
   /** ids `[B, T]` → `[B, T, dModel]` */
-  embed(ids: Value): Value {
-    return this.#weights.embed(ids, EMBEDDING);
+  embed(ids: Value, stack: Stack): Value {
+    const place = { name: `${stack}.embed_tokens.dropout`, of: "states", stack } as const;
+    return this.#dropped(this.#weights.embed(ids, EMBEDDING), place);
   }
 
   /**
@@ -123,8 +138,10 @@ export class Forward {
       Value,
       Value,
     ];
-    const attended = this.#attend(queries, this.splitKeys(keys), this.splitHeads(values), bias);
-    return this.#feedForward(this.#add(x, this.#weights.linear(attended, attentionNames(prefix).o)), "encoder", layer);
+    const place = attentionPlace(prefix, "encoder");
+    const attended = this.#attend(queries, this.splitKeys(keys), this.splitHeads(values), bias, place);
+    const afterSelf = this.#add(x, this.#weights.linear(attended, attentionNames(prefix).o), "encoder", layer, 0);
+    return this.#feedForward(afterSelf, "encoder", layer);
   }
 
   /**
@@ -142,17 +159,21 @@ export class Forward {
     cross: { keys: Value; values: Value; bias: Value },
   ): Value {
     const w = this.#weights;
-    const own = attentionNames(layerPrefix.selfAttention("decoder", layer));
+    const prefix = layerPrefix.selfAttention("decoder", layer);
+    const own = attentionNames(prefix);
     const normed = this.norm(x, layerPrefix.layerNorm("decoder", layer, 0));
     const queries = w.linear(normed, own.q);
     const { keys, values } = self.join(w.linear(normed, own.k), w.linear(normed, own.v));
-    const attended = this.#attend(queries, keys, values, self.bias);
-    const afterSelf = this.#add(x, w.linear(attended, own.o));
+    const attended = this.#attend(queries, keys, values, self.bias, attentionPlace(prefix, "decoder"));
+    const afterSelf = this.#add(x, w.linear(attended, own.o), "decoder", layer, 0);
 
-    const other = attentionNames(layerPrefix.encDecAttention(layer));
+    const crossPrefix = layerPrefix.encDecAttention(layer);
+    const other = attentionNames(crossPrefix);
     const crossQueries = w.linear(this.norm(afterSelf, layerPrefix.layerNorm("decoder", layer, 1)), other.q);
-    const crossed = this.#attend(crossQueries, cross.keys, cross.values, cross.bias);
-    return this.#feedForward(this.#add(afterSelf, w.linear(crossed, other.o)), "decoder", layer);
+    const place = attentionPlace(crossPrefix, "decoder", "encoder");
+    const crossed = this.#attend(crossQueries, cross.keys, cross.values, cross.bias, place);
+    const afterCross = this.#add(afterSelf, w.linear(crossed, other.o), "decoder", layer, 1);
+    return this.#feedForward(afterCross, "decoder", layer);
   }
 
   /** Cross-attention keys `[B, H, D, S]` and values `[B, H, S, D]` of a layer from hidden states `[B, S, dModel]`. */
@@ -165,7 +186,8 @@ export class Forward {
   }
 
   finalNorm(x: Value, stack: Stack): Value {
-    return this.norm(x, layerPrefix.finalLayerNorm(stack));
+    const place = { name: `${stack}.final_layer_norm.dropout`, of: "states", stack } as const;
+    return this.#dropped(this.norm(x, layerPrefix.finalLayerNorm(stack)), place);
   }
 
   /** The decoder's last hidden states (after {@link finalNorm}) `[…, dModel]` → logits `[…, vocabSize]`. */
@@ -216,10 +238,11 @@ export class Forward {
   }
 
   /** queries `[B, Q, H · D]`, keys `[B, H, D, K]`, values `[B, H, K, D]`, bias to add to the scores → `[B, Q, H · D]`. */
-  #attend(queries: Value, keys: Value, values: Value, bias: Value): Value {
+  #attend(queries: Value, keys: Value, values: Value, bias: Value, place: DropoutPlace): Value {
     const g = this.#graph;
     const scores = g.op("Add", [g.op("MatMul", [this.splitHeads(queries), keys]), bias]);
-    const attended = g.op("MatMul", [g.op("Softmax", [scores], { axis: -1 }), values]);
+    const probabilities = this.#dropped(g.op("Softmax", [scores], { axis: -1 }), place);
+    const attended = g.op("MatMul", [probabilities, values]);
     const { numHeads, dKv } = this.#config;
     return g.op("Reshape", [g.op("Transpose", [attended], { perm: [0, 2, 1, 3] }), g.ints([0, 0, numHeads * dKv])]);
   }
@@ -227,13 +250,15 @@ export class Forward {
   #feedForward(x: Value, stack: Stack, layer: number): Value {
     const g = this.#graph;
     const prefix = layerPrefix.denseReluDense(stack, layer);
-    const normed = this.norm(x, layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
+    const sublayer = stack === "encoder" ? 1 : 2;
+    const normed = this.norm(x, layerPrefix.layerNorm(stack, layer, sublayer));
     const [first, second] = feedForwardInputs(this.#config).map((name) =>
       this.#weights.linear(normed, `${prefix}.${name}.weight`),
     ) as [Value, Value | undefined];
     const activated = this.#activate(first);
     const inner = second ? g.op("Mul", [activated, second]) : activated;
-    return this.#add(x, this.#weights.linear(inner, `${prefix}.wo.weight`));
+    const kept = this.#dropped(inner, { name: `${prefix}.dropout`, of: "inner", stack });
+    return this.#add(x, this.#weights.linear(kept, `${prefix}.wo.weight`), stack, layer, sublayer);
   }
 
   #activate(x: Value): Value {
@@ -256,9 +281,19 @@ export class Forward {
     }
   }
 
-  #add(a: Value, b: Value): Value {
-    return this.#graph.op("Add", [a, b]);
+  /** What a sublayer came to, added to what it began with. */
+  #add(x: Value, y: Value, stack: Stack, layer: number, sublayer: number): Value {
+    const name = `${stack}.block.${layer}.layer.${sublayer}.dropout`;
+    return this.#graph.op("Add", [x, this.#dropped(y, { name, of: "states", stack })]);
   }
+
+  #dropped(x: Value, place: DropoutPlace): Value {
+    return this.#weights.dropped?.(x, place) ?? x;
+  }
+}
+
+function attentionPlace(prefix: string, stack: Stack, keys: Stack = stack): DropoutPlace {
+  return { name: `${prefix}.dropout`, of: "attention", stack, keys };
 }
 
 /** The size of an axis, as a scalar. */

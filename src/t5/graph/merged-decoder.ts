@@ -55,7 +55,7 @@ export function mergedDecoderGraph(source: GraphSource): Graph {
   });
   const turned = (keys: Value) => g.op("Transpose", [keys], { perm: [0, 1, 3, 2] });
 
-  let x = forward.embed(ids);
+  let x = forward.embed(ids, "decoder");
   let bias: Value | undefined;
   const crossBias = forward.maskBias(mask);
   for (let layer = 0; layer < numDecoderLayers; layer++) {

@@ -34,7 +34,7 @@ export function encoderGraph(source: GraphSource, layers: Layers): Graph {
   const hidden = ["batch", "sequence", model.dModel];
   let x =
     first === 0
-      ? forward.embed(g.input("input_ids", "int64", ["batch", "sequence"]))
+      ? forward.embed(g.input("input_ids", "int64", ["batch", "sequence"]), "encoder")
       : g.input("hidden_states", "float32", hidden);
   const mask = g.input("attention_mask", "int64", ["batch", "sequence"]);
   const bias = forward.encoderBias(mask);
@@ -77,7 +77,7 @@ export function stepGraph(source: GraphSource, layers: Layers): Graph {
   const hidden = ["batch", 1, model.dModel];
   let x =
     first === 0
-      ? forward.embed(g.input("input_ids", "int64", ["batch", 1]))
+      ? forward.embed(g.input("input_ids", "int64", ["batch", 1]), "decoder")
       : g.input("hidden_states", "float32", hidden);
   const positions = g.input("positions", "int64", ["batch"]);
   const mask = g.input("encoder_attention_mask", "int64", ["cross_batch", "sequence"]);

@@ -33,6 +33,8 @@ export interface TrainingRequest {
   /** Of both kinds of AdamW. */
   betas?: readonly [number, number] | undefined;
   weightDecay?: number | undefined;
+  /** Of the whole model; `config`: the base's `dropout_rate`. Default 0. */
+  dropout?: number | "config" | undefined;
   labelSmoothing?: number | undefined;
   zLoss?: number | undefined;
   /** Default 1. */
@@ -114,6 +116,7 @@ export async function planTraining(
       warmup: request.warmup ?? Math.floor(steps / 20),
     },
     optimizer: optimizerOf(optimizer, request),
+    dropout: request.dropout ?? 0,
     labelSmoothing: request.labelSmoothing ?? 0,
     zLoss: request.zLoss ?? 0,
     maxGradientNorm: request.maxGradientNorm ?? 1,

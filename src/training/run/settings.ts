@@ -86,6 +86,8 @@ const trainingSchema = z.strictObject({
     warmup: whole,
   }),
   optimizer: optimizerSchema,
+  /** `config`: the base's `dropout_rate`. */
+  dropout: z.union([share, z.literal("config")]),
   labelSmoothing: share,
   zLoss: z.number().min(0),
   maxGradientNorm: z.number().positive(),
