@@ -42,6 +42,7 @@ export type ErrorCode =
   | "E_SEQUENCE_CLOSED"
   | "E_KERNELS"
   | "E_INTERNAL"
+  | "E_GIVEN_UP"
   | "E_DECODER_LOST"
   // training
   | "E_DIVERGED"
@@ -54,6 +55,8 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_INPUT: 400,
   E_CONTEXT_LENGTH: 400,
   E_USAGE: 400,
+  // Nobody reads it: the status is what the log shows.
+  E_GIVEN_UP: 499,
   E_CAPACITY: 503,
   E_BUSY: 503,
   E_DECODER_LOST: 503,
@@ -87,4 +90,9 @@ export class EdgeT5Error extends Error {
     this.code = code;
     this.status = STATUS[code] ?? 500;
   }
+}
+
+/** Whether who asked gave it up: the reason of an aborted signal, here or in another Worker. No failure. */
+export function isGivenUp(error: unknown): boolean {
+  return error instanceof Error && (error.name === "AbortError" || (error as EdgeT5Error).code === "E_GIVEN_UP");
 }

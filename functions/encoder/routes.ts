@@ -27,11 +27,12 @@ export function encoderRoutes(
         ...(key !== undefined && { [ADAPTER_HEADER]: key }),
         ...(owner !== undefined && { [OWNER_HEADER]: owner }),
       };
-      const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body, headers });
+      const { signal } = c.req.raw;
+      const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body, headers, signal });
       const states = before && new Float32Array(await before.arrayBuffer());
       const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
       const hidden = await encoder
-        .encode(new Int32Array(body), states, adapter, { owner, signal: c.req.raw.signal })
+        .encode(new Int32Array(body), states, adapter, { owner, signal })
         .finally(() => adapter?.release());
       return c.body(sentOnce(hidden), 200, { "content-type": "application/octet-stream" });
     } finally {

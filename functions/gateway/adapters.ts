@@ -125,7 +125,7 @@ export async function tryOut(
   signal: AbortSignal,
 ): Promise<void> {
   const use = { env, model: id, adapter, owner };
-  const encoded = await encode(use, [manifest.model.eosTokenId]);
+  const encoded = await encode(use, [manifest.model.eosTokenId], signal);
   const options = {
     ...{ maxNewTokens: 1, stream: false, copies: 1, seed: 0, logprobs: null },
     params: parseGenerationParams({}),

@@ -33,7 +33,7 @@ export interface Encoded {
 /** The private Workers as answers use them. */
 export function halvesOf(use: HalvesUse): Halves<Encoded> {
   return {
-    encode: (ids) => encode(use, ids),
+    encode: (ids, signal) => encode(use, ids, signal),
     decode: (inputs, options, signal) => decode(use, inputs, options, signal),
     score: (input, labels, signal) => score(use, input, labels, signal),
   };
@@ -56,12 +56,17 @@ export async function loadHalves({ ENCODER, DECODER }: GatewayBindings, model: s
  * @param use the same as for {@link decode} or {@link score}
  * @throws EdgeT5Error what the encoder threw
  */
-export async function encode({ env, model, adapter, owner }: HalvesUse, ids: readonly number[]): Promise<Encoded> {
+export async function encode(
+  { env, model, adapter, owner }: HalvesUse,
+  ids: readonly number[],
+  signal: AbortSignal,
+): Promise<Encoded> {
   const body = Int32Array.from(ids);
   const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode`, {
     method: "POST",
     headers: { [OWNER_HEADER]: owner, ...(adapter !== undefined && { [ADAPTER_HEADER]: adapter }) },
     body,
+    signal,
   });
   if (!response.ok || !response.body) throw await errorOf(response, "encoder");
   return { tokens: ids.length, ids: body, hidden: response.body };

@@ -3,7 +3,7 @@ import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { ApiError } from "../../src/api/errors.ts";
 import { errorBody, writeTokenLines } from "../../src/api/token-stream.ts";
-import { EdgeT5Error } from "../../src/errors.ts";
+import { EdgeT5Error, isGivenUp } from "../../src/errors.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
 import type { OriginModels, UsedModel } from "../../src/placement/origin/models.ts";
 import { isOwnAdapter, originDecodeSchema, originLabelsSchema } from "../../src/placement/protocol.ts";
@@ -107,7 +107,6 @@ async function begun<T>(events: AsyncGenerator<T, void, undefined>): Promise<Asy
 
 function toEdgeT5Error(error: unknown): EdgeT5Error {
   if (error instanceof EdgeT5Error) return error;
-  const isGone = error instanceof Error && error.name === "AbortError";
-  if (!isGone) log("error", "failed", { error: errorFields(error) });
+  if (!isGivenUp(error)) log("error", "failed", { error: errorFields(error) });
   return new EdgeT5Error("E_INTERNAL", "A defect of edge-t5.", { cause: error });
 }

@@ -11,7 +11,7 @@ import { errorBody } from "../../src/api/token-stream.ts";
 import { sharedEngine } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import { revocable } from "../../src/engines/revocable.ts";
-import { EdgeT5Error } from "../../src/errors.ts";
+import { EdgeT5Error, isGivenUp } from "../../src/errors.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
 import { Registry, type Sample } from "../../src/observability/metrics.ts";
 import { modelStore, R2Store } from "../../src/store/r2.ts";
@@ -268,9 +268,10 @@ export function acquireAdapter({ SHARDS }: HalfBindings, adapters: AdapterSet, k
   return adapters.acquire(key, () => readAdapter(new R2Store(SHARDS, `${key}/`)));
 }
 
-/** One of our errors as it is; anything else as a defect, with its details in the log only. */
+/** One of our errors as it is; anything else as a defect, with its details in the log only; but for who has left. */
 export function toEdgeT5Error(error: unknown, requestId: string): EdgeT5Error {
   if (error instanceof EdgeT5Error) return error;
+  if (isGivenUp(error)) return new EdgeT5Error("E_GIVEN_UP", "Who asked for this has left.", { cause: error });
   log("error", "defect", { request_id: requestId, error: errorFields(error) });
   return new EdgeT5Error("E_INTERNAL", "A defect of edge-t5.", { cause: error });
 }

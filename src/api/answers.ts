@@ -16,7 +16,7 @@ import type { DecodeOptions } from "./token-stream.ts";
 
 /** Encoder and decoder of one model, with one adapter or none. */
 export interface Halves<Encoded> {
-  encode(ids: readonly number[]): Promise<Encoded>;
+  encode(ids: readonly number[], signal: AbortSignal): Promise<Encoded>;
   /** Tokens of all inputs as they are made. */
   decode(
     inputs: readonly Encoded[],
@@ -138,7 +138,7 @@ export async function* answer<Encoded>(
   for (let first = 0; first < prompts.length; first += together) {
     const group = prompts.slice(first, first + together);
     for (const { ids } of group) counter.workUnits += ids.length;
-    const encoded = await Promise.all(group.map(({ ids }) => halves.encode(ids)));
+    const encoded = await Promise.all(group.map(({ ids }) => halves.encode(ids, signal)));
     const choices = group.flatMap((_, i) =>
       Array.from({ length: candidates }, (_, k) => {
         const prompt = echo ? (prompts[first + i]?.text ?? "") : "";
@@ -265,7 +265,7 @@ export async function classify<Encoded>(
   const ids = labels.map((label) => tokenizer.encode(label));
   const rows = ids.reduce((sum, { length }) => sum + length, 0);
   const classifyOne = async (prompt: Prompt): Promise<Classified> => {
-    const encoded = await halves.encode(prompt.ids);
+    const encoded = await halves.encode(prompt.ids, signal);
     const { scores, logprobs } = await halves.score(encoded, ids, signal);
     const all = labels.map((label, i) => ({ label, score: scores[i] ?? 0, logprob: logprobs[i] ?? 0 }));
     const ranked = all.sort((a, b) => b.score - a.score);

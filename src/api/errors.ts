@@ -1,5 +1,5 @@
 /** Errors on the wire: OpenAI's object, with a stable `code` for whoever matches on it. */
-import { EdgeT5Error, type ErrorCode } from "../errors.ts";
+import { EdgeT5Error, type ErrorCode, isGivenUp } from "../errors.ts";
 
 export type ApiErrorType = "invalid_request_error" | "server_error";
 
@@ -63,6 +63,7 @@ const RETRY_ROOM = 1;
 /** What a client is told of an error. Defects keep their details to themselves; the log has them. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
+  if (isGivenUp(error)) return new ApiError(499, "given_up", "The client left.", { cause: error });
   if (error instanceof EdgeT5Error) {
     const { code, message } = error;
     if (UNAVAILABLE.has(code)) {

@@ -14,7 +14,7 @@ import { eventLoopTurn } from "./event-loop.ts";
 import { FairEncoder } from "./fair-encoder.ts";
 import { checkedHidden, checkedId } from "./input.ts";
 import { Owners } from "./owners.ts";
-import { sliceOf } from "./pace.ts";
+import { CROWD_TURNS, sliceOf } from "./pace.ts";
 
 /** One request's step. */
 interface Job {
@@ -44,6 +44,9 @@ const WORK_A_TURN = 300e6;
  * smaller models go faster one by one.
  */
 const WORTH_A_TURN = 80e6;
+
+/** Multiply-adds of one pass of crowds: two rows of T5-small. */
+const CROWD_WORK = 80e6;
 
 /** A pass takes a fraction of this: one that has not ended went down with its request. */
 const PATIENCE_MS = 5_000;
@@ -83,6 +86,12 @@ interface Active {
   credit: number;
 }
 
+interface Opened {
+  owner: string;
+  /** It is in work no more. */
+  end: () => void;
+}
+
 export class BatchingDecoder implements Decoder {
   /** Steps that requests asked for; {@link passes} may be fewer. */
   steps = 0;
@@ -93,11 +102,13 @@ export class BatchingDecoder implements Decoder {
   readonly #multiplyAdds: number;
   /** In order of arrival. */
   readonly #waiting: Job[] = [];
-  readonly #ownerOf = new WeakMap<Sequence, string>();
+  readonly #opened = new Map<Sequence, Opened>();
   /** Who was served longest ago comes first. */
   readonly #active = new Map<string, Active>();
   /** Whom an isolate serves. */
   readonly #owners: Owners;
+  /** What was done for crowds: passes, and slices of what opens sequences. */
+  #crowdSlices = 0;
   /** When the last pass was made; milliseconds since 1970. */
   #passedAt = 0;
   #running: Pass | null = null;
@@ -163,20 +174,30 @@ export class BatchingDecoder implements Decoder {
   /** All inputs are of one owner. */
   async openAll(inputs: readonly DecoderInput[], signal?: AbortSignal): Promise<Sequence[]> {
     const owner = inputs[0]?.owner ?? "";
-    this.#owners.see(owner);
+    const endOpening = this.#owners.begin(
+      owner,
+      inputs.reduce((sum, { copies = 1 }) => sum + copies, 0),
+    );
+    // A request that ends while it waits does not come back.
+    signal?.addEventListener("abort", endOpening, { once: true });
     let work = 0;
     const pause: Pause = (multiplyAdds) => {
       this.#owners.serve(owner, multiplyAdds);
       work += multiplyAdds;
       if (work < sliceOf(this.#owners, owner)) return null;
       work = 0;
-      return this.#turn();
+      return this.#giveWay(owner);
     };
-    const opened = await this.#own.openAll(inputs, signal, pause);
+    const opened = await this.#own.openAll(inputs, signal, pause).finally(() => {
+      signal?.removeEventListener("abort", endOpening);
+      endOpening();
+    });
     const active = this.#active.get(owner) ?? { open: 0, stepped: 0, rows: 0, credit: 0 };
     this.#active.set(owner, active);
     active.open += opened.length;
-    for (const sequence of opened) this.#ownerOf.set(sequence, owner);
+    for (const sequence of opened) this.#opened.set(sequence, { owner, end: this.#owners.begin(owner) });
+    // Those whose room was reclaimed: their requests ended without a word.
+    for (const sequence of this.#opened.keys()) if (!sequence.isOpen) this.close(sequence);
     return opened;
   }
 
@@ -184,17 +205,34 @@ export class BatchingDecoder implements Decoder {
     const job = this.#jobOf(sequences, tokens, before);
     this.steps++;
     this.#waiting.push(job);
+    this.#owners.see(job.owner);
     for (const sequence of sequences) this.#expected.delete(sequence);
-    if (!this.#othersAreWorthATurn() && this.#work < WORK_A_TURN) await this.#makePass();
-    while (!job.outcome) {
-      await this.#turn();
-      this.#work = 0;
+    const isAtOnce = !this.#owners.isCrowd(job.owner) && this.#work < WORK_A_TURN;
+    if (isAtOnce && !this.#othersAreWorthATurn()) await this.#makePass(false);
+    for (let rested = 0; !job.outcome; ) {
+      rested = await this.#takeTurn(rested);
       if (job.outcome) break;
       // Who has not come back by now is not waited for again.
       this.#expected.clear();
-      await this.#makePass();
+      const isCrowd = this.#owners.isCrowd(job.owner);
+      if (!isCrowd || rested >= CROWD_TURNS) await this.#makePass(isCrowd);
     }
     return job.outcome();
+  }
+
+  /** @param rested turns in a row in which nothing was done for crowds. @returns as many, and this one */
+  async #takeTurn(rested: number): Promise<number> {
+    const slices = this.#crowdSlices;
+    await this.#turn();
+    this.#work = 0;
+    return slices === this.#crowdSlices ? rested + 1 : 0;
+  }
+
+  /** Between two slices of one who opens sequences. */
+  async #giveWay(owner: string): Promise<void> {
+    let rested = await this.#takeTurn(0);
+    while (rested < CROWD_TURNS && this.#owners.isCrowd(owner)) rested = await this.#takeTurn(rested);
+    if (this.#owners.isCrowd(owner)) this.#crowdSlices++;
   }
 
   rewind(sequence: Sequence, tokens: number): void {
@@ -207,10 +245,11 @@ export class BatchingDecoder implements Decoder {
 
   close(sequence: Sequence): void {
     this.#expected.delete(sequence);
-    const owner = this.#ownerOf.get(sequence);
-    const active = owner === undefined ? undefined : this.#active.get(owner);
-    this.#ownerOf.delete(sequence);
-    if (active && owner !== undefined && --active.open === 0) this.#active.delete(owner);
+    const opened = this.#opened.get(sequence);
+    this.#opened.delete(sequence);
+    opened?.end();
+    const active = opened && this.#active.get(opened.owner);
+    if (active && --active.open === 0) this.#active.delete(opened.owner);
     const index = this.#waiting.findIndex(({ sequences }) => sequences.includes(sequence));
     if (index >= 0) {
       const [job] = this.#waiting.splice(index, 1);
@@ -219,11 +258,15 @@ export class BatchingDecoder implements Decoder {
     this.#own.close(sequence);
   }
 
-  /** Whether to wait for those who were stepped lately and are not back yet. */
+  /** Whether to wait for those who were stepped lately and are not back yet; for crowds nobody waits. */
   #othersAreWorthATurn(): boolean {
-    const expected = this.#expected.size;
+    if (this.#expected.size === 0) return false;
+    const crowds = this.#crowds();
+    const isOfCrowd = (sequence: Sequence) => crowds.has(this.#opened.get(sequence)?.owner ?? "");
+    const expected = [...this.#expected].filter((sequence) => !isOfCrowd(sequence)).length;
     if (expected === 0) return false;
-    const rows = this.#waiting.reduce((sum, { sequences }) => sum + sequences.length, expected);
+    const waiting = this.#waiting.filter(({ owner }) => !crowds.has(owner));
+    const rows = waiting.reduce((sum, { sequences }) => sum + sequences.length, expected);
     return Math.min(rows, this.maxRows) * this.#multiplyAdds >= WORTH_A_TURN;
   }
 
@@ -234,7 +277,7 @@ export class BatchingDecoder implements Decoder {
       throw new EdgeT5Error("E_INPUT", `${rows} sequences were given ${tokens.length} tokens.`);
     }
     return {
-      owner: this.#ownerOf.get(sequences[0] as Sequence) ?? "",
+      owner: this.#opened.get(sequences[0] as Sequence)?.owner ?? "",
       sequences,
       tokens: Array.from(tokens, (token) => checkedId(token, this.config.vocabSize)),
       before: checkedHidden(before, rows, this.config, this.isFirst),
@@ -242,16 +285,22 @@ export class BatchingDecoder implements Decoder {
     };
   }
 
-  /** Steps those who wait, as many as the engine takes at once. */
-  async #makePass(): Promise<void> {
+  /** Of those who have sequences open. */
+  #crowds(): Set<string> {
+    return new Set([...this.#active.keys()].filter((owner) => this.#owners.isCrowd(owner)));
+  }
+
+  /** Steps those who wait, as many as the engine takes at once; of crowds a few, and nobody else's with them. */
+  async #makePass(ofCrowds: boolean): Promise<void> {
     if (this.#running) {
       if (Date.now() - this.#running.started < PATIENCE_MS) return;
       for (const job of this.#running.jobs) {
         fail(job, new EdgeT5Error("E_DECODER_LOST", "The request that made this step went away. Try again."));
       }
     }
-    const jobs = this.#nextJobs();
+    const jobs = this.#nextJobs(ofCrowds);
     if (jobs.length === 0) return;
+    if (ofCrowds) this.#crowdSlices++;
     const pass: Pass = { jobs, started: Date.now() };
     this.#running = pass;
     const going = await this.#stepTogether(jobs);
@@ -265,28 +314,30 @@ export class BatchingDecoder implements Decoder {
    * From the front of the line; at least one, however many rows it has. With several owners each one's rows are as many as
    * of the one that has fewest, so that a pass is not long because of one of them; a request of more rows than that goes
    * when its owner has let as many pass (deficit round robin, Shreedhar and Varghese 1995). None at all while one who was
-   * in the last pass is on its way back.
+   * in the last pass is on its way back. Of crowds a few rows, whoever is on its way.
    */
-  #nextJobs(): Job[] {
+  #nextJobs(ofCrowds: boolean): Job[] {
     const lost = this.#waiting.findIndex(({ owner }) => !this.#active.has(owner));
     // Its sequences are closed: the step will say so.
     if (lost >= 0) return this.#waiting.splice(lost, 1);
     const now = Date.now();
+    const crowds = this.#crowds();
     const rowsWaiting = new Map<string, number>();
     for (const { owner, sequences } of this.#waiting) {
+      if (crowds.has(owner) !== ofCrowds) continue;
       rowsWaiting.set(owner, (rowsWaiting.get(owner) ?? 0) + sequences.length);
     }
     const wanted = [...rowsWaiting.values()];
     let isReturning = false;
     for (const [owner, { stepped, rows }] of this.#active) {
-      if (rowsWaiting.has(owner) || now - stepped >= ACTIVE_MS) continue;
+      if (ofCrowds || crowds.has(owner) || rowsWaiting.has(owner) || now - stepped >= ACTIVE_MS) continue;
       wanted.push(rows);
       isReturning = true;
     }
     if (isReturning && now - this.#passedAt < GRACE_MS) return [];
     const most = wanted.length > 1 ? Math.max(1, Math.min(...wanted)) : Number.POSITIVE_INFINITY;
     const jobs: Job[] = [];
-    let room = this.maxRows;
+    let room = ofCrowds ? Math.max(1, Math.floor(CROWD_WORK / this.#multiplyAdds)) : this.maxRows;
     for (const [owner, active] of [...this.#active]) {
       const waiting = rowsWaiting.get(owner);
       if (waiting === undefined) continue;

@@ -8,7 +8,7 @@
 import type { EncodeControl, Encoder, HeldAdapter } from "../t5/engine.ts";
 import { eventLoopTurn } from "./event-loop.ts";
 import type { Owners } from "./owners.ts";
-import { sliceOf } from "./pace.ts";
+import { CROWD_TURNS, sliceOf } from "./pace.ts";
 
 /** How often a waiter looks by itself. */
 const LOOK_MS = 250;
@@ -22,6 +22,8 @@ interface Encode {
   touched: number;
   /** Lets it go on; null while it does not wait. */
   wake: (() => void) | null;
+  /** It is in work no more. */
+  end: () => void;
 }
 
 export class FairEncoder implements Encoder {
@@ -58,8 +60,7 @@ export class FairEncoder implements Encoder {
     { owner = "", signal }: EncodeControl = {},
   ): Promise<Float32Array> {
     signal?.throwIfAborted();
-    this.#owners.see(owner);
-    const encode: Encode = { owner, touched: Date.now(), wake: null };
+    const encode: Encode = { owner, touched: Date.now(), wake: null, end: this.#owners.begin(owner) };
     const onAbort = () => this.#leave(encode);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
@@ -86,10 +87,13 @@ export class FairEncoder implements Encoder {
   }
 
   async #giveWay(encode: Encode, signal: AbortSignal | undefined): Promise<void> {
-    await this.#turn();
-    this.#work = 0;
-    signal?.throwIfAborted();
-    encode.touched = Date.now();
+    for (let turns = this.#owners.isCrowd(encode.owner) ? CROWD_TURNS : 1; turns > 0; turns--) {
+      await this.#turn();
+      this.#work = 0;
+      signal?.throwIfAborted();
+      encode.touched = Date.now();
+      if (this.#atWork !== encode) break;
+    }
     const next = this.#next();
     if (this.#atWork === encode && next && this.#isBehind(next, encode)) {
       this.#waiting.splice(this.#waiting.indexOf(next), 1);
@@ -121,6 +125,7 @@ export class FairEncoder implements Encoder {
   }
 
   #leave(encode: Encode): void {
+    encode.end();
     const index = this.#waiting.indexOf(encode);
     if (index >= 0) this.#waiting.splice(index, 1);
     encode.wake = null;
@@ -128,6 +133,8 @@ export class FairEncoder implements Encoder {
   }
 
   #giveNext(): void {
+    // Also of one that is gone.
+    this.#atWork?.end();
     this.#atWork = null;
     const next = this.#next();
     if (next) this.#give(next);

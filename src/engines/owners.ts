@@ -1,15 +1,23 @@
-/** Whom an isolate serves: who has been here lately, and how much was done for whom. */
+/** Whom an isolate serves: who has been here lately, how much is in work for whom, and how much was done. */
 
 /** What was done so long ago counts half: who was busy a minute ago is not held to it. */
 const HALF_LIFE_MS = 2_000;
 /** Longest that anybody asks back for. */
 const KEPT_MS = 60_000;
+/** Who was here so lately is taken to come back: so long a crowd still keeps to its share. */
+const RETURN_MS = 2_000;
+/** An owner with more than so many times as much in work as another is a crowd beside it. */
+const CROWD = 3;
+/** Who is no crowd has this many times the share of who is. */
+const WEIGHT = 3;
 
 interface Account {
   /** Multiply-adds, as they counted at `servedAt`, milliseconds since 1970. */
   served: number;
   servedAt: number;
   seenAt: number;
+  /** Requests, or sequences. */
+  inWork: number;
 }
 
 export class Owners {
@@ -23,8 +31,36 @@ export class Owners {
       account.seenAt = now;
       return;
     }
-    for (const [other, { seenAt }] of this.#accounts) if (now - seenAt > KEPT_MS) this.#accounts.delete(other);
-    this.#accounts.set(owner, { served: 0, servedAt: now, seenAt: now });
+    for (const [other, { seenAt, inWork }] of this.#accounts) {
+      if (inWork === 0 && now - seenAt > KEPT_MS) this.#accounts.delete(other);
+    }
+    this.#accounts.set(owner, { served: 0, servedAt: now, seenAt: now, inWork: 0 });
+  }
+
+  /** As {@link see}; so much of its is in work from now on. @returns called when that ends; called twice, it does nothing more */
+  begin(owner: string, count = 1): () => void {
+    this.see(owner);
+    const account = this.#accounts.get(owner);
+    let left = count;
+    if (account) account.inWork += count;
+    return () => {
+      if (account) account.inWork -= left;
+      left = 0;
+    };
+  }
+
+  /**
+   * Whether it has far more in work than another that is here: that one goes first then, and of this one's work only a
+   * little is done at a time.
+   */
+  isCrowd(owner: string): boolean {
+    const own = this.#accounts.get(owner)?.inWork ?? 0;
+    if (own <= CROWD || this.#accounts.size < 2) return false;
+    const now = Date.now();
+    for (const [other, { seenAt, inWork }] of this.#accounts) {
+      if (other !== owner && own > CROWD * Math.max(1, inWork) && now - seenAt < RETURN_MS) return true;
+    }
+    return false;
   }
 
   /** Those besides `owner` who have been here within so many milliseconds, up to {@link KEPT_MS}. */
@@ -45,10 +81,10 @@ export class Owners {
     account.servedAt = now;
   }
 
-  /** What was done for the owner, in multiply-adds; the longer ago, the less of it. */
+  /** What the owner had of its share: multiply-adds, the longer ago, the less of them. Who has had least goes first. */
   servedTo(owner: string): number {
     const account = this.#accounts.get(owner);
-    return account ? faded(account, Date.now()) : 0;
+    return account ? faded(account, Date.now()) / (this.isCrowd(owner) ? 1 : WEIGHT) : 0;
   }
 }
 

@@ -43,6 +43,10 @@ export class PooledSequence implements Sequence {
     this.cross = cross;
     this.maxNewTokens = maxNewTokens;
   }
+
+  get isOpen(): boolean {
+    return this.block !== null;
+  }
 }
 
 /** Room that an input asks for. */

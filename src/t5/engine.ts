@@ -131,6 +131,8 @@ export interface EncodeControl {
 export interface Sequence {
   /** Tokens fed so far. */
   readonly position: number;
+  /** Until it is closed, or reclaimed as nobody had stepped it for long. */
+  readonly isOpen: boolean;
 }
 
 /** What a sequence is decoded from. */

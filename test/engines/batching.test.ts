@@ -7,40 +7,10 @@ import { type GenerationInput, generate, type TokenEvent } from "../../src/t5/ge
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
 import { scoreLabels } from "../../src/t5/generation/labels.ts";
 import { changed, roomsOf, someIds, tinyEngine } from "./tiny.ts";
+import { settled, Turns } from "./turns.ts";
 
 const TOKENS = 12;
 const SEQUENCES = 12;
-
-/** Timers of requests: each fires when it is told to. */
-class Turns {
-  readonly #waiting: (() => void)[] = [];
-
-  readonly take = () => new Promise<void>((resolve) => this.#waiting.push(resolve));
-
-  get count(): number {
-    return this.#waiting.length;
-  }
-
-  /** The one that waits longest, and all that follows from it. */
-  async fire(): Promise<void> {
-    this.#waiting.shift()?.();
-    await settled();
-  }
-
-  async fireAll(): Promise<void> {
-    for (let left = this.count; left > 0; left--) await this.fire();
-  }
-
-  /** A request that is gone: its timers never fire. */
-  drop(): void {
-    this.#waiting.shift();
-  }
-}
-
-/** All promises that can go on have gone on. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
 
 let engine: Engine;
 let hidden: Float32Array;

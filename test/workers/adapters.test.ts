@@ -68,9 +68,10 @@ async function answer(
     logprobs: null,
   };
   const use = { env: bindings, model, adapter, owner: "acme" };
-  const encoded = await encode(use, ids);
+  const { signal } = new AbortController();
+  const encoded = await encode(use, ids, signal);
   const tokens: number[] = [];
-  for await (const { token } of decode(use, [encoded], options, new AbortController().signal)) {
+  for await (const { token } of decode(use, [encoded], options, signal)) {
     tokens.push(token);
   }
   return tokens;
@@ -149,7 +150,8 @@ describe("an adapter that cannot be had", () => {
   test("is refused by a decoder of its own, before its first token", async () => {
     const bindings = bindingsFor();
     const use = { env: bindings, model: MODEL, adapter: undefined, owner: "acme" };
-    const encoded = await encode(use, [10, 1]);
+    const { signal } = new AbortController();
+    const encoded = await encode(use, [10, 1], signal);
     const options = {
       maxNewTokens: 5,
       stream: true,

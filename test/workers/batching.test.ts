@@ -52,7 +52,7 @@ async function* sample(seed: number, copies: number): AsyncGenerator<TokenEvent,
   const ids = [13, 100 + seed, 200, 1];
   const { signal } = new AbortController();
   const use = { env: bindings, model: id, adapter: undefined, owner: "tests" };
-  yield* decode(use, [await encode(use, ids)], options, signal);
+  yield* decode(use, [await encode(use, ids, signal)], options, signal);
 }
 
 async function collect(events: AsyncIterable<TokenEvent>): Promise<number[][]> {

@@ -1,6 +1,6 @@
 /** Clients that leave at the worst moments: what they hold is free again, and what was made for them is billed. */
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { app } from "../../functions/gateway/app.ts";
 import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
 import { bindingsFor, database, makeKey, putModel, sendAs } from "./isolate.ts";
@@ -65,6 +65,29 @@ test("who left while it was looked up what is asked for has nothing made", async
   });
   const { ask, isFree, event } = await client("early", { DB: leaving });
   await ask("/v1/completions", { model: "left", prompt: INPUT }, (response) => response.text(), gone.signal);
+  expect(await isFree()).toBe(true);
+  await event().toEqual({ outcome: "cut_off", input_tokens: 11, output_tokens: 0 });
+});
+
+test("who leaves while the prompt is on its way to the encoder has nothing encoded, and that is no failure", async () => {
+  const logged = vi.spyOn(console, "error").mockImplementation(() => {});
+  onTestFinished(() => logged.mockRestore());
+  const gone = new AbortController();
+  const { ENCODER } = bindingsFor();
+  const statuses: number[] = [];
+  const leaving = {
+    async fetch(url: string, init?: RequestInit) {
+      if (!url.endsWith("/encode")) return ENCODER.fetch(url, init);
+      gone.abort();
+      const response = await ENCODER.fetch(url, init);
+      statuses.push(response.status);
+      return response;
+    },
+  } as Fetcher;
+  const { ask, isFree, event } = await client("encoding", { ENCODER: leaving });
+  await ask("/v1/completions", { model: "left", prompt: INPUT }, (response) => response.text(), gone.signal);
+  expect(statuses).toEqual([499]);
+  expect(logged).not.toHaveBeenCalled();
   expect(await isFree()).toBe(true);
   await event().toEqual({ outcome: "cut_off", input_tokens: 11, output_tokens: 0 });
 });

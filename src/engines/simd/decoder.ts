@@ -15,7 +15,7 @@ import {
 } from "../pooled-decoder.ts";
 import { type AdaptedRows, placedOf, type SimdAdapters } from "./adapters.ts";
 import type { Adapted, FeedForward, Linear, Machine } from "./machine.ts";
-import { BLOCK_ROWS } from "./plan.ts";
+import { PROMPT_ROWS } from "./plan.ts";
 
 /** A draft of more tokens would seldom be right to its end. */
 const LOOKAHEAD = 16;
@@ -134,9 +134,9 @@ export class SimdDecoder extends PooledDecoder {
     const { x } = plan.decoder;
     const room = roomFor(plan.shape, cross.inputTokens);
     const adapter = cross.adapter && placedOf(cross.adapter);
-    for (let first = 0; first < cross.inputTokens; first += BLOCK_ROWS) {
-      const rows = Math.min(BLOCK_ROWS, cross.inputTokens - first);
-      const wait = first > 0 ? pause?.(BLOCK_ROWS * dModel * 2 * inner * this.#layers.length) : null;
+    for (let first = 0; first < cross.inputTokens; first += PROMPT_ROWS) {
+      const rows = Math.min(PROMPT_ROWS, cross.inputTokens - first);
+      const wait = first > 0 ? pause?.(PROMPT_ROWS * dModel * 2 * inner * this.#layers.length) : null;
       if (wait) {
         await wait;
         checkCross(cross);

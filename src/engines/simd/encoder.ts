@@ -7,7 +7,7 @@ import { layerBytes, roomFor } from "../cache-size.ts";
 import { checkedHidden, checkedIds } from "../input.ts";
 import { type AdaptedRows, type Placed, placedOf } from "./adapters.ts";
 import type { BufferHolder, FeedForward, Linear, Machine } from "./machine.ts";
-import { BLOCK_ROWS } from "./plan.ts";
+import { PROMPT_ROWS } from "./plan.ts";
 
 interface Layer {
   names: ReturnType<typeof attentionNames>;
@@ -105,10 +105,10 @@ export class SimdEncoder implements Encoder {
     const { dModel, numHeads, dKv } = this.config;
     const { x, q: queries, cache } = plan.encoder;
     const room = roomFor(plan.shape, tokens);
-    const blocks = Array.from({ length: Math.ceil(tokens / BLOCK_ROWS) }, (_, i) => i * BLOCK_ROWS);
+    const blocks = Array.from({ length: Math.ceil(tokens / PROMPT_ROWS) }, (_, i) => i * PROMPT_ROWS);
     const adaptedRows = (rows: number): AdaptedRows[] | null => adapter && [{ adapter, first: 0, rows }];
     for (const first of blocks) {
-      const rows = Math.min(BLOCK_ROWS, tokens - first);
+      const rows = Math.min(PROMPT_ROWS, tokens - first);
       machine.normInput(x + first * dModel * 4, norm, rows);
       machine.linear(q, queries + first * inner * 4);
       machine.joined(kv, scratch.qkv);
@@ -125,7 +125,7 @@ export class SimdEncoder implements Encoder {
     }
     const biasWidth = 2 * this.maxInputTokens - 1;
     for (const first of blocks) {
-      const rows = Math.min(BLOCK_ROWS, tokens - first);
+      const rows = Math.min(PROMPT_ROWS, tokens - first);
       attention.attend(
         queries + first * inner * 4,
         inner,
