@@ -8,7 +8,7 @@ import { type AdapterFiles, readAdapter } from "./t5/adapter.ts";
 import type { EngineLoader } from "./t5/engine.ts";
 import { generationDefaults } from "./t5/generation/config.ts";
 import { readManifest } from "./t5/manifest.ts";
-import { type LoadedAdapter, TextToText } from "./t5/text-to-text.ts";
+import { type LoadedAdapter, TextToText, type TextToTextParts } from "./t5/text-to-text.ts";
 import { loadTokenizer } from "./t5/tokenizer.ts";
 
 /** What a runtime brings. */
@@ -48,6 +48,42 @@ export function useRuntime(entry: Runtime): void {
   runtime = entry;
 }
 
+/** What is loaded when nothing is named. @throws EdgeT5Error `E_INPUT` where nothing is packaged */
+export function defaultPackage(): string {
+  if (runtime?.defaultPackage !== undefined) return runtime.defaultPackage;
+  throw new EdgeT5Error("E_INPUT", "No model is packaged here. Give a package's address, or a store.");
+}
+
+/** What {@link T5.fromPretrained} makes a model of. @throws EdgeT5Error as that */
+export async function loadParts(
+  source: string | URL | Store,
+  options: LoadOptions,
+): Promise<Required<TextToTextParts>> {
+  const store = await openStore(source);
+  const manifest = await readManifest(store);
+  const defaults = generationDefaults(manifest.generation);
+  const batchSize = options.batchSize ?? Math.max(4, defaults.num_beams ?? 1);
+  const load = options.engine ?? simdEngine(await kernels());
+  const [tokenizer, { encoder, decoder, adapters }] = await Promise.all([
+    loadTokenizer(manifest, store),
+    load({
+      manifest,
+      store,
+      roles: ["encoder", "decoder"],
+      limits: {
+        maxInputTokens: options.maxInputTokens ?? 512,
+        maxNewTokens: options.maxNewTokens ?? 256,
+        maxSequences: batchSize,
+        cacheBits: options.cacheBits,
+        adapterBytes: options.adapterBytes,
+      },
+      onProgress: options.onProgress,
+      signal: options.signal,
+    }),
+  ]);
+  return { encoder, decoder, adapters, tokenizer, defaults, batchSize };
+}
+
 export class T5 extends TextToText {
   /**
    * Loads a package that `edge-t5 split` wrote.
@@ -58,29 +94,7 @@ export class T5 extends TextToText {
    * `E_TOKENIZER`, `E_CAPACITY`, `E_INPUT` for a source that this runtime cannot open
    */
   static async fromPretrained(source?: string | URL | Store, options: LoadOptions = {}): Promise<T5> {
-    const store = await openStore(source ?? runtime?.defaultPackage);
-    const manifest = await readManifest(store);
-    const defaults = generationDefaults(manifest.generation);
-    const batchSize = options.batchSize ?? Math.max(4, defaults.num_beams ?? 1);
-    const load = options.engine ?? simdEngine(await kernels());
-    const [tokenizer, { encoder, decoder, adapters }] = await Promise.all([
-      loadTokenizer(manifest, store),
-      load({
-        manifest,
-        store,
-        roles: ["encoder", "decoder"],
-        limits: {
-          maxInputTokens: options.maxInputTokens ?? 512,
-          maxNewTokens: options.maxNewTokens ?? 256,
-          maxSequences: batchSize,
-          cacheBits: options.cacheBits,
-          adapterBytes: options.adapterBytes,
-        },
-        onProgress: options.onProgress,
-        signal: options.signal,
-      }),
-    ]);
-    return new T5({ encoder, decoder, adapters, tokenizer, defaults, batchSize });
+    return new T5(await loadParts(source ?? defaultPackage(), options));
   }
 
   /**
@@ -104,10 +118,7 @@ function kernels(): Promise<KernelModule> {
 }
 
 /** @throws EdgeT5Error `E_INPUT` */
-async function openStore(source: string | URL | Store | undefined): Promise<Store> {
-  if (source === undefined) {
-    throw new EdgeT5Error("E_INPUT", "No model is packaged here. Give a package's address, or a store.");
-  }
+async function openStore(source: string | URL | Store): Promise<Store> {
   if (typeof source !== "string" && !(source instanceof URL)) return source;
   const address = String(source);
   if (/^https?:\/\//.test(address)) return new HttpStore(address);

@@ -6,6 +6,14 @@ import { PACKAGE_ROOT } from "./package-root.ts";
 import { FolderStore } from "./store/folder.ts";
 
 export * from "./library.ts";
+export {
+  type FitOptions,
+  type PairsSource,
+  type PretrainOptions,
+  type RunEvent,
+  T5,
+  type TrainingPair,
+} from "./trainable.ts";
 export { FolderStore };
 
 /** The packaged default model: translation, summaries and classification, small enough to come with the kit. */

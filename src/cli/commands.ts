@@ -407,6 +407,26 @@ export const COMMANDS: Commands = {
       },
     },
   },
+  train: {
+    summary: "Pretrain a model on texts, from random weights or a checkpoint",
+    examples: [
+      "edge-t5 train corpus.txt --config config.json --tokenizer ./my-tokenizer --run ./runs/pretrain",
+      "edge-t5 train corpus.txt docs.jsonl.gz --fields body --base ./my-t5 --denoiser ul2 --steps 5000 --run ./runs/more",
+      "edge-t5 train --resume ./runs/pretrain",
+    ],
+    load: load(() => import("./train.ts")),
+  },
+  fit: {
+    summary: "Fine-tune a model on rows of inputs and targets, or an adapter beside it",
+    examples: [
+      "edge-t5 fit pairs.tsv --run ./runs/pairs",
+      "edge-t5 fit train.csv --valid valid.csv --base ./my-t5 --template 'summarize: {input}' --metric rouge --run ./runs/sum",
+      "edge-t5 fit reviews.jsonl --base ./my-t5 --lora --labels positive,negative --metric accuracy --run ./runs/reviews",
+      "edge-t5 fit --mixture tasks.json --data ./data --base ./my-t5 --steps 5000 --run ./runs/mixture",
+      "edge-t5 fit --resume ./runs/pairs",
+    ],
+    load: load(() => import("./fit.ts")),
+  },
   eval: {
     summary: "Measure a package's answers against references",
     examples: [

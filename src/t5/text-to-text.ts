@@ -92,30 +92,56 @@ interface Prepared {
   signal: AbortSignal | undefined;
 }
 
-export class TextToText {
-  readonly encoder: Encoder;
-  readonly decoder: Decoder;
-  readonly tokenizer: Tokenizer;
-  readonly adapters: AdapterSet;
-  /** How it generates unless told otherwise: the model's `generation_config.json`. */
-  readonly defaults: Partial<GenerationParams>;
-  /** Prompts that {@link generate} decodes side by side. */
-  readonly batchSize: number;
+/** What a model is made of. */
+export interface TextToTextParts {
+  encoder: Encoder;
+  decoder: Decoder;
+  adapters: AdapterSet;
+  tokenizer: Tokenizer;
+  /** Default: none. */
+  defaults?: Partial<GenerationParams>;
+  /** Default: 1. */
+  batchSize?: number;
+}
 
-  constructor(parts: {
-    encoder: Encoder;
-    decoder: Decoder;
-    adapters: AdapterSet;
-    tokenizer: Tokenizer;
-    defaults?: Partial<GenerationParams>;
-    batchSize?: number;
-  }) {
-    this.encoder = parts.encoder;
-    this.decoder = parts.decoder;
-    this.adapters = parts.adapters;
-    this.tokenizer = parts.tokenizer;
-    this.defaults = parts.defaults ?? {};
-    this.batchSize = parts.batchSize ?? 1;
+export class TextToText {
+  #parts: Required<TextToTextParts>;
+  #adapter: LoadedAdapter | undefined;
+
+  constructor(parts: TextToTextParts) {
+    this.#parts = { defaults: {}, batchSize: 1, ...parts };
+  }
+
+  get encoder(): Encoder {
+    return this.#parts.encoder;
+  }
+
+  get decoder(): Decoder {
+    return this.#parts.decoder;
+  }
+
+  get tokenizer(): Tokenizer {
+    return this.#parts.tokenizer;
+  }
+
+  get adapters(): AdapterSet {
+    return this.#parts.adapters;
+  }
+
+  /** How it generates unless told otherwise: the model's `generation_config.json`. */
+  get defaults(): Partial<GenerationParams> {
+    return this.#parts.defaults;
+  }
+
+  /** Prompts that {@link generate} decodes side by side. */
+  get batchSize(): number {
+    return this.#parts.batchSize;
+  }
+
+  /** From now on it answers with these parts, and with this adapter where a request names none. */
+  protected become(parts: Partial<TextToTextParts>, adapter?: LoadedAdapter): void {
+    this.#parts = { ...this.#parts, ...parts };
+    this.#adapter = adapter;
   }
 
   /**
@@ -195,7 +221,7 @@ export class TextToText {
     }
     const ids = encodeLabels(labels, this.tokenizer);
     const answers: Classification[] = [];
-    const held = await this.#acquire(adapter, signal);
+    const held = await this.#acquire(adapter ?? this.#adapter, signal);
     try {
       for (const text of typeof texts === "string" ? [texts] : texts) {
         const inputIds = this.tokenizer.encode(text);
@@ -276,7 +302,7 @@ export class TextToText {
       seed: seed ?? crypto.getRandomValues(new Int32Array(1))[0] ?? 0,
       stop: stops,
       logprobs,
-      adapter,
+      adapter: adapter ?? this.#adapter,
       signal,
     };
   }

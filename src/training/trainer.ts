@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { EdgeT5Error } from "../errors.ts";
 import { type Batch, collate } from "./batch.ts";
 import { type BatchPosition, type BucketOptions, bucketed } from "./buckets.ts";
-import type { ExampleSource, Json } from "./example.ts";
+import type { Example, ExampleSource, Json } from "./example.ts";
 import type { Opened, StepResult } from "./host.ts";
 import type { LoraOptions } from "./lora.ts";
 import type { LossOptions } from "./loss.ts";
@@ -41,14 +41,26 @@ export interface TrainOptions extends LossOptions, SessionOptions {
   keepCheckpoints?: number | undefined;
   /** Go on where the run's newest checkpoint is. Default false: a run that has checkpoints is refused. */
   resume?: boolean | undefined;
+  /** What is measured on the way; what is learned stays the same. */
+  validation?: Validation | undefined;
   /** Stops after the step that runs, writes a checkpoint, and throws its reason. */
   signal?: AbortSignal | undefined;
+}
+
+export interface Validation {
+  /** Examples by name, each set with a loss of its own. */
+  sets: Readonly<Record<string, readonly Example[]>>;
+  /** Updates from one evaluation to the next; there is a checkpoint at each, and one of both after the last update. */
+  every: number;
+  /** The last step whose evaluation is known: a run that goes on evaluates the step where it does if that is later. Default 0. */
+  evaluatedStep?: number | undefined;
 }
 
 export type TrainEvent =
   | { type: "start"; step: number; steps: number; parameters: number; provider: Provider; resumedFrom: string | null }
   | StepEvent
   | { type: "checkpoint"; step: number; path: string }
+  | EvaluationEvent
   | { type: "end"; step: number; path: string };
 
 export interface StepEvent {
@@ -66,6 +78,15 @@ export interface StepEvent {
   tokensPerSecond: number;
   /** At the pace of the last steps. */
   secondsLeft: number;
+}
+
+export interface EvaluationEvent {
+  type: "evaluation";
+  step: number;
+  /** Mean cross entropy a label of each set. */
+  losses: Record<string, number>;
+  /** The checkpoint of what was evaluated. */
+  path: string;
 }
 
 /** Steps whose pace counts for {@link StepEvent.secondsLeft}. */
@@ -99,6 +120,13 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       return saved;
     };
 
+    const evaluate = async (path: string): Promise<EvaluationEvent> => {
+      const losses = await lossesOf(host, options, opened);
+      return { type: "evaluation", step, losses, path };
+    };
+    const isEvaluated = () => options.validation && (step % options.validation.every === 0 || step === steps);
+    if (saved !== null && isEvaluated() && step > (options.validation?.evaluatedStep ?? 0)) yield await evaluate(saved);
+
     const source = bucketed(options.data, { ...options.batch, seed }, position);
     const read = (done: number) => quietly(gather(source, accumulate, opened, done));
     const pace = new Pace();
@@ -106,6 +134,7 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
       let isSaved = opened.resumed !== null;
       let next = step < steps ? read(step) : null;
       while (step < steps) {
+        pace.begin();
         const { batches, position: behind } = await next!;
         const rate = learningRate(options.schedule, step + 1, steps);
         const maxGradientNorm = options.maxGradientNorm ?? 1;
@@ -120,9 +149,11 @@ export async function* train(options: TrainOptions): AsyncGenerator<TrainEvent, 
         position = behind;
         isSaved = false;
         yield pace.event(step, steps, result, rate, batches);
-        if (step % checkpointEvery === 0 || step === steps) {
-          yield { type: "checkpoint", step, path: await save() };
+        if (step % checkpointEvery === 0 || step === steps || isEvaluated()) {
+          const path = await save();
           isSaved = true;
+          yield { type: "checkpoint", step, path };
+          if (isEvaluated() && !signal?.aborted) yield await evaluate(path);
         }
         if (signal?.aborted) {
           if (!isSaved) yield { type: "checkpoint", step, path: await save() };
@@ -153,6 +184,36 @@ async function gather(
     checkIds(batch, opened.vocabSize);
     if (batches.push(batch) === count) return { batches, position: next.value.position };
   }
+}
+
+/** @throws the signal's reason */
+async function lossesOf(
+  host: RemoteHost,
+  { validation, batch, signal }: TrainOptions,
+  opened: Opened,
+): Promise<Record<string, number>> {
+  const losses: Record<string, number> = {};
+  for (const [name, examples] of Object.entries(validation?.sets ?? {})) {
+    let [sum, labels] = [0, 0];
+    for await (const { examples: rows } of bucketed(listSource(examples), { ...batch, seed: 0 }, null)) {
+      signal?.throwIfAborted();
+      const collated = collate(rows, opened);
+      checkIds(collated, opened.vocabSize);
+      const result = await host.call("evaluate", [collated]);
+      sum += result.crossEntropy;
+      labels += result.labels;
+    }
+    losses[name] = sum / labels;
+  }
+  return losses;
+}
+
+function listSource(examples: readonly Example[]): ExampleSource {
+  return {
+    async *read() {
+      for (const example of examples) yield { example, position: null };
+    },
+  };
 }
 
 /** A promise whose failure counts when it is awaited, not before. */
@@ -209,8 +270,12 @@ function check({
   checkpointEvery = 500,
   keepCheckpoints = 2,
   dropout = 0,
+  validation,
 }: TrainOptions): void {
-  const whole = { steps, accumulate, checkpointEvery, keepCheckpoints, "batch.batchTokens": batch.batchTokens };
+  const whole = {
+    ...{ steps, accumulate, checkpointEvery, keepCheckpoints, "batch.batchTokens": batch.batchTokens },
+    ...(validation && { "validation.every": validation.every }),
+  };
   for (const [name, value] of Object.entries(whole)) {
     if (Number.isInteger(value) && value >= 1) continue;
     throw new EdgeT5Error("E_INPUT", `${name} is ${value}. Give a whole number of at least 1.`);
@@ -248,11 +313,17 @@ function diverged(step: number, { total, gradientNorm }: StepResult, saved: stri
 /** How fast it goes. */
 class Pace {
   readonly #ends: number[] = [performance.now()];
+  #began = 0;
+
+  /** A step begins: what was between it and the one before, a checkpoint say, is none of its time. */
+  begin(): void {
+    this.#began = performance.now();
+  }
 
   event(step: number, steps: number, result: StepResult, rate: number, batches: readonly Batch[]): StepEvent {
     const now = performance.now();
     const tokens = batches.reduce((sum, batch) => sum + batch.tokens, 0);
-    const seconds = (now - (this.#ends.at(-1) ?? now)) / 1000;
+    const seconds = (now - this.#began) / 1000;
     this.#ends.push(now);
     if (this.#ends.length > PACE_STEPS + 1) this.#ends.shift();
     const aStep = (now - this.#ends[0]!) / 1000 / (this.#ends.length - 1);

@@ -1,5 +1,5 @@
 /** Tenants, keys and tasks from the command line, against the running kit. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import OpenAI from "openai";
@@ -57,6 +57,26 @@ test("a tenant gets limits, a key and an answer; disabled, it gets none", async 
   await expect(ask()).rejects.toMatchObject({ status: 401, code: "invalid_api_key" });
   expect((await run("tenant", "enable", "acme")).stdout).toMatch(/^state +enabled$/m);
   expect(await ask()).toBe("Das Haus ist alt.");
+});
+
+test("what serves a task trains it: its template and labels, of the gateway", async () => {
+  await json("tenant", "create", "trainers");
+  const definition = ["--model", "default", "--template", "sentiment: {review}", "--labels", "good,bad"];
+  await json("task", "put", "trainers", "reviews", ...definition, "--max-input-tokens", "30");
+  const rows = Array.from({ length: 12 }, (_, i) =>
+    JSON.stringify({ review: `it is ${i}`, label: i % 2 ? "good" : "bad" }),
+  );
+  await writeFile(join(dir, "reviews.jsonl"), rows.join("\n"));
+  const [data, folder] = [join(dir, "reviews.jsonl"), join(dir, "run")];
+  const fit = ["fit", data, "--task", "trainers/reviews", "--lora", "--steps", "1", "--run", folder];
+  expect(await run(...fit)).toMatchObject({ code: 0 });
+  const { data: settings } = JSON.parse(await readFile(join(folder, "run.json"), "utf8"));
+  expect(settings).toMatchObject({
+    maxInputTokens: 30,
+    tasks: [{ template: "sentiment: {review}", labels: ["good", "bad"] }],
+  });
+  const other = await run("fit", data, "--task", "trainers/nothing", "--run", join(dir, "other"));
+  expect(other).toMatchObject({ code: 1, stderr: expect.stringMatching(/^E_IO: The gateway answers 404/m) });
 });
 
 test("a key is listed without its secret, rotated and revoked", async () => {
