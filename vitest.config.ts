@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
@@ -13,6 +13,8 @@ const ADAPTERS = fileURLToPath(new URL("test/fixtures/adapters", import.meta.url
 
 export default defineConfig({
   test: {
+    // Most tests wait for processes that they start: as many files at once as there are cores, not one less.
+    maxWorkers: availableParallelism(),
     // The log has a line a request; what failed is told by its test.
     onConsoleLog: (text) => !text.includes('"msg":"request"'),
     projects: [

@@ -2,7 +2,7 @@
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { listJson, parsePage, timeJson } from "../../src/api/control-plane.ts";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../../src/t5/adapter.ts";
 import { parseGenerationParams } from "../../src/t5/generation/config.ts";
 import { type Adapter, deleteAdapter, listAdapters, putAdapter, readAdapterRow } from "../../src/tenancy/adapters.ts";

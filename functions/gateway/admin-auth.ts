@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import { createMiddleware } from "hono/factory";
 import { timingSafeEqual } from "hono/utils/buffer";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import type { GatewayEnv } from "./bindings.ts";
 
 /** Lets through who sends `Authorization: Bearer ADMIN_TOKEN`. @throws ApiError 401 `invalid_admin_token` */

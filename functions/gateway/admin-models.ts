@@ -1,8 +1,8 @@
 /** `/admin/models`: versions of models, put, published, taken back and deleted. `edge-t5 push` and `rollback` call these. */
 import { type Context, Hono } from "hono";
 import type * as z from "zod";
-import { ApiError } from "../../src/api/errors.ts";
 import { publishSchema, rollbackSchema } from "../../src/api/model-versions.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { ModelPointer } from "../../src/store/model-pointer.ts";
 import { modelId, modelKey } from "../../src/store/r2.ts";

@@ -9,7 +9,7 @@ import {
   tenantJson,
   tenantSettings,
 } from "../../src/api/control-plane.ts";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { keyCache } from "../../src/tenancy/authenticate.ts";
 import { SCOPES, type TenantLimits } from "../../src/tenancy/caller.ts";
 import { createTenant, findTenant, listTenants, type Tenant, updateTenant } from "../../src/tenancy/tenants.ts";

@@ -1,6 +1,6 @@
 /** API keys, as OpenAI's and Hugging Face's clients send them: `Authorization: Bearer …`. */
 import { createMiddleware } from "hono/factory";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { authenticate } from "../../src/tenancy/authenticate.ts";
 import type { Scope } from "../../src/tenancy/caller.ts";
 import type { GatewayEnv } from "./bindings.ts";

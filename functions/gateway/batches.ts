@@ -3,9 +3,9 @@ import { type Context, Hono } from "hono";
 import { mostLabelTokens } from "../../src/api/answers.ts";
 import { batchJson, newBatchSchema } from "../../src/api/batches.ts";
 import { listJson } from "../../src/api/control-plane.ts";
-import { ApiError } from "../../src/api/errors.ts";
 import { jobsQuerySchema, PRIORITIES } from "../../src/api/jobs.ts";
 import { parseWith } from "../../src/api/parse.ts";
+import { ApiError } from "../../src/api-error.ts";
 import {
   type BatchRow,
   type BatchSpec,

@@ -1,7 +1,6 @@
 /** What the operator does for bills, below `/admin`: prices, dead letters, Stripe. */
 import { Hono } from "hono";
 import { listJson, parsePage } from "../../src/api/control-plane.ts";
-import { ApiError } from "../../src/api/errors.ts";
 import {
   deadLetterJson,
   listedPriceJson,
@@ -10,6 +9,7 @@ import {
   priceJson,
   stripeCustomerSchema,
 } from "../../src/api/metering.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { listDeadLetters, replayDeadLetter, replayDeadLetters } from "../../src/metering/dead-letters.ts";
 import { addPrice, listPrices, withdrawPrice } from "../../src/metering/prices.ts";
 import { setStripeCustomer, stripeBacklog } from "../../src/metering/stripe.ts";

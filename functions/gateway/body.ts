@@ -1,7 +1,7 @@
 /** Bodies of requests. */
 import type * as z from "zod";
-import { ApiError } from "../../src/api/errors.ts";
 import { parseWith } from "../../src/api/parse.ts";
+import { ApiError } from "../../src/api-error.ts";
 
 /** @throws ApiError 400 `invalid_json` */
 export async function readJson(request: Request): Promise<unknown> {

@@ -3,8 +3,8 @@
 import type { Context } from "hono";
 import { collect } from "../../src/api/answers.ts";
 import { type Completion, type CompletionChoice, parseCompletionRequest, usageOf } from "../../src/api/completions.ts";
-import { ApiError } from "../../src/api/errors.ts";
 import { completionBodyOf } from "../../src/api/hugging-face.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { promptsOf } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";

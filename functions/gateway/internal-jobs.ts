@@ -2,8 +2,8 @@
 import { type Context, Hono } from "hono";
 import { createMiddleware } from "hono/factory";
 import type * as z from "zod";
-import { ApiError, toApiError } from "../../src/api/errors.ts";
 import { parseWith } from "../../src/api/parse.ts";
+import { ApiError, toApiError } from "../../src/api-error.ts";
 import type { FineTuningSpec } from "../../src/jobs/fine-tuning/spec.ts";
 import { allCheckpoints } from "../../src/jobs/history.ts";
 import { artifactKey, inputKey } from "../../src/jobs/inputs.ts";

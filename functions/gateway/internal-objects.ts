@@ -1,6 +1,6 @@
 /** `/internal/objects/KEY`: models and adapters for an origin that does not reach the bucket by itself. Signed. */
 import { Hono } from "hono";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { isServable } from "../../src/placement/protocol.ts";
 import { type InternalEnv, requireOrigin } from "./internal-jobs.ts";
 

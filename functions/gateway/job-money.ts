@@ -1,5 +1,5 @@
 /** Money for jobs: kept when one is made, spent as it comes further, given back at its end. */
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import type { Job } from "../../src/jobs/job.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { costOf, type Price, pricesOf, resolvePrice } from "../../src/metering/prices.ts";

@@ -1,6 +1,6 @@
 /** What batches and fine-tuning jobs share at the gateway, and how an origin is told of them. */
 import type { Context } from "hono";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { fileNotFound, findFile, type TenantFile } from "../../src/jobs/files.ts";
 import { artifactKey } from "../../src/jobs/inputs.ts";
 import { type Job, type JobKind, requestCancel } from "../../src/jobs/job.ts";

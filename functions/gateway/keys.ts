@@ -8,7 +8,7 @@ import {
   parsePage,
   rotationSchema,
 } from "../../src/api/control-plane.ts";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { keyCache } from "../../src/tenancy/authenticate.ts";
 import { type KeyLimits, lowerLimits, type Scope } from "../../src/tenancy/caller.ts";
 import { createKey, DEFAULT_OVERLAP_MS, findKey, listKeys, revokeKey, rotateKey } from "../../src/tenancy/keys.ts";

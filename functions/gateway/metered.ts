@@ -2,7 +2,7 @@
 
 import type { Context } from "hono";
 import type { Counter } from "../../src/api/answers.ts";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import type { UsageEvent } from "../../src/metering/event.ts";
 import { costOf, type Price, pricesOf, resolvePrice } from "../../src/metering/prices.ts";
 import { reportUsage } from "../../src/metering/report.ts";

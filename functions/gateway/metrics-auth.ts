@@ -1,7 +1,7 @@
 /** Who may read the metrics: the operator, and who is given METRICS_TOKEN for that alone. */
 import type { Context } from "hono";
 import { createMiddleware } from "hono/factory";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { isBearer } from "./admin-auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 

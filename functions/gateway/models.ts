@@ -3,7 +3,7 @@
  * tokenizers are kept once read, as many as there is room for.
  */
 
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { parsePointer } from "../../src/store/model-pointer.ts";

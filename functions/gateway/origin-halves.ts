@@ -1,8 +1,8 @@
 /** The origin as answers use it, in place of the private Workers: ids go there as they are, tokens come back. */
 import type { Halves } from "../../src/api/answers.ts";
-import { ApiError } from "../../src/api/errors.ts";
 import { parseScores } from "../../src/api/label-scores.ts";
 import { type DecodeOptions, parseErrorBody, readTokenLines } from "../../src/api/token-stream.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { signatureHeaders } from "../../src/jobs/signature.ts";
 import { log } from "../../src/observability/log.ts";

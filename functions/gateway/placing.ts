@@ -1,6 +1,6 @@
 /** Where this deployment's requests run: its bounds, and what its Workers have no room for (src/placement/rule.ts). */
 import type { Placement } from "../../src/api/answers.ts";
-import { ApiError, toApiError } from "../../src/api/errors.ts";
+import { ApiError, toApiError } from "../../src/api-error.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { AUTO, type Decision, type PlacementRule, place } from "../../src/placement/rule.ts";
 import type { Load } from "../../src/placement/work.ts";

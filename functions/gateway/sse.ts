@@ -1,5 +1,5 @@
 /** Streams for clients. */
-import { toApiError } from "../../src/api/errors.ts";
+import { toApiError } from "../../src/api-error.ts";
 
 /**
  * Server-sent events, `[DONE]` last; an error is the last event. An event is made when it is pulled: one stream from the

@@ -1,7 +1,7 @@
 /** What a request's name stands for: one of the tenant's tasks, or a model. */
 import type { Context } from "hono";
-import { ApiError } from "../../src/api/errors.ts";
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { ADAPTER_CONFIG } from "../../src/t5/adapter.ts";
 import { checkpointKey, findAdapter } from "../../src/tenancy/adapters.ts";
 import { mayUse } from "../../src/tenancy/caller.ts";

@@ -9,7 +9,7 @@ import {
   taskJson,
   taskVersionsJson,
 } from "../../src/api/control-plane.ts";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { readAdapterRow } from "../../src/tenancy/adapters.ts";
 import { type Caller, mayUse } from "../../src/tenancy/caller.ts";
 import { taskDefinitionSchema } from "../../src/tenancy/task-definition.ts";

@@ -1,7 +1,7 @@
 /** A form's file on its way into the bucket: streamed, in parts that fit an isolate's memory. */
 import { Readable } from "node:stream";
 import { Busboy } from "@fastify/busboy";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 
 /** R2 takes parts of one size, 5 MiB and more, and a shorter last one. */
 const PART_BYTES = 8 << 20;

@@ -3,7 +3,7 @@ import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import * as z from "zod";
-import { ApiError, toApiError } from "../../src/api/errors.ts";
+import { ApiError, toApiError } from "../../src/api-error.ts";
 import type { Origin } from "../../src/jobs/origin/origin.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
 import type { OriginModels } from "../../src/placement/origin/models.ts";

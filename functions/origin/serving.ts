@@ -1,8 +1,8 @@
 /** Answers in the edge's place: token ids in, what the decoder's Worker answers out. */
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { ApiError } from "../../src/api/errors.ts";
 import { errorBody, writeTokenLines } from "../../src/api/token-stream.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { EdgeT5Error, isGivenUp } from "../../src/errors.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
 import type { OriginModels, UsedModel } from "../../src/placement/origin/models.ts";

@@ -3,12 +3,12 @@
  * text.
  */
 
+import { ApiError } from "../api-error.ts";
 import type { FinishReason, TokenEvent } from "../t5/generate.ts";
 import { SequenceText } from "../t5/sequence-text.ts";
 import { DEFAULT_MAX_NEW_TOKENS } from "../t5/text-to-text.ts";
 import type { Tokenizer } from "../t5/tokenizer.ts";
 import type { CompletionChoice } from "./completions.ts";
-import { ApiError } from "./errors.ts";
 import type { Generation } from "./generation.ts";
 import type { Scores } from "./label-scores.ts";
 import { addLogprob, type CompletionLogprobs, emptyLogprobs, joinLogprobs } from "./logprobs.ts";

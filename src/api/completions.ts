@@ -1,8 +1,8 @@
 /** `POST /v1/completions` in OpenAI's shape: one schema for what is taken, and the shapes of what is given. */
 import * as z from "zod";
+import { ApiError } from "../api-error.ts";
 import type { FinishReason } from "../t5/generate.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
-import { ApiError } from "./errors.ts";
 import type { CompletionLogprobs } from "./logprobs.ts";
 import { oneTextOrList } from "./one-or-list.ts";
 

@@ -3,6 +3,7 @@
  * `taskDefinitionSchema` has it.
  */
 import * as z from "zod";
+import { ApiError } from "../api-error.ts";
 import { parseTemplate } from "../t5/template.ts";
 import { type KeyLimits, NO_QUOTAS, SCOPES } from "../tenancy/caller.ts";
 import type { Page, PageOptions } from "../tenancy/database.ts";
@@ -10,7 +11,6 @@ import { isActive, type Key } from "../tenancy/keys.ts";
 import { taskDefinitionSchema } from "../tenancy/task-definition.ts";
 import type { Task, TaskVersion } from "../tenancy/tasks.ts";
 import { TENANT_ID, type Tenant, type TenantChange, type TenantSettings } from "../tenancy/tenants.ts";
-import { ApiError } from "./errors.ts";
 import { dollarsOf, dollarsSchema } from "./money.ts";
 import { parseWith } from "./parse.ts";
 

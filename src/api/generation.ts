@@ -1,8 +1,9 @@
 /** How a completions request is to be generated: its fields over the model's defaults. */
+
+import { ApiError } from "../api-error.ts";
 import { EdgeT5Error } from "../errors.ts";
 import { type GenerationParams, parseGenerationParams } from "../t5/generation/config.ts";
 import type { GenerationFields } from "./completions.ts";
-import { ApiError } from "./errors.ts";
 
 export type { GenerationFields } from "./completions.ts";
 

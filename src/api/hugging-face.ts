@@ -3,8 +3,8 @@
  * labels with scores, out.
  */
 import * as z from "zod";
+import type { ApiError } from "../api-error.ts";
 import { MAX_ANSWERS, MAX_PROMPTS } from "./completions.ts";
-import type { ApiError } from "./errors.ts";
 import type { GenerationFields } from "./generation.ts";
 import { oneTextOrList } from "./one-or-list.ts";
 

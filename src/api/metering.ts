@@ -1,5 +1,6 @@
 /** Prices, usage and invoices on the wire: what is asked for, and what is given as JSON and as CSV. */
 import * as z from "zod";
+import { ApiError } from "../api-error.ts";
 import type { CsvCell } from "../metering/csv.ts";
 import type { DeadLetter } from "../metering/dead-letters.ts";
 import type { UsageEvent } from "../metering/event.ts";
@@ -8,7 +9,6 @@ import { DAY_MS, dayOf, monthOf, type Period, parseDay, parseMonth } from "../me
 import type { ListedPrice, NewPrice, Price } from "../metering/prices.ts";
 import { USAGE_GROUPS, type UsageGroup, type UsageMark, type UsageRow } from "../metering/usage.ts";
 import { timeJson } from "./control-plane.ts";
-import { ApiError } from "./errors.ts";
 import { dollarsOf, microDollarsOf, priceSchema } from "./money.ts";
 import { parseWith } from "./parse.ts";
 

@@ -1,6 +1,6 @@
 /** Checks what a client sent against a schema, in the words of our errors. */
 import type * as z from "zod";
-import { ApiError } from "./errors.ts";
+import { ApiError } from "../api-error.ts";
 
 /**
  * @param what what is checked, as its reader calls it: `a tenant`

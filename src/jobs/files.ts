@@ -1,5 +1,5 @@
 /** A tenant's files: what jobs read and write. Bytes lie in the bucket below the tenant's prefix, the rest in the database. */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import { type Database, type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
 import { randomName } from "./job.ts";
 

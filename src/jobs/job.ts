@@ -1,5 +1,5 @@
 /** A job: heavy work of a tenant's that an origin does. What is asked for stands in its spec, what came of it in its result. */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import { type Database, type Page, type PageOptions, pageOf } from "../tenancy/database.ts";
 import { trainingUsage } from "./training-usage.ts";
 

@@ -1,5 +1,5 @@
 /** JSONL, line by line, in bounded memory; what is wrong with a row names file, line and reason. */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 
 /** Longer lines are refused: a row is held in memory. */
 const MOST_LINE_BYTES = 1 << 20;

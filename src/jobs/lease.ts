@@ -5,7 +5,7 @@
  */
 
 import type * as z from "zod";
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import type { UsageEvent } from "../metering/event.ts";
 import { insertEvents } from "../metering/ledger.ts";
 import type { Database, Statement } from "../tenancy/database.ts";

@@ -2,7 +2,7 @@
  * Requests between gateway and origin, signed both ways: HMAC-SHA-256 under ORIGIN_SECRET over method, path with query,
  * time, nonce and the body's hash.
  */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import { sha256Of } from "../store/sha256.ts";
 
 export const BODY_HASH_HEADER = "x-edge-t5-body-sha256";

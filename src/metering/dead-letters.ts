@@ -1,5 +1,5 @@
 /** Usage messages that could not be written: kept until somebody replays them, and after. */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import type { Database } from "./database.ts";
 import { type UsageEvent, usageEventSchema } from "./event.ts";
 import { recordEvents } from "./ledger.ts";

@@ -1,5 +1,5 @@
 /** Prices: versions that each hold from a time on, for all, a model, a tenant, a tenant's model or a tenant's task. */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import type { Database } from "./database.ts";
 import type { UsageEvent } from "./event.ts";
 import { dayOf } from "./period.ts";

@@ -2,7 +2,7 @@
  * API keys: `et5_` + ten characters that name the key + `_` + 43 that are secret. The text is given out once; what is kept
  * is its HMAC.
  */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import { EdgeT5Error } from "../errors.ts";
 import type { KeyLimits, Scope } from "./caller.ts";
 import { type Database, type Page, type PageOptions, pageOf } from "./database.ts";

@@ -2,7 +2,7 @@
  * Limits on the wire: `RateLimit` and `RateLimit-Policy` (IETF draft-ietf-httpapi-ratelimit-headers), and OpenAI's
  * `x-ratelimit-*`.
  */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import type { Answer, Quota, Refusal } from "./meter.ts";
 
 const WINDOW_S = 60;

@@ -8,7 +8,7 @@
  * deletes.
  */
 import * as z from "zod";
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import { EdgeT5Error } from "../errors.ts";
 import { emptyPointer, type ModelPointer, movedBackTo, movedTo, parsePointer } from "../store/model-pointer.ts";
 import { MODEL_NAME, MODEL_VERSION, MODELS_PREFIX, modelKey, POINTER_KEY, versionKey } from "../store/r2.ts";

@@ -1,6 +1,7 @@
 /** A request of a task: the model's texts of its inputs, and how they are generated under the task's rules. */
-import { ApiError } from "../api/errors.ts";
+
 import { type Generation, type GenerationFields, resolveGeneration } from "../api/generation.ts";
+import { ApiError } from "../api-error.ts";
 import type { GenerationParams } from "../t5/generation/config.ts";
 import { fillTemplate, parseTemplate, type Template } from "../t5/template.ts";
 import { OVERRIDABLE } from "./task-definition.ts";

@@ -2,7 +2,7 @@
  * Tasks: a tenant's endpoints. Every change is a new version, old versions stay, and the newest one counts; a deletion is a
  * version too, without a definition.
  */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import { type Database, type Page, type PageOptions, pageOf } from "./database.ts";
 import { RecentRows } from "./recent-rows.ts";
 import { TASK_NAME, type TaskDefinition, taskDefinitionSchema } from "./task-definition.ts";

@@ -1,5 +1,5 @@
 /** Tenants: who the deployment serves, and what they may use at most. */
-import { ApiError } from "../api/errors.ts";
+import { ApiError } from "../api-error.ts";
 import type { KeyLimits, TenantLimits, TenantQuotas } from "./caller.ts";
 import { type Database, type Page, type PageOptions, pageOf } from "./database.ts";
 

@@ -1,7 +1,7 @@
 /** Rows of JSON lines: whole however they arrive, and what is wrong with them. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ApiError } from "../../src/api/errors.ts";
+import { ApiError } from "../../src/api-error.ts";
 import { parseTrainingRow } from "../../src/jobs/fine-tuning/spec.ts";
 import { checkRows, InvalidFile, type Line, linesOf } from "../../src/jobs/jsonl.ts";
 

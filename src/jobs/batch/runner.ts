@@ -7,7 +7,7 @@ import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { answer, type Classified, type Counter, classify, collect, type Prompt, tokenize } from "../../api/answers.ts";
 import { type Completion, type CompletionChoice, usageOf } from "../../api/completions.ts";
-import { ApiError, toApiError } from "../../api/errors.ts";
+import { ApiError, toApiError } from "../../api-error.ts";
 import type { HeldAdapter } from "../../t5/engine.ts";
 import { linesOf, parseRow } from "../jsonl.ts";
 import { type Ending, JobCancelled, type JobContext, type Runner } from "../origin/runner.ts";

@@ -2,9 +2,9 @@
 import * as z from "zod";
 import { newTokensOf, type Placement } from "../../api/answers.ts";
 import { type CompletionRequest, parseCompletionRequest } from "../../api/completions.ts";
-import { ApiError } from "../../api/errors.ts";
 import type { Generation, GenerationFields } from "../../api/generation.ts";
 import { parseWith } from "../../api/parse.ts";
+import { ApiError } from "../../api-error.ts";
 import type { GenerationParams } from "../../t5/generation/config.ts";
 import type { TaskDefinition } from "../../tenancy/task-definition.ts";
 import { generationUnder, promptsOf } from "../../tenancy/task-request.ts";

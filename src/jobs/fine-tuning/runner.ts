@@ -6,7 +6,7 @@ import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { stringify } from "csv-stringify/sync";
 import { dequantize } from "../../../model-split/dequantize.ts";
-import { ApiError } from "../../api/errors.ts";
+import { ApiError } from "../../api-error.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../../t5/adapter.ts";
 import { readManifest } from "../../t5/manifest.ts";
 import { loadTokenizer } from "../../t5/tokenizer.ts";

@@ -1,7 +1,7 @@
 /** A fine-tuning: an adapter (LoRA) trained on rows of inputs and targets, beside a model that stays as it is. */
 
 import * as z from "zod";
-import { ApiError } from "../../api/errors.ts";
+import { ApiError } from "../../api-error.ts";
 
 /** Rows of one training file. */
 export const MOST_TRAINING_ROWS = 200_000;

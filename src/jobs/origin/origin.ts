@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { ApiError } from "../../api/errors.ts";
+import { ApiError } from "../../api-error.ts";
 import { EdgeT5Error } from "../../errors.ts";
 import { errorFields, log } from "../../observability/log.ts";
 import type { JobKind } from "../job.ts";

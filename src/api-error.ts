@@ -1,5 +1,5 @@
 /** Errors on the wire: OpenAI's object, with a stable `code` for whoever matches on it. */
-import { EdgeT5Error, type ErrorCode, isGivenUp } from "../errors.ts";
+import { EdgeT5Error, type ErrorCode, isGivenUp } from "./errors.ts";
 
 export type ApiErrorType = "invalid_request_error" | "server_error";
 
