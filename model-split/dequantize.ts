@@ -8,8 +8,8 @@ import { EdgeT5Error } from "../src/errors.ts";
 import type { Store } from "../src/store/store.ts";
 import { toHuggingFaceConfig } from "../src/t5/config.ts";
 import { blobKey, type Manifest, type PackagedTensor } from "../src/t5/manifest.ts";
-import { writeSafetensors } from "../src/training/safetensors-file.ts";
 import { missingBlob, tokenizerFiles } from "./export-tokenizer.ts";
+import { writeSafetensors } from "./safetensors-writer.ts";
 
 /**
  * @param dir the checkpoint's directory, made if need be; it must have no weights yet

@@ -1,4 +1,4 @@
-/** Errors on the wire: OpenAI's object, with a stable `code` for whoever matches on it. */
+/** Errors as they go over the wire: OpenAI's object, with a stable `code` for whoever matches on it. */
 import { EdgeT5Error, type ErrorCode, isGivenUp } from "./errors.ts";
 
 export type ApiErrorType = "invalid_request_error" | "server_error";

@@ -7,12 +7,12 @@
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { writeSafetensors } from "../../model-split/safetensors-writer.ts";
 import { EMBEDDING, tensorsOf } from "../../src/t5/architecture.ts";
 import { parseHuggingFaceConfig } from "../../src/t5/config.ts";
 import { type Tokenizer, tokenizerFrom } from "../../src/t5/tokenizer.ts";
 import { loadModel } from "../../src/training/checkpoint.ts";
 import { randomBits } from "../../src/training/random.ts";
-import { writeSafetensors } from "../../src/training/safetensors-file.ts";
 
 /** Scale of a copied layer's outputs. */
 const QUIET = 0.3;

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import { Checkpoint } from "../../model-split/checkpoint.ts";
 import { SafetensorsFile } from "../../model-split/safetensors.ts";
+import { type FloatTensors, writeSafetensors } from "../../model-split/safetensors-writer.ts";
 import { EdgeT5Error } from "../errors.ts";
 import { syncFolder } from "../store/staged-file.ts";
 import { ADAPTER_CONFIG, ADAPTER_TENSORS } from "../t5/adapter.ts";
@@ -15,7 +16,6 @@ import type { T5Config } from "../t5/config.ts";
 import type { Json } from "./example.ts";
 import { type LoraOptions, loraModules, loraSettings } from "./lora.ts";
 import { randomBits } from "./random.ts";
-import { type FloatTensors, writeSafetensors } from "./safetensors-file.ts";
 import { loraPort } from "./trained-weights.ts";
 
 /** A model's weights in memory, float32. */

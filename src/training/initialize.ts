@@ -1,8 +1,9 @@
 /** Weights of a model that has learned nothing yet. */
+
+import type { FloatTensors } from "../../model-split/safetensors-writer.ts";
 import { type TensorSpec, tensorsOf } from "../t5/architecture.ts";
 import type { T5Config } from "../t5/config.ts";
 import { randomBits } from "./random.ts";
-import type { FloatTensors } from "./safetensors-file.ts";
 
 /**
  * T5's initialization, normal numbers by a seed (transformers 4.57, modeling_t5.py, `T5PreTrainedModel._init_weights`).

@@ -3,11 +3,11 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { dequantize } from "../../model-split/dequantize.ts";
 import { splitCheckpoint } from "../../model-split/index.ts";
+import { writeSafetensors } from "../../model-split/safetensors-writer.ts";
 import { DEFAULT_PACKAGE, FolderStore } from "../../src/index.ts";
 import { tensorsOf } from "../../src/t5/architecture.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
 import { loadModel } from "../../src/training/checkpoint.ts";
-import { writeSafetensors } from "../../src/training/safetensors-file.ts";
 
 /** Of the encoder's feed-forward alone; a Worker has 94 MB. */
 const BYTES = 120e6;

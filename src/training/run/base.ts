@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { readParts } from "../../../model-split/checkpoint-parts.ts";
 import { dequantize } from "../../../model-split/dequantize.ts";
+import { writeSafetensors } from "../../../model-split/safetensors-writer.ts";
 import { EdgeT5Error } from "../../errors.ts";
 import { FolderStore } from "../../store/folder.ts";
 import { HttpStore } from "../../store/http.ts";
@@ -15,7 +16,6 @@ import { parseHuggingFaceConfig, type T5Config } from "../../t5/config.ts";
 import { MANIFEST_KEY, readManifest } from "../../t5/manifest.ts";
 import { type Tokenizer, tokenizerFrom } from "../../t5/tokenizer.ts";
 import { initialWeights } from "../initialize.ts";
-import { writeSafetensors } from "../safetensors-file.ts";
 import { isThere } from "./files.ts";
 import { parseJson, type RunSettings } from "./settings.ts";
 
