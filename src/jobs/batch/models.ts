@@ -1,6 +1,6 @@
 /** Models that batches of this origin run on: the simd engine, the few that were used last. */
-
 import type { Placement } from "../../api/answers.ts";
+import { RecentlyUsed } from "../../engines/recently-used.ts";
 import { readAdapter } from "../../t5/adapter.ts";
 import type { Engine, EngineLoader, HeldAdapter } from "../../t5/engine.ts";
 import { type GenerationParams, generationDefaults } from "../../t5/generation/config.ts";
@@ -25,8 +25,8 @@ const MOST_MODELS = 2;
 
 export class BatchModels {
   readonly #load: EngineLoader;
-  /** By what they are and for which lengths; used last comes last. */
-  readonly #loaded = new Map<string, Promise<LoadedModel>>();
+  /** By what they are and for which lengths. */
+  readonly #loaded = new RecentlyUsed<LoadedModel>(MOST_MODELS);
 
   constructor(load: EngineLoader) {
     this.#load = load;
@@ -35,15 +35,7 @@ export class BatchModels {
   /** @throws EdgeT5Error `E_PACKAGE_NOT_FOUND` and others, as the engine's loader */
   get(id: string, { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS }: Placement, storage: JobStorage): Promise<LoadedModel> {
     const key = `${id} ${MAX_PROMPT_TOKENS} ${MAX_NEW_TOKENS}`;
-    const loaded = this.#loaded.get(key) ?? this.#loadModel(id, MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, storage);
-    this.#loaded.delete(key);
-    this.#loaded.set(key, loaded);
-    loaded.catch(() => this.#loaded.delete(key));
-    for (const oldest of this.#loaded.keys()) {
-      if (this.#loaded.size <= MOST_MODELS) break;
-      this.#loaded.delete(oldest);
-    }
-    return loaded;
+    return this.#loaded.get(key, () => this.#loadModel(id, MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, storage));
   }
 
   async #loadModel(

@@ -1,5 +1,6 @@
 /** The models that an origin answers with: loaded whole, shared by all requests, the few that were used last. */
 import { sharedEngine } from "../../engines/batching-decoder.ts";
+import { RecentlyUsed } from "../../engines/recently-used.ts";
 import { EdgeT5Error } from "../../errors.ts";
 import { modelKey, modelStore, R2Store } from "../../store/r2.ts";
 import { readAdapter } from "../../t5/adapter.ts";
@@ -28,8 +29,8 @@ export interface UsedModel {
 
 export class OriginModels {
   readonly #options: OriginModelsOptions;
-  /** By loader and `NAME@VERSION`; used last comes last. */
-  readonly #loaded = new Map<string, Promise<Engine>>();
+  /** By loader and `NAME@VERSION`. */
+  readonly #loaded = new RecentlyUsed<Engine>(MOST_MODELS);
 
   constructor(options: OriginModelsOptions) {
     this.#options = options;
@@ -50,7 +51,7 @@ export class OriginModels {
 
   /** What each has done. */
   async health() {
-    const states = [...this.#loaded].map(async ([id, loaded]) => {
+    const states = [...this.#loaded.entries()].map(async ([id, loaded]) => {
       const engine = await loaded.catch(() => null);
       return [id, engine && { steps: engine.decoder.steps, open_sequences: engine.decoder.openSequences }] as const;
     });
@@ -59,15 +60,7 @@ export class OriginModels {
 
   #get(id: string, load: EngineLoader): Promise<Engine> {
     const key = load === this.#options.load ? id : `${id} for adapters`;
-    const loaded = this.#loaded.get(key) ?? this.#load(id, load);
-    this.#loaded.delete(key);
-    this.#loaded.set(key, loaded);
-    loaded.catch(() => this.#loaded.delete(key));
-    for (const oldest of this.#loaded.keys()) {
-      if (this.#loaded.size <= MOST_MODELS) break;
-      this.#loaded.delete(oldest);
-    }
-    return loaded;
+    return this.#loaded.get(key, () => this.#load(id, load));
   }
 
   async #load(id: string, load: EngineLoader): Promise<Engine> {

@@ -3,23 +3,20 @@ import { constants } from "node:fs";
 import { copyFile, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { EdgeT5Error } from "../../errors.ts";
-import { syncFolder } from "../../store/staged-file.ts";
+import { StagedFile, syncFolder } from "../../store/staged-file.ts";
 
 /** @throws EdgeT5Error `E_IO` */
 export async function writeAtomically(path: string, content: string): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.tmp`);
   try {
-    const file = await open(temporary, "w");
+    const staged = await StagedFile.create(dirname(path));
     try {
-      await file.writeFile(content);
-      await file.sync();
+      await staged.write(new TextEncoder().encode(content));
+      await staged.finish();
+      await staged.commit(path);
     } finally {
-      await file.close();
+      await staged.discard();
     }
-    await rename(temporary, path);
-    await syncFolder(dirname(path));
   } catch (cause) {
-    await rm(temporary, { force: true }).catch(() => undefined);
     throw cannotWrite(path, cause);
   }
 }

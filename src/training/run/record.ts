@@ -1,6 +1,7 @@
 /** What a run keeps of what happens: metrics, plot, and the best checkpoint. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { removeStaleFiles } from "../../store/staged-file.ts";
 import type { Tokenizer } from "../../t5/tokenizer.ts";
 import type { EvaluationEvent, StepEvent } from "../trainer.ts";
 import type { ValidationTask } from "./data.ts";
@@ -49,6 +50,7 @@ export class RunRecord {
 
   /** @param step the checkpoint's that the run goes on from @throws EdgeT5Error `E_IO` */
   static async open(run: string, settings: RunSettings, step: number): Promise<RunRecord> {
+    await removeStaleFiles(run);
     await recoverFolder(bestDir(run));
     await rm(join(run, EVALUATION_PACKAGE), { recursive: true, force: true });
     return new RunRecord(run, settings, await MetricsLog.open(join(run, METRICS_FILE), step));
