@@ -13,7 +13,9 @@ export function parseWith<Schema extends z.ZodType>(schema: Schema, value: unkno
   throw describe(parsed.error, value, what);
 }
 
-function describe({ issues: [issue] }: z.ZodError, value: unknown, what: string): ApiError {
+function describe({ issues }: z.ZodError, value: unknown, what: string): ApiError {
+  // A misspelled field is missing under its right name too: what stands there says more.
+  const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0];
   const path = issue?.path ?? [];
   const param = path.join(".") || null;
   const refuse = (code: string, message: string, at = param) => new ApiError(400, code, message, { param: at });

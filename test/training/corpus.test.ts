@@ -180,5 +180,8 @@ test.each<[string, Given, string, RegExp]>([
 
 test("a missing file is the system's error", async () => {
   const dir = await temporaryFolder();
-  await expect(prepare({ files: [join(dir, "none.txt")], dir })).rejects.toMatchObject({ code: "ENOENT" });
+  await expect(prepare({ files: [join(dir, "none.txt")], dir })).rejects.toMatchObject({
+    code: "E_DATA_FILE",
+    message: expect.stringContaining("none.txt"),
+  });
 });

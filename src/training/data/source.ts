@@ -13,6 +13,7 @@ export type DataTokenizer = Pick<Tokenizer, "encode" | "nameOf">;
  * Names files, as they are now, options and vocabulary: what was prepared from the same is used again.
  *
  * @returns the name, and the bytes of all files
+ * @throws EdgeT5Error `E_DATA_FILE` for a file that is not there; the operating system's errors
  */
 export async function describeSource(
   files: readonly string[],
@@ -23,7 +24,10 @@ export async function describeSource(
   const hash = createHash("sha256").update(JSON.stringify(options));
   let bytes = 0;
   for (const file of files) {
-    const { size, mtimeMs } = await stat(file);
+    const { size, mtimeMs } = await stat(file).catch((cause: NodeJS.ErrnoException) => {
+      if (cause.code !== "ENOENT") throw cause;
+      throw new EdgeT5Error("E_DATA_FILE", `There is no file ${file}. Name one that is there.`, { cause });
+    });
     bytes += size;
     hash.update(JSON.stringify([file, size, mtimeMs]));
   }
