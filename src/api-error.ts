@@ -78,6 +78,9 @@ export function toApiError(error: unknown): ApiError {
       return new ApiError(503, "decoder_lost", message, { retryAfter: RETRY_ROOM, cause: error });
     if (code === "E_CONTEXT_LENGTH") return new ApiError(400, "context_length_exceeded", message, { cause: error });
     if (code === "E_ADAPTER") return new ApiError(400, "invalid_adapter", message, { cause: error });
+    if (code === "E_FORMAT") return new ApiError(415, "unsupported_format", message, { cause: error });
+    if (code === "E_DAMAGED") return new ApiError(422, "damaged_file", message, { cause: error });
+    if (code === "E_TOO_LARGE") return new ApiError(413, "content_too_large", message, { cause: error });
     if (code === "E_INPUT") return new ApiError(400, "invalid_value", message, { cause: error });
   }
   return new ApiError(

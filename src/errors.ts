@@ -34,6 +34,10 @@ export type ErrorCode =
   | "E_DATA_LENGTH"
   | "E_DATA_TOO_SMALL"
   | "E_DATA_CHANGED"
+  // files to be read
+  | "E_FORMAT"
+  | "E_DAMAGED"
+  | "E_TOO_LARGE"
   // running
   | "E_INPUT"
   | "E_CONTEXT_LENGTH"
@@ -77,6 +81,9 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   E_DATA_TOO_SMALL: 400,
   E_DATA_CHANGED: 409,
   E_ADAPTER_NOT_FOUND: 503,
+  E_FORMAT: 415,
+  E_DAMAGED: 422,
+  E_TOO_LARGE: 413,
 };
 
 export class EdgeT5Error extends Error {

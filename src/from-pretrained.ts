@@ -8,7 +8,7 @@ import { type AdapterFiles, readAdapter } from "./t5/adapter.ts";
 import type { EngineLoader } from "./t5/engine.ts";
 import { generationDefaults } from "./t5/generation/config.ts";
 import { readManifest } from "./t5/manifest.ts";
-import { type LoadedAdapter, TextToText, type TextToTextParts } from "./t5/text-to-text.ts";
+import { type LoadedAdapter, TextToText, type TextToTextParts } from "./t5/model.ts";
 import { loadTokenizer } from "./t5/tokenizer.ts";
 
 /** What a runtime brings. */

@@ -22,5 +22,5 @@ export type {
   LabelScore,
   LoadedAdapter,
   TokenLogprob,
-} from "./t5/text-to-text.ts";
+} from "./t5/model.ts";
 export type { Tokenizer } from "./t5/tokenizer.ts";

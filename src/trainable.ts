@@ -10,7 +10,7 @@ import { defaultPackage, type LoadOptions, loadParts, T5 as Pretrained } from ".
 import { FolderStore } from "./store/folder.ts";
 import type { Store } from "./store/store.ts";
 import { ADAPTER_CONFIG, readAdapter } from "./t5/adapter.ts";
-import type { TextToTextParts } from "./t5/text-to-text.ts";
+import type { TextToTextParts } from "./t5/model.ts";
 import type { DataSettings, RunEvent, RunRequest, TaskSettings, TrainingRequest } from "./training/run/index.ts";
 
 export type { RunEvent } from "./training/run/index.ts";

@@ -5,8 +5,8 @@
 
 import { ApiError } from "../api-error.ts";
 import type { FinishReason, TokenEvent } from "../t5/generate.ts";
+import { DEFAULT_MAX_NEW_TOKENS } from "../t5/model.ts";
 import { SequenceText } from "../t5/sequence-text.ts";
-import { DEFAULT_MAX_NEW_TOKENS } from "../t5/text-to-text.ts";
 import type { Tokenizer } from "../t5/tokenizer.ts";
 import type { CompletionChoice } from "./completions.ts";
 import type { Generation } from "./generation.ts";

@@ -5,7 +5,7 @@ import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { T5 } from "../index.ts";
 import { mergeGenerationParams } from "../t5/generation/config.ts";
-import type { Classification, GeneratedSequence, Generation } from "../t5/text-to-text.ts";
+import type { Classification, GeneratedSequence, Generation } from "../t5/model.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
 import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";

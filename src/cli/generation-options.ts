@@ -1,7 +1,7 @@
 /** The options of a command that say how to generate, and the parameters that they ask for. */
 import { EdgeT5Error } from "../errors.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
-import type { GenerateOptions } from "../t5/text-to-text.ts";
+import type { GenerateOptions } from "../t5/model.ts";
 import { decimal, type OptionDef, wholeNumber } from "./arguments.ts";
 
 /** Hugging Face's names stand in brackets where they differ: an option cannot be called `--no-…`. */

@@ -1,5 +1,5 @@
 /** Answers a model's rows, a batch at a time, and counts what it took. */
-import type { GenerateOptions, TextToText } from "../t5/text-to-text.ts";
+import type { GenerateOptions, TextToText } from "../t5/model.ts";
 
 export interface Answers {
   texts: string[];

@@ -13,7 +13,7 @@ import { generate } from "../t5/generate.ts";
 import { scoreLabels } from "../t5/generation/labels.ts";
 import { argmax } from "../t5/generation/scores.ts";
 import { readManifest } from "../t5/manifest.ts";
-import { encodeLabels, TextToText } from "../t5/text-to-text.ts";
+import { encodeLabels, TextToText } from "../t5/model.ts";
 import { loadTokenizer } from "../t5/tokenizer.ts";
 import { largestDifference, sameIds, TOLERANCE } from "./compare.ts";
 import type { GoldenReport, KindReport } from "./run.ts";

@@ -1,7 +1,7 @@
 /** The library's face: what it refuses, and why. What it answers is tested where it runs (test/library, test/cli). */
 import { beforeAll, describe, expect, test } from "vitest";
 import { T5 } from "../../src/index.ts";
-import type { ClassifyOptions, GenerateOptions } from "../../src/t5/text-to-text.ts";
+import type { ClassifyOptions, GenerateOptions } from "../../src/t5/model.ts";
 
 const PROMPT = "translate English to German: The house is old.";
 

@@ -1,0 +1,32 @@
+/** What people have, before it is one text: what readers of files make (src/readers), and what a model's text is made of. */
+
+/** Rows under their columns' names; every row is as long as `columns`. */
+export interface Table {
+  /** Of the page that it stands on: a document's title, a workbook's file. */
+  title: string | null;
+  /** Of the section that it stands in: a heading, a sheet's name. */
+  section: string | null;
+  columns: readonly string[];
+  rows: readonly (readonly string[])[];
+}
+
+/** A piece of a document, in reading order. Texts have no line breaks but those that are meant: lines of verse, of code. */
+export type Block =
+  | { kind: "heading" /** 1 is the highest. */; level: number; text: string }
+  | { kind: "paragraph"; text: string }
+  | { kind: "item" /** 0 for an item of a list that stands in no other. */; depth: number; text: string }
+  | { kind: "table"; table: Table };
+
+export interface Document {
+  title: string | null;
+  blocks: readonly Block[];
+}
+
+/** What a reader made of a file. */
+export type Content =
+  | {
+      kind: "document";
+      document: Document /** What was left out or guessed, for people: one sentence each. */;
+      notes: readonly string[];
+    }
+  | { kind: "tables"; tables: readonly Table[]; notes: readonly string[] };
