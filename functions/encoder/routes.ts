@@ -1,9 +1,11 @@
 /** The encoder's routes: token ids in, hidden states out. */
 import { type Context, Hono } from "hono";
+import { FrameReader } from "../../src/api/frames.ts";
+import { readInputs, type StreamedInput, writeEncoded } from "../../src/api/input-stream.ts";
 import { ADAPTER_HEADER, OWNER_HEADER } from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { AdapterSet, Encoder } from "../../src/t5/engine.ts";
-import { acquireAdapter, type HalfEnv, type Used } from "../shared/half.ts";
+import { acquireAdapter, errorsOf, type HalfEnv, type Used } from "../shared/half.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
 /** @param engineOf this Worker's part of the model named */
@@ -21,12 +23,7 @@ export function encoderRoutes(
       end,
     } = await engineOf(c, c.req.param("model"));
     try {
-      const key = c.req.header(ADAPTER_HEADER);
-      const owner = c.req.header(OWNER_HEADER);
-      const headers = {
-        ...(key !== undefined && { [ADAPTER_HEADER]: key }),
-        ...(owner !== undefined && { [OWNER_HEADER]: owner }),
-      };
+      const { key, owner, headers } = whomOf(c);
       const { signal } = c.req.raw;
       const before = encoder.isFirst ? undefined : await callUpstream(c.env, c.req.path, { body, headers, signal });
       const states = before && new Float32Array(await before.arrayBuffer());
@@ -40,7 +37,68 @@ export function encoderRoutes(
     }
   });
 
+  /** Body: frames of ids, of any number of inputs (src/api/input-stream.ts). Answer: frames with their hidden states. */
+  app.post("/models/:model/encode-list", async (c) => {
+    const asked = c.req.raw.body;
+    if (!asked) throw new EdgeT5Error("E_INPUT", "An encode-list request needs a body.");
+    const { engine, end } = await engineOf(c, c.req.param("model"));
+    const { signal } = c.req.raw;
+    const endLine = c.get("line").hold();
+    signal.addEventListener("abort", end, { once: true });
+    const encoded = encodeAll(c, engine, asked, () => {
+      end();
+      endLine();
+    });
+    return c.body(writeEncoded(encoded, errorsOf(c)), 200, { "content-type": "application/octet-stream" });
+  });
+
   return app;
+}
+
+/** One after the other: the last one's hidden states are sent while the next one's are made. */
+async function* encodeAll(
+  c: Context<HalfEnv>,
+  { encoder, adapters }: { encoder: Encoder; adapters: AdapterSet },
+  asked: ReadableStream<Uint8Array>,
+  end: () => void,
+): AsyncGenerator<StreamedInput, void, undefined> {
+  const { key, owner, headers } = whomOf(c);
+  const { signal } = c.req.raw;
+  try {
+    const inputs = readInputs(new FrameReader(encoder.isFirst ? asked : await encodedBefore(c, asked, headers)));
+    const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
+    try {
+      for await (const { ids, hidden: before } of inputs) {
+        const states = encoder.isFirst ? undefined : before;
+        yield { ids, hidden: await encoder.encode(ids, states, adapter, { owner, signal }) };
+      }
+    } finally {
+      adapter?.release();
+    }
+  } finally {
+    end();
+  }
+}
+
+/** The same inputs with the hidden states of the layers before. */
+async function encodedBefore(
+  c: Context<HalfEnv>,
+  body: ReadableStream<Uint8Array>,
+  headers: HeadersInit,
+): Promise<ReadableStream<Uint8Array>> {
+  const before = await callUpstream(c.env, c.req.path, { body, headers, signal: c.req.raw.signal });
+  if (!before.body) throw new EdgeT5Error("E_INTERNAL", "A Worker of the encoder's chain gave no answer. Try again.");
+  return before.body;
+}
+
+function whomOf(c: Context<HalfEnv>) {
+  const key = c.req.header(ADAPTER_HEADER);
+  const owner = c.req.header(OWNER_HEADER);
+  const headers = {
+    ...(key !== undefined && { [ADAPTER_HEADER]: key }),
+    ...(owner !== undefined && { [OWNER_HEADER]: owner }),
+  };
+  return { key, owner, headers };
 }
 
 /**

@@ -12,7 +12,7 @@ import { chargeOf, generationOf, type Target } from "./target.ts";
 
 export interface AnswersCache {
   /** Null: it is not there. */
-  read(): Promise<{ id: string; results: TaskResult[] } | null>;
+  read(): Promise<{ metered: Metered; results: TaskResult[] } | null>;
   write(results: readonly TaskResult[]): void;
 }
 
@@ -42,7 +42,7 @@ export async function answersCache(
       metered.servedBy = "cache";
       c.header("x-edge-t5-served-by", "cache");
       const results = await metered.whole(c.req.raw.signal, () => kept.json<TaskResult[]>());
-      return { id: metered.id, results };
+      return { metered, results };
     },
     write(results) {
       const headers = { "cache-control": `max-age=${task.definition.cache.ttl_seconds}` };

@@ -28,6 +28,7 @@ import { metrics, showMetrics } from "./metrics.ts";
 import { mayReadMetrics, requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
 import { preload } from "./preload.ts";
+import { bringsFile, limitFile } from "./task-input.ts";
 import { runTask } from "./task-run.ts";
 import { tenantRoutes } from "./tenant-routes.ts";
 
@@ -35,9 +36,10 @@ export const app = new Hono<GatewayEnv>();
 
 /** The private Workers log under the same request's id. */
 const traceHalves = createMiddleware<GatewayEnv>(async (c, next) => {
-  const { ENCODER, DECODER } = c.env;
+  const { ENCODER, DECODER, READER } = c.env;
   const id = c.get("requestId");
-  c.env = { ...c.env, ENCODER: traced(ENCODER, id), DECODER: traced(DECODER, id) };
+  const halves = { ENCODER: traced(ENCODER, id), DECODER: traced(DECODER, id) };
+  c.env = { ...c.env, ...halves, ...(READER && { READER: traced(READER, id) }) };
   await next();
 });
 
@@ -118,10 +120,11 @@ app.onError((error, c) => {
   return c.json(body, known.status as ContentfulStatusCode, known.headers());
 });
 
-/** An adapter's files may be larger than texts; what is uploaded for jobs is counted as it streams. */
+/** Files of adapters and for tasks may be larger than texts; what is uploaded for jobs is counted as it streams. */
 function limitBody(c: Context<GatewayEnv>, next: Next) {
   if (c.req.method === "POST" && c.req.path === "/v1/files") return next();
   if (c.req.path.startsWith("/v1/adapters/")) return limitUpload(c, next);
+  if (bringsFile(c)) return limitFile(c, next);
   const maxSize = c.env.MAX_BODY_BYTES;
   const onError = () => {
     throw new ApiError(413, "request_too_large", `The body is over ${maxSize} bytes. Send fewer or shorter prompts.`);

@@ -7,6 +7,8 @@ export interface GatewayBindings {
   SHARDS: R2Bucket;
   ENCODER: Fetcher;
   DECODER: Fetcher;
+  /** Reads files; without it, tasks take texts and rows alone. */
+  READER?: Fetcher;
   /** Tenants, keys, tasks, prices, the ledger: functions/gateway/migrations. */
   DB: D1Database;
   /** Usage events on their way to the ledger. */
@@ -51,6 +53,8 @@ export interface GatewayBindings {
   ORIGIN_MAX_SEQUENCES: number;
   ORIGIN_PATIENCE_MS: number;
   MAX_BODY_BYTES: number;
+  /** Of a task's file; as the reader's. */
+  MAX_DOCUMENT_BYTES: number;
   /** Of one file. */
   MAX_FILE_BYTES: number;
   /** Quotas of a tenant that has none of its own: bytes of files, jobs at once, jobs that wait. */

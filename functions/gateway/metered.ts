@@ -26,12 +26,14 @@ export interface Charge {
 
 export type Outcome = UsageEvent["outcome"] | "failed";
 
-/** Prices that budgets are counted with; bills are made of the ledger. */
+/** Prices that budgets are counted with, and clients are told; bills are made of the ledger. */
 const prices = new RecentRows<Price[]>(30_000, 1_000);
 
 export class Metered implements Counter {
   /** The ledger's id of this request, made here. */
   readonly id: string;
+  /** Those that were charged for, unless it turns out to be more or fewer. */
+  inputTokens: number;
   outputTokens = 0;
   workUnits = 0;
   servedBy: UsageEvent["servedBy"] = "edge";
@@ -53,6 +55,7 @@ export class Metered implements Counter {
     this.#env = c.env;
     this.#who = { tenant, key };
     this.#charge = charge;
+    this.inputTokens = charge.inputTokens;
     this.#price = price;
     this.#isReserved = isReserved;
     this.#line = c.get("line");
@@ -73,8 +76,7 @@ export class Metered implements Counter {
     if (!isLimited) return new Metered(c, id, charge, null, false);
     const now = Date.now();
     const hasBudget = tenantLimits.softBudget !== null || tenantLimits.hardBudget !== null;
-    const known = hasBudget ? await prices.get(tenant, now, () => pricesOf(c.env.DB, tenant)) : [];
-    const price = resolvePrice(known, { tenant, task: charge.task, model: charge.model }, now);
+    const price = hasBudget ? await priceOf(c.env, tenant, charge, now) : null;
     const { inputTokens, maxOutputTokens } = charge;
     const tokens = inputTokens + maxOutputTokens;
     const nano = Number(costOf({ inputTokens, outputTokens: maxOutputTokens }, price));
@@ -93,12 +95,19 @@ export class Metered implements Counter {
     return new Metered(c, id, charge, price, true);
   }
 
+  /** What it costs so far, in nano-dollars. */
+  async cost(): Promise<bigint> {
+    const { inputTokens, outputTokens, servedBy } = this;
+    const price = this.#price ?? (await priceOf(this.#env, this.#who.tenant, this.#charge, this.#began));
+    return costOf({ inputTokens: servedBy === "cache" ? 0 : inputTokens, outputTokens }, price);
+  }
+
   /** Once; later calls are nothing. What failed on our side is not billed. */
   end(outcome: Outcome): void {
     if (this.#ended) return;
     this.#ended = true;
     const isBilled = outcome !== "failed";
-    const inputTokens = isBilled && this.servedBy !== "cache" ? this.#charge.inputTokens : 0;
+    const inputTokens = isBilled && this.servedBy !== "cache" ? this.inputTokens : 0;
     const outputTokens = isBilled ? this.outputTokens : 0;
     const now = Date.now();
     this.#tell(outcome, inputTokens, outputTokens, now - this.#began);
@@ -173,6 +182,16 @@ export class Metered implements Counter {
       this.end(outcome);
     }
   }
+}
+
+async function priceOf(
+  { DB }: GatewayBindings,
+  tenant: string,
+  { task, model }: Charge,
+  now: number,
+): Promise<Price | null> {
+  const known = await prices.get(tenant, now, () => pricesOf(DB, tenant));
+  return resolvePrice(known, { tenant, task, model }, now);
 }
 
 /** A client that left pays for what was made until then. */

@@ -15,6 +15,7 @@ import {
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
 import { withFallback } from "../../src/placement/fallback.ts";
 import type { Decision } from "../../src/placement/rule.ts";
+import { inputsOfCall, type Load } from "../../src/placement/work.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { type HalvesUse, halvesOf } from "./halves.ts";
 import { Metered } from "./metered.ts";
@@ -52,17 +53,18 @@ export async function perform(
   const limits = limitsOf(target);
   const prompts = tokenizeFor(c, target, texts, param);
   const maxNewTokens = newTokensOf(boundsOfAnswer(c, target, fields), generation, limits, fields.max_tokens ?? null);
-  const decision = decide(c.env, target, {
+  const load: Load = {
     ...{ promptTokens: longest(prompts), inputs: prompts.length, newTokens: maxNewTokens },
     sequences: Math.max(generation.candidates, generation.params.num_beams),
-  });
+  };
+  const decision = decide(c.env, target, load);
   const charge = chargeOf(target, inputTokensOf(prompts), mostTokens({ generation, maxNewTokens, prompts }));
   const metered = await Metered.begin(c, charge);
   const gone = goneOf(c);
   const { tokenizer } = target.model;
   const stream = fields.stream ?? false;
   const work = { tokenizer, prompts, generation, maxNewTokens, stream };
-  const use = useOf(c, target);
+  const use = useOf(c, target, load);
   const atEdge = () => answer(halvesOf(use), c.env, work, gone.signal, metered);
   const atOrigin = () => answer(originHalves(use), originBounds(c.env), work, gone.signal, metered);
   const placed = placedAnswer(c, decision, { atEdge, atOrigin, isWhole: !stream, metered, gone: gone.signal });
@@ -83,15 +85,16 @@ export async function performLabels(
   const { tokenizer } = target.model;
   const prompts = tokenizeFor(c, target, texts, param);
   const inputTokens = inputTokensOf(prompts);
-  const decision = decide(c.env, target, {
+  const load: Load = {
     ...{ promptTokens: longest(prompts), inputs: prompts.length, sequences: labels.length },
     newTokens: mostLabelTokens(tokenizer, labels, 1),
-  });
+  };
+  const decision = decide(c.env, target, load);
   const charge = chargeOf(target, inputTokens, mostLabelTokens(tokenizer, labels, prompts.length));
   const metered = await Metered.begin(c, charge);
   const gone = goneOf(c);
   const work = { tokenizer, prompts };
-  const use = useOf(c, target);
+  const use = useOf(c, target, load);
   const atEdge = () => once(classify(halvesOf(use), c.env, work, labels, gone.signal, metered));
   const atOrigin = () => once(classify(originHalves(use), originBounds(c.env), work, labels, gone.signal, metered));
   const placed = placedAnswer(c, decision, { atEdge, atOrigin, isWhole: true, metered, gone: gone.signal });
@@ -110,7 +113,7 @@ interface Ways<T> {
 }
 
 /** The answer from where it was decided; from the edge, where that can, when the origin fails before anything was sent. */
-function placedAnswer<T>(
+export function placedAnswer<T>(
   c: Context<GatewayEnv>,
   decision: Decision,
   { atEdge, atOrigin, isWhole, metered, gone }: Ways<T>,
@@ -146,8 +149,11 @@ async function* once<T>(value: Promise<T>): AsyncGenerator<T, void, undefined> {
   yield await value;
 }
 
-function useOf(c: Context<GatewayEnv>, { model, adapter }: Target): HalvesUse {
-  return { env: c.env, model: model.id, adapter: adapter?.key, owner: c.get("caller").tenant };
+export function useOf(c: Context<GatewayEnv>, { model, adapter }: Target, load: Load): HalvesUse {
+  return {
+    ...{ env: c.env, model: model.id, adapter: adapter?.key, owner: c.get("caller").tenant },
+    inputsOfCall: inputsOfCall(model.manifest.model, load, c.env.EDGE_CPU_MS),
+  };
 }
 
 function tokenizeFor(c: Context<GatewayEnv>, target: Target, texts: readonly string[], param: string): Prompt[] {
@@ -158,13 +164,13 @@ function tokenizeFor(c: Context<GatewayEnv>, target: Target, texts: readonly str
 }
 
 /** A default that is longer than the edge's answers is cut: only who asks for more goes elsewhere. */
-function boundsOfAnswer(c: Context<GatewayEnv>, target: Target, { max_tokens }: GenerationFields): Placement {
+export function boundsOfAnswer(c: Context<GatewayEnv>, target: Target, { max_tokens }: GenerationFields): Placement {
   const rule = ruleOf(target);
   const isAsked = max_tokens != null || target.task?.definition.generation.max_new_tokens !== undefined;
   return isAsked || rule.run === "origin" ? longestOf(c.env, rule) : c.env;
 }
 
-function goneOf(c: Context<GatewayEnv>): AbortController {
+export function goneOf(c: Context<GatewayEnv>): AbortController {
   const gone = new AbortController();
   const { signal } = c.req.raw;
   // Who left while it was looked up what is asked for is told of no more.
@@ -173,17 +179,17 @@ function goneOf(c: Context<GatewayEnv>): AbortController {
   return gone;
 }
 
-function limitsOf({ task }: Target) {
+export function limitsOf({ task }: Target) {
   return {
     maxInputTokens: task?.definition.max_input_tokens ?? null,
     maxOutputTokens: task?.definition.max_output_tokens ?? null,
   };
 }
 
-function longest(prompts: readonly Prompt[]): number {
+export function longest(prompts: readonly Prompt[]): number {
   return Math.max(...prompts.map(({ ids }) => ids.length));
 }
 
-function inputTokensOf(prompts: readonly Prompt[]): number {
+export function inputTokensOf(prompts: readonly Prompt[]): number {
   return prompts.reduce((sum, { ids }) => sum + ids.length, 0);
 }

@@ -2,72 +2,139 @@
 
 import type { Context } from "hono";
 import { type Classified, collect } from "../../src/api/answers.ts";
-import { parseWith } from "../../src/api/parse.ts";
-import { type TaskResult, taskRunSchema, taskUsage } from "../../src/api/task-run.ts";
-import { promptsOf, type TaskInput } from "../../src/tenancy/task-request.ts";
+import type { GenerationFields } from "../../src/api/generation.ts";
+import { explanationOf, type TaskResult, taskUsage } from "../../src/api/task-run.ts";
+import { ApiError } from "../../src/api-error.ts";
+import { type ClassificationPlan, combineScores, planClassification } from "../../src/t5/text-to-text/long/classify.ts";
+import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from "../../src/tenancy/task-request.ts";
 import { answersCache } from "./answers-cache.ts";
 import type { GatewayEnv } from "./bindings.ts";
-import { readJson } from "./body.ts";
+import type { Metered } from "./metered.ts";
 import { perform, performLabels } from "./perform.ts";
+import { boundsOf, inOrder, performLong, planLong } from "./perform-long.ts";
+import { readFile } from "./reader.ts";
 import { eventStream } from "./sse.ts";
 import { findTaskTarget } from "./target.ts";
+import { readAsk, type TaskAsk } from "./task-input.ts";
+
+/** A request of a task, read. */
+interface Run {
+  c: Context<GatewayEnv>;
+  target: Awaited<ReturnType<typeof findTaskTarget>>;
+  fields: GenerationFields;
+  isList: boolean;
+  inputs: readonly RenderedInput[];
+  /** Whether the answer says what the model was given. */
+  explains: boolean;
+}
 
 export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
-  const { input, ...fields } = parseWith(taskRunSchema, await readJson(c.req.raw), "a task's run");
   const target = await findTaskTarget(c, c.req.param("name") ?? "");
-  const { task } = target;
-  const isList = Array.isArray(input);
-  const texts = promptsOf(task, (isList ? input : [input]) as readonly TaskInput[], "input");
-  const base = { object: "task.result", task: task.name, task_version: task.version, model: target.modelName };
-  const answered = (id: string, results: readonly TaskResult[], inputTokens: number, outputTokens: number) => ({
-    ...{ id: `run-${id}`, ...base },
-    ...(isList ? { results } : results[0]),
-    usage: taskUsage(inputTokens, outputTokens),
-  });
+  const ask = await readAsk(c, target.task.definition);
+  const { input, explain = false, select: _, words = null, ...fields } = ask.run;
+  const inputs = await renderAll(c, target, ask);
+  const run: Run = { c, target, fields, isList: Array.isArray(input), inputs, explains: explain };
+  const [first] = inputs;
+  const { labels, words: ownWords } = target.task.definition;
+  if (labels) return answerLabels(run, labels);
+  const long = first?.long ?? null;
+  if (words !== null && long?.mode !== "sections") {
+    throw new ApiError(400, "invalid_value", "Only a task that sums up by sections takes words. Leave it out.", {
+      param: "words",
+    });
+  }
+  if (!long || run.isList) return answerTexts(run);
+  const plan = planLong(c, target, long, fields, words ?? ownWords);
+  const isWhole = plan.prompts.length === 1 && plan.prompts[0] === first?.prompt && (words ?? ownWords) === null;
+  return isWhole ? answerTexts(run) : answerLong(run, await performLong(c, target, plan, fields), first?.notes ?? []);
+}
 
+/** @throws ApiError as `renderInput` and `readFile` */
+async function renderAll(c: Context<GatewayEnv>, target: Run["target"], ask: TaskAsk): Promise<RenderedInput[]> {
+  const { task } = target;
+  const { input, select } = ask.run;
+  const { content } = ask;
+  if (input === undefined && !content) {
+    throw new ApiError(400, "missing_required_parameter", "input is missing from a task's run: a text, or a file.", {
+      param: "input",
+    });
+  }
+  if (Array.isArray(input) && content) {
+    throw new ApiError(400, "invalid_value", "A file goes with one input, not with a list.", { param: "input" });
+  }
+  const all: (TaskInput | null)[] = Array.isArray(input) ? input : [input ?? null];
+  const read = ({ bytes, type, filename }: InlineFile) =>
+    readFile(c, task.definition, { stream: new Blob([bytes]).stream(), type: type ?? "", filename });
+  const sources = { content, select, bounds: boundsOf(c, target, 1), read };
+  const rendered: RenderedInput[] = [];
+  // One after the other: a request may call a Worker so many times, and memory is for one.
+  for (const [i, each] of all.entries()) {
+    rendered.push(await renderInput(task, each, all.length > 1 ? `input.${i}` : "input", sources));
+  }
+  return rendered;
+}
+
+/** The answer as JSON. */
+async function answered(
+  { c, target, isList, explains }: Run,
+  metered: Metered,
+  results: readonly TaskResult[],
+  prompts: readonly string[],
+): Promise<Response> {
+  return c.json({
+    ...{ id: `run-${metered.id}`, object: "task.result", task: target.task.name },
+    ...{ task_version: target.task.version, model: target.modelName },
+    ...(isList ? { results } : results[0]),
+    ...(explains && { explain: explanationOf(prompts) }),
+    usage: taskUsage(metered.inputTokens, metered.outputTokens, await metered.cost()),
+  });
+}
+
+/** The last event of a stream. */
+async function endOf({ explains }: Run, metered: Metered, prompts: readonly string[]): Promise<object> {
+  return {
+    id: `run-${metered.id}`,
+    ...(explains && { explain: explanationOf(prompts) }),
+    usage: taskUsage(metered.inputTokens, metered.outputTokens, await metered.cost()),
+  };
+}
+
+function withNotes<T extends TaskResult>(result: T, notes: readonly string[]): T {
+  return notes.length > 0 ? { ...result, notes } : result;
+}
+
+async function answerTexts(run: Run): Promise<Response> {
+  const { c, target, fields, inputs } = run;
+  const texts = inputs.map(({ prompt }) => prompt);
   const cache = fields.stream ? null : await answersCache(c, target, texts, fields);
   const cached = await cache?.read();
-  if (cached) return c.json(answered(cached.id, cached.results, 0, 0));
-
-  const { labels } = task.definition;
-  if (labels) {
-    const { metered, inputTokens, results } = await performLabels(c, target, labels, texts, "input", fields);
-    if (fields.stream)
-      return eventResponse(
-        c,
-        eventStream(labelEvents(results, inputTokens, metered), () => {}),
-      );
-    const told = results.map(labelResult);
-    cache?.write(told);
-    return c.json(answered(metered.id, told, inputTokens, metered.outputTokens));
-  }
-
-  const { metered, inputTokens, generation, prompts, gone, pieces } = await perform(
-    ...([c, target, texts, "input", fields] as const),
-  );
+  if (cached) return answered(run, cached.metered, cached.results, texts);
+  const { metered, generation, prompts, gone, pieces } = await perform(c, target, texts, "input", fields);
   if (!fields.stream) {
     const choices = await collect(pieces, prompts.length, generation);
     const perInput = choices.length / prompts.length;
-    const results = prompts.map((_, i): TaskResult => {
+    const results = inputs.map(({ notes }, i): TaskResult => {
       const own = choices.slice(i * perInput, (i + 1) * perInput);
       const [best] = own;
-      return {
+      const result = {
         output: best?.text ?? "",
         finish_reason: best?.finish_reason ?? null,
         ...(own.length > 1 && { outputs: own.map(({ text }) => text) }),
       };
+      return withNotes(result, notes);
     });
     cache?.write(results);
-    return c.json(answered(metered.id, results, inputTokens, metered.outputTokens));
+    return answered(run, metered, results, texts);
   }
   const first = await pieces.next();
   async function* events(): AsyncGenerator<object, void, undefined> {
     try {
+      for (const [index, { notes }] of inputs.entries()) if (notes.length > 0) yield { index, notes };
       for (let next = first; !next.done; next = await pieces.next()) {
         const { index, text, finishReason } = next.value;
         yield { index, text, finish_reason: finishReason };
       }
-      yield { id: `run-${metered.id}`, usage: taskUsage(inputTokens, metered.outputTokens) };
+      yield await endOf(run, metered, texts);
     } finally {
       await pieces.return();
     }
@@ -81,19 +148,91 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   );
 }
 
-async function* labelEvents(
-  results: readonly Classified[],
-  inputTokens: number,
-  { id, outputTokens }: { id: string; outputTokens: number },
-): AsyncGenerator<object, void, undefined> {
-  for (const [index, result] of results.entries()) yield { index, ...labelResult(result) };
-  yield { id: `run-${id}`, usage: taskUsage(inputTokens, outputTokens) };
+async function answerLong(
+  run: Run,
+  { metered, prompts, gone, parts }: Awaited<ReturnType<typeof performLong>>,
+  notes: readonly string[],
+): Promise<Response> {
+  const { c, fields } = run;
+  if (!fields.stream) {
+    let output = "";
+    let more: readonly string[] = [];
+    for await (const part of parts) {
+      if ("text" in part) output += part.text;
+      else more = part.notes;
+    }
+    const result = withNotes({ output, finish_reason: "stop" as const }, [...notes, ...more]);
+    return answered(run, metered, [result], prompts);
+  }
+  const first = await parts.next();
+  async function* events(): AsyncGenerator<object, void, undefined> {
+    try {
+      if (notes.length > 0) yield { index: 0, notes };
+      for (let next = first; !next.done; next = await parts.next()) {
+        const part = next.value;
+        if ("text" in part) yield { index: 0, text: part.text, finish_reason: null };
+        else yield { index: 0, text: "", finish_reason: "stop", ...(part.notes.length > 0 && { notes: part.notes }) };
+      }
+      yield await endOf(run, metered, prompts);
+    } finally {
+      await parts.return();
+    }
+  }
+  return eventResponse(
+    c,
+    eventStream(events(), () => {
+      gone.abort();
+      return parts.return();
+    }),
+  );
 }
 
-function labelResult({ scores }: Classified): TaskResult {
-  const told = scores.map(({ label, score }) => ({ label, score }));
+async function answerLabels(run: Run, labels: readonly string[]): Promise<Response> {
+  const { c, target, fields, inputs } = run;
+  const bounds = boundsOf(c, target, 1);
+  const plans = inputs.map(({ long, prompt }) =>
+    long?.mode === "windows" ? planClassification(long.text, bounds, long) : { prompts: [prompt], weights: [1] },
+  );
+  const texts = plans.flatMap(({ prompts }) => prompts);
+  const cache = fields.stream ? null : await answersCache(c, target, texts, fields);
+  const cached = await cache?.read();
+  if (cached) return answered(run, cached.metered, cached.results, texts);
+  const { metered, results } = await performLabels(c, target, labels, texts, "input", fields);
+  const told = inputs.map(({ notes }, i) => {
+    const first = plans.slice(0, i).reduce((sum, { prompts }) => sum + prompts.length, 0);
+    const plan = plans[i] as Pick<ClassificationPlan, "prompts" | "weights">;
+    return withNotes(labelResult(labels, plan, results.slice(first, first + plan.prompts.length)), notes);
+  });
+  if (!fields.stream) {
+    cache?.write(told);
+    return answered(run, metered, told, texts);
+  }
+  async function* events(): AsyncGenerator<object, void, undefined> {
+    for (const [index, result] of told.entries()) yield { index, ...result };
+    yield await endOf(run, metered, texts);
+  }
+  return eventResponse(
+    c,
+    eventStream(events(), () => {}),
+  );
+}
+
+/** Of an input's windows, the most probable label first. */
+function labelResult(
+  labels: readonly string[],
+  plan: Pick<ClassificationPlan, "prompts" | "weights">,
+  windows: readonly Classified[],
+): TaskResult {
+  const { scores } = combineScores(
+    plan,
+    windows.map((window) => inOrder(labels, window)),
+  );
+  const told = labels
+    .map((label, i) => ({ label, score: scores[i] ?? 0 }))
+    .sort((a, b) => b.score - a.score);
   const [best] = told;
-  return { label: best?.label ?? "", score: best?.score ?? 0, scores: told };
+  const notes = windows.length > 1 ? [`The text went through the model in ${windows.length} windows.`] : [];
+  return withNotes({ label: best?.label ?? "", score: best?.score ?? 0, scores: told }, notes);
 }
 
 function eventResponse(c: Context<GatewayEnv>, body: ReadableStream<Uint8Array>): Response {

@@ -1,7 +1,7 @@
 /** Answers in the edge's place: token ids in, what the decoder's Worker answers out. */
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { errorBody, writeTokenLines } from "../../src/api/token-stream.ts";
+import { errorBody, writeLines } from "../../src/api/token-stream.ts";
 import { ApiError } from "../../src/api-error.ts";
 import { EdgeT5Error, isGivenUp } from "../../src/errors.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
@@ -50,7 +50,7 @@ export function servingApp(models: OriginModels, signed: Signed): Hono {
         used.end();
       }
     }
-    const lines = writeTokenLines(await begun(events()), toEdgeT5Error);
+    const lines = writeLines(await begun(events()), toEdgeT5Error);
     return c.body(lines, 200, { "content-type": "application/x-ndjson" });
   });
 

@@ -276,6 +276,12 @@ export function toEdgeT5Error(error: unknown, requestId: string): EdgeT5Error {
   return new EdgeT5Error("E_INTERNAL", "A defect of edge-t5.", { cause: error });
 }
 
+/** What goes wrong once an answer has begun. */
+export function errorsOf(c: Context<HalfEnv>): (error: unknown) => EdgeT5Error {
+  const requestId = c.get("requestId");
+  return (error) => toEdgeT5Error(error, requestId);
+}
+
 /** An app with what every private Worker has: errors as the gateway reads them, loading, and `/healthz`; its chain's included. */
 export function halfApp<R extends Role>(half: Half<R>, describe: (engine: Engine<R>) => object): Hono<HalfEnv> {
   const app = new Hono<HalfEnv>();

@@ -25,6 +25,18 @@ export interface Halves<Encoded> {
   ): AsyncIterable<TokenEvent>;
   /** How probable each label is as an input's answer. */
   score(input: Encoded, labels: readonly (readonly number[])[], signal: AbortSignal): Promise<Scores>;
+  /** As `encode` and `decode`, for any number of inputs: where calls are counted, as a Worker's are. */
+  decodeList?(
+    ids: readonly (readonly number[])[],
+    options: Omit<DecodeOptions, "adapter" | "owner">,
+    signal: AbortSignal,
+  ): AsyncIterable<TokenEvent>;
+  /** As `encode` and `score`, input by input. */
+  scoreList?(
+    ids: readonly (readonly number[])[],
+    labels: readonly (readonly number[])[],
+    signal: AbortSignal,
+  ): AsyncIterable<Scores>;
 }
 
 /** The longest that is taken and made, and how many sequences decode side by side. */
@@ -124,7 +136,7 @@ export function newTokensOf(
   return Math.min(params.max_new_tokens ?? DEFAULT_MAX_NEW_TOKENS, limit);
 }
 
-/** The sequences' texts, piece by piece; a few prompts at a time go through both halves. */
+/** The sequences' texts, piece by piece. */
 export async function* answer<Encoded>(
   halves: Halves<Encoded>,
   env: Placement,
@@ -134,32 +146,48 @@ export async function* answer<Encoded>(
 ): AsyncGenerator<Piece, void, undefined> {
   const { params, candidates, answers, seed, logprobs, echo } = generation;
   const copies = params.num_beams > 1 ? 1 : candidates;
-  const together = Math.max(1, Math.floor(env.MAX_SEQUENCES / Math.max(copies, params.num_beams)));
-  for (let first = 0; first < prompts.length; first += together) {
-    const group = prompts.slice(first, first + together);
-    for (const { ids } of group) counter.workUnits += ids.length;
-    const encoded = await Promise.all(group.map(({ ids }) => halves.encode(ids, signal)));
-    const choices = group.flatMap((_, i) =>
-      Array.from({ length: candidates }, (_, k) => {
-        const prompt = echo ? (prompts[first + i]?.text ?? "") : "";
-        return new Choice(tokenizer, generation, (first + i) * candidates + k, prompt);
-      }),
-    );
-    // Candidates are ranked by their tokens' log-probabilities.
-    const told = candidates > answers ? (logprobs ?? 0) : logprobs;
-    const options = { maxNewTokens, stream, params, copies, seed: seed + first * copies, logprobs: told };
-    let open = choices.length;
-    for await (const event of halves.decode(encoded, options, signal)) {
-      const choice = choices[event.index];
-      if (!choice) throw new Error("The decoder named a sequence that nobody asked for.");
-      if (choice.ended) continue;
-      counter.outputTokens++;
-      counter.workUnits += params.num_beams;
-      const piece = choice.push(event);
-      if (piece) yield piece;
-      if (choice.ended) open--;
-      // Every one came to its end or to a stop string: leaving the loop ends the decoding.
-      if (open === 0) break;
+  const choices = prompts.flatMap(({ text }, i) =>
+    Array.from({ length: candidates }, (_, k) => {
+      return new Choice(tokenizer, generation, i * candidates + k, echo ? text : "");
+    }),
+  );
+  // Candidates are ranked by their tokens' log-probabilities.
+  const told = candidates > answers ? (logprobs ?? 0) : logprobs;
+  const options = { maxNewTokens, stream, params, copies, seed, logprobs: told };
+  const ids = prompts.map((prompt) => prompt.ids);
+  for (const each of ids) counter.workUnits += each.length;
+  let open = choices.length;
+  for await (const event of decodeAll(halves, env, ids, options, signal)) {
+    const choice = choices[event.index];
+    if (!choice) throw new Error("The decoder named a sequence that nobody asked for.");
+    if (choice.ended) continue;
+    counter.outputTokens++;
+    counter.workUnits += params.num_beams;
+    const piece = choice.push(event);
+    if (piece) yield piece;
+    if (choice.ended) open--;
+    // Every one came to its end or to a stop string: leaving the loop ends the decoding.
+    if (open === 0) break;
+  }
+}
+
+/** A few inputs at a time go through both halves; or all as a list. */
+async function* decodeAll<Encoded>(
+  halves: Halves<Encoded>,
+  { MAX_SEQUENCES }: Placement,
+  ids: readonly (readonly number[])[],
+  options: Omit<DecodeOptions, "adapter" | "owner">,
+  signal: AbortSignal,
+): AsyncGenerator<TokenEvent, void, undefined> {
+  const { copies, seed, params } = options;
+  const together = Math.max(1, Math.floor(MAX_SEQUENCES / Math.max(copies, params.num_beams)));
+  if (halves.decodeList && ids.length > together) return yield* halves.decodeList(ids, options, signal);
+  const answersEach = Math.max(copies, params.num_return_sequences);
+  for (let first = 0; first < ids.length; first += together) {
+    const group = ids.slice(first, first + together);
+    const encoded = await Promise.all(group.map((each) => halves.encode(each, signal)));
+    for await (const event of halves.decode(encoded, { ...options, seed: seed + first * copies }, signal)) {
+      yield { ...event, index: first * answersEach + event.index };
     }
   }
 }
@@ -253,7 +281,7 @@ export interface Classified {
   scores: { label: string; score: number; logprob: number }[];
 }
 
-/** Scores a closed set of labels for each prompt, a few prompts side by side. */
+/** Scores a closed set of labels for each prompt. */
 export async function classify<Encoded>(
   halves: Halves<Encoded>,
   env: Placement,
@@ -264,20 +292,30 @@ export async function classify<Encoded>(
 ): Promise<Classified[]> {
   const ids = labels.map((label) => tokenizer.encode(label));
   const rows = ids.reduce((sum, { length }) => sum + length, 0);
-  const classifyOne = async (prompt: Prompt): Promise<Classified> => {
-    const encoded = await halves.encode(prompt.ids, signal);
-    const { scores, logprobs } = await halves.score(encoded, ids, signal);
+  const inputs = prompts.map((prompt) => prompt.ids);
+  const results: Classified[] = [];
+  for await (const { scores, logprobs } of scoreAll(halves, env, inputs, ids, signal)) {
     const all = labels.map((label, i) => ({ label, score: scores[i] ?? 0, logprob: logprobs[i] ?? 0 }));
     const ranked = all.sort((a, b) => b.score - a.score);
-    counter.workUnits += prompt.ids.length + rows;
+    counter.workUnits += (inputs[results.length]?.length ?? 0) + rows;
     counter.outputTokens += ids[labels.indexOf(ranked[0]?.label ?? "")]?.length ?? 0;
-    return { scores: ranked };
-  };
-  const results: Classified[] = [];
-  for (let first = 0; first < prompts.length; first += env.MAX_SEQUENCES) {
-    results.push(...(await Promise.all(prompts.slice(first, first + env.MAX_SEQUENCES).map(classifyOne))));
+    results.push({ scores: ranked });
   }
   return results;
+}
+
+async function* scoreAll<Encoded>(
+  halves: Halves<Encoded>,
+  { MAX_SEQUENCES }: Placement,
+  ids: readonly (readonly number[])[],
+  labels: readonly (readonly number[])[],
+  signal: AbortSignal,
+): AsyncGenerator<Scores, void, undefined> {
+  if (halves.scoreList && ids.length > 1) return yield* halves.scoreList(ids, labels, signal);
+  const scoreOne = async (each: readonly number[]) => halves.score(await halves.encode(each, signal), labels, signal);
+  for (let first = 0; first < ids.length; first += MAX_SEQUENCES) {
+    yield* await Promise.all(ids.slice(first, first + MAX_SEQUENCES).map(scoreOne));
+  }
 }
 
 /** The most tokens that a request's answers can have together. */

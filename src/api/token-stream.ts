@@ -103,11 +103,11 @@ export function parseErrorBody(json: unknown): EdgeT5Error | null {
 }
 
 /**
- * Token events as JSON lines. A line is made when it is pulled: nobody reads, nothing is decoded. Cancelling the stream
- * ends the generator.
+ * Token events, or what else a half answers with, as JSON lines. A line is made when it is pulled: nobody reads, nothing
+ * is decoded. Cancelling the stream ends the generator.
  */
-export function writeTokenLines(
-  events: AsyncGenerator<TokenEvent, void, undefined>,
+export function writeLines(
+  events: AsyncGenerator<object, void, undefined>,
   toError: (error: unknown) => EdgeT5Error,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
@@ -140,9 +140,23 @@ export async function* readTokenLines(
   stream: ReadableStream<Uint8Array>,
   sequences: number,
 ): AsyncGenerator<TokenEvent, void, undefined> {
+  let ended = 0;
+  for await (const value of readLines(stream)) {
+    const event = value as TokenEvent;
+    if (event.finishReason) ended++;
+    yield event;
+  }
+  if (ended < sequences) throw decoderLost();
+}
+
+export function decoderLost(): EdgeT5Error {
+  return new EdgeT5Error("E_DECODER_LOST", "The decoder went away before it was done. Try again.");
+}
+
+/** What {@link writeLines} wrote. @throws EdgeT5Error what was thrown there */
+export async function* readLines(stream: ReadableStream<Uint8Array>): AsyncGenerator<unknown, void, undefined> {
   const decoder = new TextDecoder();
   let rest = "";
-  let ended = 0;
   for await (const chunk of stream) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
@@ -150,11 +164,7 @@ export async function* readTokenLines(
       const value = JSON.parse(line);
       const error = parseErrorBody(value);
       if (error) throw error;
-      const event = value as TokenEvent;
-      if (event.finishReason) ended++;
-      yield event;
+      yield value;
     }
   }
-  if (ended < sequences)
-    throw new EdgeT5Error("E_DECODER_LOST", "The decoder went away before it was done. Try again.");
 }

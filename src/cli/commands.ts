@@ -63,6 +63,8 @@ export const COMMANDS: Commands = {
       "edge-t5 generate - --temperature 0.8 --seed 7 < prompt.txt",
       'edge-t5 generate "classify package: a library for sockets" --labels libs,net,games',
       'edge-t5 generate "shout: Call home!" --adapter ./adapters/shout',
+      "edge-t5 generate --task summarize report.pdf --words 100",
+      "edge-t5 generate --task translate-de letter.docx > brief.txt",
     ],
     load: load(() => import("./generate.ts")),
   },

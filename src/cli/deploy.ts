@@ -6,11 +6,13 @@ import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_PACKAGE } from "../index.ts";
 import { type CostEstimate, estimateCost } from "../local/cost.ts";
 import type { DeployStep } from "../local/deploy.ts";
+import type { Readers } from "../local/deployment.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 import { FolderStore } from "../store/folder.ts";
 import { readManifest } from "../t5/manifest.ts";
 import { decimal } from "./arguments.ts";
 import { loadDeploy } from "./local.ts";
+import { readersOption } from "./readers-option.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 import { pushFolder } from "./push.ts";
 
@@ -41,6 +43,7 @@ export default defineCommand({
       default: "simd",
       description: "Engine to build the Workers with: our kernels, or onnxruntime-web",
     },
+    readers: readersOption,
     out: {
       type: "string",
       valueHint: "dir",
@@ -91,6 +94,7 @@ export default defineCommand({
       root: fileURLToPath(PACKAGE_ROOT),
       engine: args.engine as "simd" | "onnx",
       oneWorker: args["one-worker"] === true,
+      readers: args.readers as Readers,
       name,
     };
     const say = args.json ? () => {} : (text: string) => console.log(text);

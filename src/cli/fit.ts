@@ -1,17 +1,17 @@
 /** `edge-t5 fit DATA… --base DIR|PACKAGE --run DIR` */
-import { readFile, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import { type ArgsDef, defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { METRIC_NAMES, type MetricName } from "../evaluation/metrics.ts";
 import { DEFAULT_PACKAGE } from "../index.ts";
-import { type TaskDefinition, taskDefinitionSchema } from "../tenancy/task-definition.ts";
+import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import type { LoraOptions } from "../training/lora.ts";
 import { type DataSettings, readMixture, resumeRun, startRun, type TaskSettings } from "../training/run/index.ts";
 import { decimal, type OptionDef, valuesOf, wholeNumber } from "./arguments.ts";
 import { localCheckpoint } from "./checkpoint.ts";
-import { controlPlane, controlPlaneOptions } from "./control-plane.ts";
+import { controlPlaneOptions } from "./control-plane.ts";
 import { listOf } from "./limit-options.ts";
+import { taskDefinitionOf } from "./task-definition.ts";
 import {
   number,
   refuseBesideResume,
@@ -53,7 +53,7 @@ const args = {
   task: {
     type: "string",
     valueHint: "file",
-    description: "Task definition, as task put --file takes it, or TENANT/NAME of a gateway: template, labels, limits",
+    description: "Task definition, as task put --file takes it, TENANT/NAME of a gateway, or a packaged task: template, labels, limits",
   },
   template: { type: "string", description: "Makes the input of a row's fields: 'summarize: {input}'" },
   columns: {
@@ -125,7 +125,7 @@ async function dataOf(args: FitArgs, valid: readonly string[]): Promise<DataSett
     throw new EdgeT5Error("E_USAGE", "FILES are missing: rows to train on. See edge-t5 fit --help.");
   if (args.data !== undefined)
     throw new EdgeT5Error("E_USAGE", "--data belongs to --mixture. Name the files themselves.");
-  const definition = typeof args.task === "string" ? await definitionOf(args.task, args) : null;
+  const definition = typeof args.task === "string" ? await taskDefinitionOf(args.task, placeOf(args)) : null;
   const at = (files: readonly string[]) => files.map((file) => resolve(file));
   const template = textOf(args.template) ?? definition?.template;
   const labels = listOf("--labels", textOf(args.labels)) ?? definition?.labels ?? undefined;
@@ -153,33 +153,8 @@ function limitsOf(args: FitArgs, definition: TaskDefinition | null = null) {
   };
 }
 
-/**
- * A task's definition, of a file, or of a gateway's tenant.
- *
- * @throws EdgeT5Error `E_USAGE` for what is neither, or no definition; `E_IO` as the gateway refuses
- */
-async function definitionOf(task: string, args: FitArgs): Promise<TaskDefinition> {
-  const [tenant, name, more] = task.split("/");
-  const isFile = (await stat(task).catch(() => null)) !== null;
-  let json: unknown;
-  if (isFile) json = parse(await readFile(task, "utf8"), task);
-  else if (tenant && name && more === undefined) {
-    const { request } = await controlPlane({ url: textOf(args.url), "admin-token": textOf(args["admin-token"]) });
-    const path = `/admin/tenants/${encodeURIComponent(tenant)}/tasks/${encodeURIComponent(name)}`;
-    json = ((await request("GET", path)) as { definition: unknown }).definition;
-  } else throw new EdgeT5Error("E_USAGE", `--task is ${task}: no such file, and no TENANT/NAME. Name a definition.`);
-  const parsed = taskDefinitionSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new EdgeT5Error("E_USAGE", `--task ${task}: ${issue?.path.join(".")}: ${issue?.message}. Change it.`);
-}
-
-function parse(text: string, path: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new EdgeT5Error("E_USAGE", `--task ${path} is no JSON (${(cause as Error).message}). Mend it.`, { cause });
-  }
+function placeOf(args: FitArgs) {
+  return { url: textOf(args.url), "admin-token": textOf(args["admin-token"]) };
 }
 
 /** `a=b,c=d` @throws EdgeT5Error `E_USAGE` */

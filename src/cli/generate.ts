@@ -3,13 +3,19 @@ import { randomInt } from "node:crypto";
 import { text as readAll } from "node:stream/consumers";
 import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
+import { parseWith } from "../api/parse.ts";
+import { tableChoiceSchema } from "../api/task-run.ts";
 import { T5 } from "../index.ts";
 import { mergeGenerationParams } from "../t5/generation/config.ts";
-import type { Classification, GeneratedSequence, Generation } from "../t5/model.ts";
+import type { Classification, GeneratedSequence, GenerateOptions, Generation } from "../t5/model.ts";
+import type { TaskDefinition } from "../tenancy/task-definition.ts";
+import type { TableChoice } from "../tenancy/task-request.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
 import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
+import { answerTask, labelTask, render, type TaskRunOptions, taskInputOf } from "./generate-task.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
+import { taskDefinitionOf } from "./task-definition.ts";
 
 /** Longest prompt in tokens: T5's positions are relative, so this bounds memory, not the model. */
 const MAX_PROMPT_TOKENS = 2048;
@@ -17,7 +23,23 @@ const MAX_PROMPT_TOKENS = 2048;
 export default defineCommand({
   meta: { name: "generate", description: "Answer a prompt in the terminal, without a server" },
   args: {
-    prompt: { type: "positional", required: true, description: 'The prompt with its task prefix; "-" reads stdin' },
+    prompt: {
+      type: "positional",
+      required: true,
+      description: 'The prompt with its task prefix; with --task a text, a file, or a JSON object; "-" reads stdin',
+    },
+    task: {
+      type: "string",
+      valueHint: "name",
+      description: "A packaged task, a definition's file as task put --file takes it, or TENANT/NAME of a gateway",
+    },
+    words: { type: "string", valueHint: "n", description: "With a --task that sums up by sections: words of the summary" },
+    select: {
+      type: "string",
+      valueHint: "json",
+      description: 'With a --task for tables: {"table": 0, "columns": ["a"], "rows": {"from": 0, "to": 9}}',
+    },
+    explain: { type: "boolean", description: "With --task: tell on stderr what the model is given" },
     model: { type: "string", valueHint: "dir", description: "Package folder or address; default: the packaged model" },
     ...generationArgs,
     logprobs: {
@@ -47,9 +69,12 @@ export default defineCommand({
     }
     const interruption = abortOnSignals();
     const { signal } = interruption;
+    const task = args.task === undefined ? null : await taskOf(args, labels, options);
+    if (task) Object.assign(options, task.options);
+    const allLabels = task ? (task.definition.labels ?? undefined) : labels;
     try {
       const started = performance.now();
-      const sequences = Math.max(options.num_beams ?? 1, options.num_return_sequences ?? 1, labels?.length ?? 1);
+      const sequences = Math.max(options.num_beams ?? 1, options.num_return_sequences ?? 1, allLabels?.length ?? 1);
       const t5 = await T5.fromPretrained(args.model, {
         engine: await loadEngine(args),
         maxInputTokens: MAX_PROMPT_TOKENS,
@@ -58,6 +83,7 @@ export default defineCommand({
         signal,
       });
       const adapter = args.adapter === undefined ? undefined : await t5.loadAdapter(args.adapter);
+      if (task) return await runTask(t5, task, prompt, { ...options, adapter, signal }, args.json === true);
       const loaded = performance.now();
       const loading = { load: round(loaded - started) };
       if (labels) {
@@ -82,6 +108,78 @@ export default defineCommand({
     }
   },
 });
+
+/** A task, and what the command line says of its run. */
+interface TaskRun extends TaskRunOptions {
+  definition: TaskDefinition;
+  /** Its own, under those of the command line. */
+  options: GenerateOptions;
+  explain: boolean;
+}
+
+async function taskOf(
+  args: { [Name in "task" | "words" | "select"]?: string | undefined } & { explain?: boolean | undefined },
+  labels: readonly string[] | undefined,
+  given: GenerateOptions,
+): Promise<TaskRun> {
+  if (labels) throw new EdgeT5Error("E_USAGE", "--labels beside --task: the task has its own. Drop one of the two.");
+  const definition = await taskDefinitionOf(args.task ?? "");
+  const words = args.words === undefined ? (definition.words ?? undefined) : wholeNumber("--words", args.words, 5, 5000);
+  if (words !== undefined && definition.long !== "sections") {
+    throw new EdgeT5Error("E_USAGE", `--words is for tasks that sum up by sections; ${args.task} does not. Drop it.`);
+  }
+  const asked = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  return {
+    ...{ definition, words, explain: args.explain === true },
+    options: { ...definition.generation, ...asked },
+    select: args.select === undefined ? undefined : selectionOf(args.select),
+  };
+}
+
+function selectionOf(text: string): TableChoice {
+  try {
+    return parseWith(tableChoiceSchema, JSON.parse(text), "--select");
+  } catch (cause) {
+    throw new EdgeT5Error("E_USAGE", `--select: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function runTask(
+  t5: T5,
+  { definition, words, select, explain }: TaskRun,
+  given: string,
+  options: GenerateOptions & { signal: AbortSignal },
+  isJson: boolean,
+): Promise<void> {
+  const { signal, adapter } = options;
+  const rendered = await render(t5, definition, await taskInputOf(given, definition, signal), select, signal);
+  if (explain) console.error(rendered.prompt);
+  const started = performance.now();
+  const took = () => ({ generate: round(performance.now() - started) });
+  const tellNotes = (notes: readonly string[]) => {
+    for (const note of notes) console.error(`Note: ${note}`);
+  };
+  if (definition.labels) {
+    const answer = await labelTask(t5, rendered, definition.labels, { adapter, signal });
+    const { label, scores, windows } = answer;
+    if (isJson) return printJson({ label, scores, windows, notes: rendered.notes, timings_ms: took() });
+    tellNotes(rendered.notes);
+    return printScores(answer);
+  }
+  tellNotes(rendered.notes);
+  const pieces = answerTask(t5, rendered, options, words);
+  let text = "";
+  for (;;) {
+    const next = await pieces.next();
+    if (next.done) {
+      if (isJson) return printJson({ text, notes: [...rendered.notes, ...next.value.notes], timings_ms: took() });
+      process.stdout.write("\n");
+      return tellNotes(next.value.notes);
+    }
+    text += next.value;
+    if (!isJson) process.stdout.write(next.value);
+  }
+}
 
 function summaryOf({ inputIds, sequences }: Generation) {
   const completion_tokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
@@ -119,7 +217,7 @@ function summaryOfLabels({ label, scores, inputIds }: Classification) {
   return { label, scores, input_ids: inputIds, usage: { prompt_tokens: inputIds.length } };
 }
 
-function printScores({ scores }: Classification): void {
+function printScores({ scores }: Pick<Classification, "scores">): void {
   const rows = scores.map(({ label, score, logprob }) => [label, `${(100 * score).toFixed(2)} %`, logprob.toFixed(3)]);
   console.log(formatTable(["LABEL", "SCORE", "LOG-PROBABILITY"], rows));
 }

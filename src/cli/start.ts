@@ -7,6 +7,7 @@ import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_PACKAGE } from "../index.ts";
 import { DEMO_TASKS, type Demo, ensureDemo } from "../local/demo.ts";
 import { localSecrets, writeDevVars } from "../local/secrets.ts";
+import type { Readers } from "../local/deployment.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 import { FolderStore } from "../store/folder.ts";
 import { readManifest } from "../t5/manifest.ts";
@@ -14,6 +15,7 @@ import { wholeNumber } from "./arguments.ts";
 import { clientOf } from "./control-plane.ts";
 import { loadLocal } from "./local.ts";
 import { DEFAULT_ORIGIN_PORT } from "./origin-options.ts";
+import { readersOption } from "./readers-option.ts";
 import { abortOnSignals, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
 
@@ -38,6 +40,7 @@ export default defineCommand({
       type: "boolean",
       description: "Encoder and decoder in one Worker, for a model that fits one isolate",
     },
+    readers: readersOption,
     host: { type: "string", default: "127.0.0.1", description: "Address to listen on; 0.0.0.0 for all" },
     state: {
       type: "string",
@@ -82,6 +85,7 @@ export default defineCommand({
       root: ROOT,
       engine: args.engine as "simd" | "onnx",
       oneWorker: args["one-worker"] === true,
+      readers: args.readers as Readers,
       isLocal: true,
     });
     const secrets = await localSecrets(state);

@@ -28,6 +28,19 @@ const common = {
 const definition = {
   model: { type: "string", description: "The model's name" },
   template: { type: "string", description: "The model's input, with fields in braces: 'summarize: {input}'" },
+  input: {
+    type: "string",
+    valueHint: "kind",
+    description: "What the only field, or the one called so, takes: text, table, document or image",
+  },
+  table: { type: "string", valueHint: "json", description: 'A table\'s form and columns: {"form":"totto"}' },
+  image: { type: "string", valueHint: "json", description: 'What is read of images: {"languages":["deu"]}' },
+  long: {
+    type: "string",
+    valueHint: "how",
+    description: "Texts longer than the model takes: by sentences, sections or windows; or refuse",
+  },
+  words: { type: "string", valueHint: "n", description: "Of a summary by sections" },
   labels: { type: "string", valueHint: "a,b", description: "Answer with one of these, and scores" },
   generation: {
     type: "string",
@@ -144,6 +157,11 @@ function definitionOf(args: DefinitionArgs) {
   return given({
     model: args.model,
     template: args.template,
+    input: args.input,
+    table: args.table === undefined ? undefined : parseObject("--table", args.table),
+    image: args.image === undefined ? undefined : parseObject("--image", args.image),
+    long: args.long,
+    words: limitOf("--words", args.words),
     labels: listOf("--labels", args.labels),
     generation: args.generation === undefined ? undefined : parseObject("--generation", args.generation),
     overridable: listOf("--overridable", args.overridable),

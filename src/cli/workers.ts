@@ -2,10 +2,12 @@
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineCommand } from "citty";
+import type { Readers } from "../local/deployment.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 import { FolderStore } from "../store/folder.ts";
 import { readManifest } from "../t5/manifest.ts";
 import { loadLocal } from "./local.ts";
+import { readersOption } from "./readers-option.ts";
 import { formatTable, printJson } from "./output.ts";
 
 export default defineCommand({
@@ -23,6 +25,7 @@ export default defineCommand({
       default: "simd",
       description: "Engine to build the Workers with: our kernels, or onnxruntime-web",
     },
+    readers: readersOption,
     json: { type: "boolean", description: "Print one JSON object instead of text" },
   },
   async run({ args }) {
@@ -31,6 +34,7 @@ export default defineCommand({
       root: fileURLToPath(PACKAGE_ROOT),
       engine: args.engine as "simd" | "onnx",
       oneWorker: args["one-worker"] === true,
+      readers: args.readers as Readers,
     });
     if (args.json) return printJson({ workers, limits });
     console.log(

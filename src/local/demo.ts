@@ -1,5 +1,6 @@
 /** The first run: a tenant with tasks of the packaged model, a price, and a key that is kept with the local state. */
 import { SCOPES } from "../tenancy/caller.ts";
+import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import { readDemoKey, writeDemoKey } from "./secrets.ts";
 
 export const DEMO_TENANT = "demo";
@@ -16,17 +17,30 @@ export interface DemoTask {
   name: string;
   template: string;
   labels?: readonly string[];
+  /** How a text is taken that is longer than the model takes. */
+  long: TaskDefinition["long"];
   /** An input that the packaged model answers well. */
   example: string;
 }
 
 /** What the packaged model was trained for. */
 export const DEMO_TASKS: readonly DemoTask[] = [
-  { name: "translate-de", template: "translate English to German: {input}", example: "The house is old." },
-  { name: "translate-fr", template: "translate English to French: {input}", example: "Where is my book?" },
+  {
+    name: "translate-de",
+    template: "translate English to German: {input}",
+    long: "sentences",
+    example: "The house is old.",
+  },
+  {
+    name: "translate-fr",
+    template: "translate English to French: {input}",
+    long: "sentences",
+    example: "Where is my book?",
+  },
   {
     name: "summarize",
     template: "summarize: {input}",
+    long: "sections",
     example:
       "This package provides a command line tool to convert images between formats. It supports PNG, JPEG and TIFF.",
   },
@@ -34,6 +48,7 @@ export const DEMO_TASKS: readonly DemoTask[] = [
     name: "classify-package",
     template: "classify package: {input}",
     labels: SECTIONS,
+    long: "windows",
     example: "A chess game for two players.",
   },
 ];
@@ -99,11 +114,16 @@ export async function ensureTasks(
   const path = `/admin/tenants/${tenant}/tasks`;
   const { data } = (await request("GET", `${path}?limit=100`)) as { data: { id: string }[] };
   const there = new Set(data.map(({ id }) => id));
-  for (const { name, template, labels = null } of tasks) {
-    if (there.has(name)) continue;
-    const definition = { model, template, labels, ...(labels === null && { overridable: OVERRIDABLE }) };
-    await request("PUT", `${path}/${name}`, definition);
+  for (const task of tasks) {
+    if (there.has(task.name)) continue;
+    await request("PUT", `${path}/${task.name}`, definitionOfDemo(task, model));
   }
+}
+
+/** As `PUT /v1/tasks/{name}` takes it. They take documents: texts, and files that have some. */
+export function definitionOfDemo({ template, labels, long }: DemoTask, model: string) {
+  const overridable = labels ? [] : OVERRIDABLE;
+  return { model, template, input: "document", labels: labels ?? null, long, overridable };
 }
 
 const OVERRIDABLE = ["max_tokens", "temperature", "top_p", "seed", "n", "num_beams", "stop"];

@@ -9,7 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { EdgeT5Error } from "../errors.ts";
 import type { Manifest } from "../t5/manifest.ts";
 import { Account } from "./account.ts";
-import { type DeploymentOptions, planDeployment } from "./deployment.ts";
+import { BASES, type DeploymentOptions, planDeployment } from "./deployment.ts";
 import { writeWorkers } from "./workers.ts";
 
 /** Secrets that a gateway has from its first day. */
@@ -76,10 +76,10 @@ export async function planSteps(manifest: Manifest, options: PlanOptions): Promi
     planned(`D1 database ${name}`, "make it unless it is there"),
     ...queuesOf(name).map((queue) => planned(`queue ${queue}`, "make it unless it is there")),
     planned("D1 migrations", "apply those that were not applied yet"),
-    ...workers.map(({ name: worker, holds, part }) =>
+    ...workers.map(({ name: worker, holds, base }) =>
       planned(
         `Worker ${worker}`,
-        part
+        base !== BASES.gateway
           ? `${holds}: deploy it unless it runs as it is; private`
           : `deploy it last, unless it runs as it is; ${secrets}; ${reached}; rate limits come with it`,
       ),

@@ -19,7 +19,12 @@ export interface DeploymentOptions {
   name?: string | undefined;
   /** To run on this machine, where nothing is called by the clock. */
   isLocal?: boolean;
+  /** Workers that read what tasks are given: documents and images, documents alone, or neither. Default: `all`. */
+  readers?: Readers | undefined;
 }
+
+export const READERS = ["all", "documents", "none"] as const;
+export type Readers = (typeof READERS)[number];
 
 /** The configuration that a Worker's is made of, by what the Worker is for. */
 export const BASES = {
@@ -27,15 +32,17 @@ export const BASES = {
   encoder: "functions/encoder/wrangler.toml",
   decoder: "functions/decoder/wrangler.toml",
   model: "functions/model/wrangler.toml",
+  reader: "functions/reader/wrangler.toml",
+  ocr: "functions/ocr/wrangler.toml",
 } as const;
 
 export interface PlannedWorker {
   name: string;
   base: (typeof BASES)[keyof typeof BASES];
-  /** What it holds of a stack, as people say it. */
+  /** What it holds of a stack, or is for, as people say it. */
   holds: string;
   roles: Role[];
-  /** Null for the gateway. */
+  /** Null for those that hold none of the model. */
   part: Manifest | null;
   services: { binding: string; service: string }[];
   vars: Record<string, number>;
@@ -58,13 +65,13 @@ const LEAST_TOKENS = 16;
  * @throws EdgeT5Error `E_CAPACITY` when a shard does not fit an isolate, `E_USAGE` when one Worker cannot hold both halves
  */
 export async function planDeployment(manifest: Manifest, options: DeploymentOptions): Promise<PlannedDeployment> {
-  const workers = planWorkers(manifest, options.oneWorker, options.name ?? DEFAULT_NAME);
+  const workers = planWorkers(manifest, options);
   const base = options.oneWorker ? BASES.model : BASES.decoder;
   return { workers, limits: fitLimits(workers, options, await deployedLimits(options.root, base)) };
 }
 
 /**
- * What a Worker's isolate holds with so many streams; null for the gateway.
+ * What a Worker's isolate holds with so many streams; null for those that hold none of the model.
  *
  * @throws EdgeT5Error `E_CAPACITY` when it does not fit the limits
  */
@@ -93,7 +100,12 @@ async function deployedLimits(root: string, base: string): Promise<EngineLimits>
   };
 }
 
-function planWorkers(manifest: Manifest, oneWorker: boolean, prefix: string): PlannedWorker[] {
+function planWorkers(
+  manifest: Manifest,
+  { oneWorker, name: prefix = DEFAULT_NAME, readers: wanted = "all" }: DeploymentOptions,
+): PlannedWorker[] {
+  const readers = planReaders(prefix, wanted);
+  const reader = readers.at(-1);
   const gateway = (encoder: string, decoder: string): PlannedWorker => ({
     name: prefix,
     base: BASES.gateway,
@@ -103,6 +115,7 @@ function planWorkers(manifest: Manifest, oneWorker: boolean, prefix: string): Pl
     services: [
       { binding: "ENCODER", service: encoder },
       { binding: "DECODER", service: decoder },
+      ...(reader ? [{ binding: "READER", service: reader.name }] : []),
     ],
     vars: {},
   });
@@ -117,11 +130,30 @@ function planWorkers(manifest: Manifest, oneWorker: boolean, prefix: string): Pl
       services: [],
       vars: {},
     };
-    return [model, gateway(name, name)];
+    return [model, ...readers, gateway(name, name)];
   }
   const encoder = planChain(manifest, "encoder", prefix);
   const decoder = planChain(manifest, "decoder", prefix);
-  return [...encoder, ...decoder, gateway(encoder.at(-1)?.name ?? "", decoder.at(-1)?.name ?? "")];
+  const ends = [encoder, decoder].map((chain) => chain.at(-1)?.name ?? "") as [string, string];
+  return [...encoder, ...decoder, ...readers, gateway(...ends)];
+}
+
+/** The one that the gateway calls last. */
+function planReaders(prefix: string, wanted: Readers): PlannedWorker[] {
+  if (wanted === "none") return [];
+  if (wanted === "documents") return [planApart(prefix, "reader", "reads documents")];
+  const ocr = planApart(prefix, "ocr", "reads images");
+  return [ocr, planApart(prefix, "reader", "reads documents", [{ binding: "OCR", service: ocr.name }])];
+}
+
+/** A Worker that holds none of the model. */
+function planApart(
+  prefix: string,
+  what: "reader" | "ocr",
+  holds: string,
+  services: PlannedWorker["services"] = [],
+): PlannedWorker {
+  return { name: `${prefix}-${what}`, base: BASES[what], holds, roles: [], part: null, services, vars: {} };
 }
 
 /** A stack's Workers, the one with the first layers first; the last one is what the gateway calls. */

@@ -4,15 +4,15 @@ import { dirname, join, relative, resolve } from "node:path";
 import { experimental_readRawConfig } from "wrangler";
 import type { EngineLimits } from "../t5/engine.ts";
 import type { Manifest } from "../t5/manifest.ts";
-import { DEFAULT_NAME, type DeploymentOptions, memoryOf, planDeployment } from "./deployment.ts";
+import { BASES, DEFAULT_NAME, type DeploymentOptions, memoryOf, planDeployment } from "./deployment.ts";
 
 /** A Worker's configuration file, and what its isolate holds. */
 export interface DeployedWorker {
   name: string;
   path: string;
-  /** What it holds of a stack, as people say it. */
+  /** What it holds of a stack, or is for, as people say it. */
   holds: string;
-  /** Bytes of memory that its engine plans, onnxruntime's own included; 0 for the gateway. */
+  /** Bytes of memory that its engine plans, onnxruntime's own included; 0 for those that hold none of the model. */
   bytes: number;
 }
 
@@ -47,6 +47,7 @@ export async function writeWorkers(
   for (const worker of planned.workers) {
     const base = readConfig(options.root, worker.base);
     const from = dirname(join(options.root, worker.base));
+    const isGateway = worker.base === BASES.gateway;
     const placed = (path: string) => relative(resolve(dir), resolve(from, path));
     const config = {
       ...base,
@@ -58,12 +59,15 @@ export async function writeWorkers(
       vars: {
         ...base.vars,
         ...worker.vars,
-        ...(worker.holds === "gateway" && { PRELOAD: manifest.name }),
-        ...(worker.holds === "gateway" && options.originUrl && { ORIGIN_URL: options.originUrl }),
-        MAX_PROMPT_TOKENS: limits.maxInputTokens,
-        MAX_NEW_TOKENS: limits.maxNewTokens,
+        ...(isGateway && { PRELOAD: manifest.name }),
+        ...(isGateway && options.originUrl && { ORIGIN_URL: options.originUrl }),
+        ...((worker.part || isGateway) && {
+          MAX_PROMPT_TOKENS: limits.maxInputTokens,
+          MAX_NEW_TOKENS: limits.maxNewTokens,
+        }),
       },
-      ...(worker.services.length > 0 && { services: worker.services }),
+      // What it is bound to is planned: the file says what a whole deployment has.
+      services: worker.services,
       // Wrangler would warn that it does not call them.
       ...(options.isLocal && { triggers: undefined }),
       ...(base.d1_databases && {

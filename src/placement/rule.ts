@@ -3,7 +3,7 @@
  * them cannot run at the edge), others are wishes (what is over them runs at the edge while the origin is away).
  */
 import type { T5Config } from "../t5/config.ts";
-import { type Load, workerMs } from "./work.ts";
+import { inputsOfCall, type Load, MOST_LIST_CALLS, workerMs } from "./work.ts";
 
 /** A task's own rule; null: as the deployment has it. */
 export interface PlacementRule {
@@ -69,6 +69,7 @@ export function place(
     ["prompt_tokens", load.promptTokens, edge.promptTokens],
     ["new_tokens", load.newTokens, edge.newTokens],
     ["cpu_ms", cpuMs, edge.cpuMs],
+    ["inputs", load.inputs, MOST_LIST_CALLS * inputsOfCall(config, load, edge.cpuMs)],
   ];
   const wishes: Check[] = [
     ["prompt_tokens", load.promptTokens, own.prompt_tokens ?? Number.POSITIVE_INFINITY],

@@ -47,3 +47,15 @@ export function workerMs(config: T5Config, load: Load, maxSequences: number): nu
   const together = Math.min(load.inputs, Math.max(1, Math.floor(maxSequences / load.sequences)));
   return Math.max(encode, together * decode) / A_MS;
 }
+
+/**
+ * Calls of a half that a request's list may take: Cloudflare lets a request call Workers 32 times in all, which are two
+ * halves here, and some for what else is asked.
+ */
+export const MOST_LIST_CALLS = 12;
+
+/** Inputs of a list that one call of a half takes within the processor time that it has. @param cpuMs milliseconds */
+export function inputsOfCall(config: T5Config, load: Load, cpuMs: number): number {
+  const { encode, decode } = workOf(config, load);
+  return Math.max(1, Math.floor((cpuMs * A_MS) / Math.max(encode, decode)));
+}

@@ -45,14 +45,36 @@ const generation = z.strictObject(
 
 const tokens = z.int().min(1).max(1_000_000).nullable().default(null);
 
-const LATER = ["table", "document", "image"];
+/** Of one field of the template: the only one, or the one that is called so. The others are texts. */
+const CONTENT_KINDS = ["table", "document", "image"] as const;
+export type ContentKind = (typeof CONTENT_KINDS)[number];
 
-const inputKind = z.enum(["text", "pair"], {
-  error: ({ input: given }) =>
-    LATER.includes(String(given))
-      ? `${given} inputs are not supported yet; send their text, as "text" or "pair"`
-      : '"text" for a template of one field, "pair" for one of several',
+const inputKind = z.enum(["text", "pair", ...CONTENT_KINDS], {
+  error:
+    '"text" for a template of one field, "pair" for one of several; "table", "document" or "image" for what is read first',
 });
+export type InputKind = z.output<typeof inputKind>;
+
+/** How a table becomes text (t5/text-to-text/table.ts). */
+const tableOptions = z.strictObject({
+  form: z.enum(["tapex", "totto"]).default("tapex"),
+  /** Only these columns, in this order; null: all. */
+  columns: z.array(z.string().max(200)).min(1).max(200).nullable().default(null),
+});
+
+/** How an image becomes text (readers/image). */
+const imageOptions = z.strictObject({
+  /** `text`: what is written in it; `caption`: what is seen. */
+  read: z.enum(["text", "caption"]).default("text"),
+  /** That the writing may be in. */
+  languages: z.array(z.enum(["eng", "deu", "fra"])).min(1).default(["eng"]),
+});
+
+/**
+ * What is done with an input that is longer than the model takes: it is refused, translated sentence by sentence, summed up
+ * section by section, or labelled window by window (t5/text-to-text/long).
+ */
+export const LONG = ["refuse", "sentences", "sections", "windows"] as const;
 
 const fields = {
   model: z.string().regex(MODEL_NAME, "the name of a model, as GET /v1/models lists them"),
@@ -72,6 +94,11 @@ const fields = {
   overridable: z.array(z.enum(OVERRIDABLE)).default([]),
   /** One of the tenant's adapters. */
   adapter: z.string().regex(TASK_NAME, "the name of an adapter").nullable().default(null),
+  table: tableOptions.prefault({}),
+  image: imageOptions.prefault({}),
+  long: z.enum(LONG).default("refuse"),
+  /** Of a summary by sections, unless a request says otherwise; null: as long as the model makes it. */
+  words: z.int().min(5).max(5000).nullable().default(null),
   /** Null: what the deployment and the model allow. */
   max_input_tokens: tokens,
   max_output_tokens: tokens,
@@ -105,11 +132,19 @@ export const taskDefinitionSchema = z
     /** Left out: what the template's fields ask for. */
     input: inputKind.optional(),
   })
-  .superRefine(({ template, input, generation, max_output_tokens }, context) => {
+  .superRefine(({ template, input, generation, max_output_tokens, labels, long, words }, context) => {
     const refuse = (name: string, message: string) => context.addIssue({ code: "custom", path: [name], message });
+    if (long !== "refuse" && (long === "windows") !== (labels !== null)) {
+      refuse("long", labels ? 'a task with labels goes by "windows"' : 'a task without labels goes by "sentences" or "sections"');
+    }
+    if (words !== null && long !== "sections") refuse("words", 'only summaries by sections have a length; set long to "sections"');
     try {
       const kind = kindOf(template);
-      if (input && input !== kind) {
+      if (input && isContentKind(input)) {
+        if (contentField(template, input) === null) {
+          refuse("template", `one of its fields must be called ${input}, for there are several`);
+        }
+      } else if (input && input !== kind) {
         refuse("input", `the template asks for "${kind}"; change the template's fields, or leave input out`);
       }
     } catch (error) {
@@ -134,6 +169,27 @@ export const taskDefinitionSchema = z
 
 function kindOf(template: string): "text" | "pair" {
   return parseTemplate(template).fields.length === 1 ? "text" : "pair";
+}
+
+export function isContentKind(kind: InputKind): kind is ContentKind {
+  return (CONTENT_KINDS as readonly string[]).includes(kind);
+}
+
+/** The template's field that takes the content; null where there is none, or no telling which. */
+export function contentField(template: string, kind: ContentKind): string | null {
+  const { fields } = parseTemplate(template);
+  const [only] = fields;
+  if (fields.length === 1 && only !== undefined) return only;
+  return fields.includes(kind) ? kind : null;
+}
+
+/** The template's field that may be of any length; null where there is no telling which. */
+export function longField({ template, input }: { template: string; input: InputKind }): string | null {
+  if (isContentKind(input)) return contentField(template, input);
+  const { fields } = parseTemplate(template);
+  const [only] = fields;
+  if (fields.length === 1 && only !== undefined) return only;
+  return ["text", "input", "document"].find((name) => fields.includes(name)) ?? null;
 }
 
 function messageOf(error: unknown): string {

@@ -1,14 +1,18 @@
 /** A request of a task: the model's texts of its inputs, and how they are generated under the task's rules. */
 
+import * as z from "zod";
 import { type Generation, type GenerationFields, resolveGeneration } from "../api/generation.ts";
+import { parseWith } from "../api/parse.ts";
 import { ApiError } from "../api-error.ts";
+import { readJsonValue } from "../readers/json-rows.ts";
 import type { GenerationParams } from "../t5/generation/config.ts";
 import { fillTemplate, parseTemplate, type Template } from "../t5/template.ts";
-import { OVERRIDABLE } from "./task-definition.ts";
+import type { Content, Table } from "../t5/text-to-text/content.ts";
+import { documentText, sectionsOf } from "../t5/text-to-text/document.ts";
+import type { LongBounds, Section } from "../t5/text-to-text/long/index.ts";
+import { type CellPlace, linearizeTable, selectTable, type TableSelection } from "../t5/text-to-text/table.ts";
+import { contentField, type InputKind, isContentKind, longField, OVERRIDABLE } from "./task-definition.ts";
 import type { Task } from "./tasks.ts";
-
-/** A task's input: a text for a template of one field, else the fields by name. */
-export type TaskInput = string | Readonly<Record<string, string>>;
 
 /**
  * How the request is to be generated: its fields over the task's own, if there is one, over the model's.
@@ -32,8 +36,56 @@ export function generationUnder(
   return resolveGeneration(fields, { ...defaults, ...generation });
 }
 
+/** A task's input as JSON has it: a text for a template of one field, else the fields by name. */
+export type TaskInput = string | Readonly<Record<string, unknown>>;
+
+/** What a request chooses of a file's tables, and of one of them. */
+export interface TableChoice extends TableSelection {
+  /** A sheet or section by its name, or the table's number, from 0. Default: the first. */
+  table?: string | number;
+  /** Cells that the text is to be about, by their place in what was selected. */
+  highlighted?: readonly CellPlace[];
+}
+
+/** Where inputs are more than text. */
+export interface Sources {
+  /** Of the file that came beside the input. */
+  content?: Content | null | undefined;
+  select?: TableChoice | undefined;
+  /** Reads a file that stands in the input. */
+  read?: ((file: InlineFile) => Promise<Content>) | undefined;
+  /** For tables, whose rows are dropped from the end until they fit. */
+  bounds: Pick<LongBounds, "count" | "maxInputTokens">;
+}
+
+/** A file inside of JSON. */
+export interface InlineFile {
+  bytes: Uint8Array<ArrayBuffer>;
+  type: string | undefined;
+  filename: string | undefined;
+}
+
+/** An input as the model is given it. */
+export interface RenderedInput {
+  /** All of it in one. */
+  prompt: string;
+  /** What goes piece by piece, where the task has it so. */
+  long: LongInput | null;
+  /** What was left out or guessed, for people. */
+  notes: readonly string[];
+}
+
+export interface LongInput {
+  mode: "sentences" | "sections" | "windows";
+  text: string;
+  /** Of a document. */
+  sections: readonly Section[] | null;
+  /** A piece's prompt. */
+  fill: (text: string) => string;
+}
+
 /**
- * The model's texts of a task's inputs.
+ * The model's texts of a task's inputs, which are texts.
  *
  * @throws ApiError 400 `invalid_type`, `missing_field`, `unknown_field`, `empty_prompt`
  */
@@ -43,27 +95,154 @@ export function promptsOf(
   param: string,
 ): string[] {
   const template = parseTemplate(definition.template);
-  return inputs.map((input, i) => promptOf(template, input, inputs.length > 1 ? `${param}.${i}` : param));
+  return inputs.map((input, i) => {
+    const at = inputs.length > 1 ? `${param}.${i}` : param;
+    const given = fieldsOf(template, definition, input, at);
+    return fillTemplate(template, mapValues(given, (value, field) => textOf(value, field, at)));
+  });
 }
 
-function promptOf(template: Template, input: TaskInput, param: string): string {
-  const { fields } = template;
+/**
+ * As {@link promptsOf}, for inputs that may be tables, documents or images, and of any length.
+ *
+ * @param input null where all there is is a file
+ * @throws ApiError also `missing_file`, and 400 `invalid_value` for what a table has no such part of; what `read` throws
+ */
+export async function renderInput(
+  { definition }: Pick<Task, "definition">,
+  input: TaskInput | null,
+  param: string,
+  sources: Sources,
+): Promise<RenderedInput> {
+  const template = parseTemplate(definition.template);
+  const kind = definition.input;
+  const contentName = isContentKind(kind) ? contentField(definition.template, kind) : null;
+  const given = fieldsOf(template, definition, input ?? {}, param, sources.content ? contentName : null);
+  const notes: string[] = [];
+  const texts: Record<string, string> = {};
+  let content: Content | string | null = null;
+  for (const [field, value] of Object.entries(given)) {
+    if (field === contentName) content = await contentOf(value, kind, `${param}.${field}`, sources);
+    else texts[field] = textOf(value, field, param);
+  }
+  if (contentName !== null && sources.content) content = sources.content;
+  const long = longField(definition);
+  const fillWith = (field: string) => (text: string) => fillTemplate(template, { ...texts, [field]: text });
+  let sections: readonly Section[] | null = null;
+  if (contentName !== null && content !== null) {
+    if (typeof content === "string") texts[contentName] = content;
+    else if (content.kind === "tables") {
+      const told = tableText(content.tables, definition, fillWith(contentName), sources, param);
+      texts[contentName] = told.text;
+      notes.push(...content.notes, ...told.notes);
+    } else {
+      texts[contentName] = documentText(content.document);
+      sections = sectionsOf(content.document);
+      notes.push(...content.notes);
+    }
+    if (texts[contentName]?.trim() === "") {
+      throw new ApiError(400, "empty_prompt", `There is no text in what ${param} was given.`, { param });
+    }
+  }
+  const prompt = fillTemplate(template, texts);
+  if (definition.long === "refuse" || long === null) return { prompt, long: null, notes };
+  const text = texts[long] ?? "";
+  return { prompt, long: { mode: definition.long, text, sections, fill: fillWith(long) }, notes };
+}
+
+/** A task's fields by name, all of them and no others. @param elsewhere one that is given in another way */
+function fieldsOf(
+  { fields }: Template,
+  { input: kind }: Pick<Task["definition"], "input">,
+  input: TaskInput,
+  param: string,
+  elsewhere: string | null = null,
+): Record<string, unknown> {
   const refuse = (code: string, message: string, at = param) => new ApiError(400, code, message, { param: at });
   const [only] = fields;
   if (typeof input === "string" && (fields.length > 1 || only === undefined)) {
     throw refuse("invalid_type", `${param} must be an object with the fields ${fields.join(", ")}: each a text.`);
   }
-  const values = typeof input === "string" ? { [only as string]: input } : input;
-  for (const field of fields) {
-    const value = Object.hasOwn(values, field) ? values[field] : undefined;
-    if (value === undefined) {
-      throw refuse("missing_field", `${param} has no ${field}. This task takes ${fields.join(", ")}.`);
-    }
-    if (value.trim() === "") throw refuse("empty_prompt", `${field} of ${param} is empty. Give it a text.`);
+  const isValue = only !== undefined && fields.length === 1 && elsewhere === null;
+  // What a lone field takes may stand in its place: rows, a file.
+  const isAlone = isValue && isContentKind(kind) && typeof input !== "string" && !Object.hasOwn(input, only);
+  const values: Readonly<Record<string, unknown>> =
+    typeof input === "string" || isAlone ? { [only as string]: input } : input;
+  const asked = fields.filter((field) => field !== elsewhere);
+  for (const field of asked) {
+    if (Object.hasOwn(values, field) && values[field] !== undefined) continue;
+    throw refuse("missing_field", `${param} has no ${field}. This task takes ${fields.join(", ")}.`);
   }
-  const unknown = Object.keys(values).find((name) => !fields.includes(name));
+  const unknown = Object.keys(values).find((name) => !asked.includes(name));
   if (unknown !== undefined) {
-    throw refuse("unknown_field", `${param} has ${unknown}, which this task does not take: ${fields.join(", ")}.`);
+    const twice = unknown === elsewhere ? ", which the file is" : ", which this task does not take";
+    throw refuse("unknown_field", `${param} has ${unknown}${twice}: ${fields.join(", ")}.`);
   }
-  return fillTemplate(template, values);
+  return Object.fromEntries(asked.map((field) => [field, values[field]]));
+}
+
+function textOf(value: unknown, field: string, param: string): string {
+  if (typeof value !== "string") {
+    throw new ApiError(400, "invalid_type", `${field} of ${param} must be a text.`, { param: `${param}.${field}` });
+  }
+  if (value.trim() === "") {
+    throw new ApiError(400, "empty_prompt", `${field} of ${param} is empty. Give it a text.`, { param });
+  }
+  return value;
+}
+
+const inlineFile = z.strictObject({
+  data: z.base64(),
+  content_type: z.string().max(200).optional(),
+  filename: z.string().max(500).optional(),
+});
+
+async function contentOf(
+  value: unknown,
+  kind: InputKind,
+  param: string,
+  { read }: Sources,
+): Promise<Content | string> {
+  if (typeof value === "string") {
+    if (kind === "document") return textOf(value, kind, param);
+    const wanted = kind === "table" ? "its rows: {rows: […]}, or a file" : "a file";
+    throw new ApiError(400, "invalid_type", `${param} must be ${wanted}, not a text.`, { param });
+  }
+  const isFile = typeof value === "object" && value !== null && Object.hasOwn(value, "file");
+  if (isFile && read) {
+    const { data, content_type, filename } = parseWith(inlineFile, (value as { file: unknown }).file, `${param}.file`);
+    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+    return read({ bytes, type: content_type, filename });
+  }
+  if (kind === "table") return readJsonValue(value);
+  throw new ApiError(400, "missing_file", `${param} must be a file: {file: {data, content_type}}, data in base64.`, {
+    param,
+  });
+}
+
+/** One of the tables, or what is chosen of it, as the task has it. */
+function tableText(
+  tables: readonly Table[],
+  { table: { form, columns } }: Pick<Task["definition"], "table">,
+  fill: (text: string) => string,
+  { select = {}, bounds: { count, maxInputTokens } }: Sources,
+  param: string,
+): { text: string; notes: string[] } {
+  const { table: which = 0, highlighted, columns: chosen = columns ?? undefined, ...others } = select;
+  const table = typeof which === "number" ? tables[which] : tables.find(({ section }) => section === which);
+  if (!table) {
+    const names = tables.map(({ section }, i) => section ?? `number ${i}`).join(", ");
+    throw new ApiError(400, "invalid_value", `${param} has no table ${JSON.stringify(which)}. It has ${names}.`, {
+      param: "select.table",
+    });
+  }
+  const selected = selectTable(table, { ...others, ...(chosen && { columns: chosen }) });
+  const budget = { count: (text: string) => count(fill(text)), limit: maxInputTokens };
+  const { text, rowsDropped } = linearizeTable(selected, { form, budget, ...(highlighted && { highlighted }) });
+  const dropped = rowsDropped === 1 ? "The last row was" : `The last ${rowsDropped} rows were`;
+  return { text, notes: rowsDropped > 0 ? [`${dropped} left out: the model takes ${maxInputTokens} tokens.`] : [] };
+}
+
+function mapValues<T, U>(record: Readonly<Record<string, T>>, map: (value: T, key: string) => U): Record<string, U> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value, key)]));
 }

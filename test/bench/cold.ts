@@ -86,6 +86,7 @@ export async function measureColdInWorkerd(dir: string, work: string, rounds = R
     root: ROOT,
     engine: "simd",
     oneWorker: true,
+    readers: "none",
   });
   const state = join(work, "state");
   await seedR2(dir, ROOT, state);

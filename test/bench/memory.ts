@@ -54,6 +54,7 @@ export async function measureMemoryInWorkerd(dir: string, work: string): Promise
     root: ROOT,
     engine: "simd",
     oneWorker: true,
+    readers: "none",
   });
   const state = join(work, "state");
   await seedR2(dir, ROOT, state);

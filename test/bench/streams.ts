@@ -104,6 +104,7 @@ export async function withWorkers<T>(
     root: ROOT,
     engine: "simd",
     oneWorker: false,
+    readers: "none",
   });
   const state = join(folder, "state");
   await seedR2(dir, ROOT, state);

@@ -62,16 +62,16 @@ describe("wrangler deploy --dry-run takes every Worker of", () => {
   afterAll(() => rm(dir, { recursive: true, force: true }));
 
   test.each([
-    ["two halves", [], ["encoder", "decoder", ""]],
-    ["one Worker for both halves", ["--one-worker"], ["model", ""]],
-    ["onnxruntime-web", ["--engine", "onnx"], ["encoder", "decoder", ""]],
+    ["two halves, and readers", [], ["encoder", "decoder", "ocr", "reader", ""]],
+    ["one Worker for both halves", ["--one-worker", "--readers", "documents"], ["model", "reader", ""]],
+    ["onnxruntime-web", ["--engine", "onnx", "--readers", "none"], ["encoder", "decoder", ""]],
     ["a chain", null, ["encoder-0", "encoder", "decoder-0", "decoder-1", "decoder", ""]],
   ] as const)("%s", { timeout: BUILD_MS }, async (what, args, names) => {
     const out = join(dir, what.replaceAll(" ", "-"));
     const written = await edgeT5([
       "workers",
       args ? DEFAULT_PACKAGE : chain,
-      ...(args ?? []),
+      ...(args ?? ["--readers", "none"]),
       ...["--out", out, "--json"],
     ]);
     const { workers } = JSON.parse(written.stdout) as { workers: { name: string; path: string }[] };

@@ -143,7 +143,7 @@ test("edge-t5 start names a damaged blob", { timeout: START_MS }, async () => {
 describe("edge-t5 workers", () => {
   test("writes a configuration a Worker, in the order of deployment, bound to each other", async () => {
     const out = join(dir, "deploy");
-    const { stdout } = await edgeT5(["workers", model, "--out", out, "--json"]);
+    const { stdout } = await edgeT5(["workers", model, "--readers", "none", "--out", out, "--json"]);
     const { workers } = JSON.parse(stdout) as {
       workers: { name: string; path: string; holds: string; bytes: number }[];
     };
@@ -159,9 +159,9 @@ describe("edge-t5 workers", () => {
       workers.map(async ({ path }) => JSON.parse(await readFile(path, "utf8")) as Record<string, unknown>),
     );
     expect(configs.map(({ services }) => services)).toEqual([
-      undefined,
+      [],
       [{ binding: "UPSTREAM", service: "edge-t5-encoder-0" }],
-      undefined,
+      [],
       [{ binding: "UPSTREAM", service: "edge-t5-decoder-0" }],
       [{ binding: "UPSTREAM", service: "edge-t5-decoder-1" }],
       [
@@ -176,7 +176,7 @@ describe("edge-t5 workers", () => {
   test("prints what to deploy; refuses a folder without a package", async () => {
     const { stdout } = await edgeT5(["workers", model, "--out", join(dir, "printed"), "--one-worker"]);
     expect(stdout).toContain("encoder and decoder");
-    expect(stdout.match(/npx wrangler deploy -c \S+/g)).toHaveLength(2);
+    expect(stdout.match(/npx wrangler deploy -c \S+/g)).toHaveLength(4);
     const refused = await edgeT5(["workers", dir, "--out", join(dir, "none")]);
     expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("E_PACKAGE_NOT_FOUND") });
   });

@@ -56,7 +56,7 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
       secrets: { ADMIN_TOKEN: string; KEY_SECRET?: string; ORIGIN_SECRET: string; METRICS_TOKEN: string };
     };
   const run = (...more: string[]) =>
-    edgeT5(["deploy", "--name", "shop-t5", "--out", out, "--url", kit.url, "--json", ...more], {
+    edgeT5(["deploy", "--name", "shop-t5", "--readers", "documents", "--out", out, "--url", kit.url, "--json", ...more], {
       env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: adminToken, ORIGIN_SECRET: "" },
     });
   cloudflare.failNext = /^PUT .*shop-t5-decoder$/;
@@ -79,6 +79,7 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
     ["D1 migrations", "unchanged"],
     ["Worker shop-t5-encoder", "unchanged"],
     ["Worker shop-t5-decoder", "made"],
+    ["Worker shop-t5-reader", "made"],
     ["Worker shop-t5", "made"],
     [`${kit.url}/healthz`, "there"],
     [`model default@${report.model.version}`, "unchanged"],
@@ -105,8 +106,8 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
     expect(cloudflare.queues.get(queue)?.consumers).toMatchObject([{ script_name: "shop-t5" }]);
   }
   expect(cloudflare.changes.filter((change) => change.startsWith("PUT"))).toEqual(
-    ["encoder", "decoder"]
-      .map((half) => `PUT /workers/scripts/shop-t5-${half}`)
+    ["encoder", "decoder", "reader"]
+      .map((worker) => `PUT /workers/scripts/shop-t5-${worker}`)
       .concat("PUT /workers/scripts/shop-t5", "PUT /workers/scripts/shop-t5/schedules"),
   );
   expect(cloudflare.unknown).toEqual([]);
@@ -126,7 +127,7 @@ test("--origin says where the origin is, and gives the gateway the secret that i
   const gateway = () => cloudflare.workers.get("edge-t5");
   const originUrl = () => gateway()?.bindings.find(({ name }) => name === "ORIGIN_URL")?.text;
   const run = async (secret: string, ...more: string[]) => {
-    const args = ["deploy", "--out", out, "--one-worker", "--url", kit.url, "--json", ...more];
+    const args = ["deploy", "--out", out, "--one-worker", "--readers", "none", "--url", kit.url, "--json", ...more];
     const env = { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: adminToken, ORIGIN_SECRET: secret };
     const { code, stdout, stderr } = await edgeT5(args, { env });
     expect([code, stderr]).toEqual([0, ""]);
@@ -158,7 +159,7 @@ test("secrets are made where none were given, kept at once, and are the same aft
   const cloudflare = await startDouble();
   const out = join(dir, "made");
   const run = (...args: string[]) =>
-    edgeT5(["deploy", "--out", out, "--one-worker", ...args], { env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: "" } });
+    edgeT5(["deploy", "--out", out, "--one-worker", "--readers", "none", ...args], { env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: "" } });
   // The kit that stands for the gateway has another token: the push is refused, all before it is done.
   const first = await run("--url", kit.url);
   expect(first).toMatchObject({ code: 1, stderr: expect.stringContaining("invalid_admin_token") });
@@ -192,6 +193,8 @@ test("--dry-run plans without asking anybody; without a login nothing is done", 
     "D1 migrations",
     "Worker edge-t5-encoder",
     "Worker edge-t5-decoder",
+    "Worker edge-t5-ocr",
+    "Worker edge-t5-reader",
     "Worker edge-t5",
     "/healthz",
     "model default",

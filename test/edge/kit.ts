@@ -56,7 +56,7 @@ export class Kit {
 
   /**
    * @param state folder of the local R2
-   * @param args more arguments of `edge-t5 start`; `--demo` for what a first run makes, `--origin` for an origin
+   * @param args more arguments of `edge-t5 start`; `--demo` for what a first run makes, `--origin` for an origin, `--readers all` for Workers that read files
    */
   static async start(state: string, args: readonly string[] = []): Promise<Kit> {
     const port = await freePort();
@@ -72,6 +72,7 @@ export class Kit {
         state,
         ...(args.includes("--demo") ? [] : ["--no-demo"]),
         ...(args.includes("--origin") ? [] : ["--no-origin"]),
+        ...(args.includes("--readers") ? [] : ["--readers", "none"]),
         ...args,
       ],
       // Where a user may stand: paths are theirs.

@@ -5,6 +5,7 @@ import encoder from "../../functions/encoder/index.ts";
 import { app as gateway } from "../../functions/gateway/app.ts";
 import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
 import { setCurrent } from "../../functions/gateway/models.ts";
+import reader from "../../functions/reader/index.ts";
 import type { HalfBindings } from "../../functions/shared/half.ts";
 import { emptyPointer } from "../../src/store/model-pointer.ts";
 import { modelKey, POINTER_KEY } from "../../src/store/r2.ts";
@@ -132,6 +133,7 @@ export function bindingsFor(
     SHARDS: shards,
     ENCODER: half(encoder),
     DECODER: half(decoder),
+    READER: { fetch: (url: string, request?: RequestInit) => reader.request(url, request, READER_LIMITS, context) } as Fetcher,
     DB,
     USAGE,
     TENANTS,
@@ -145,6 +147,7 @@ export function bindingsFor(
       ORIGIN_PATIENCE_MS: 5_000,
     },
     MAX_BODY_BYTES: 10_000,
+    MAX_DOCUMENT_BYTES: 2_000_000,
     JOBS,
     ORIGIN_SECRET,
     MAX_FILE_BYTES: 20_000_000,

@@ -42,12 +42,12 @@ const run = <Json = Result>(name: string, body: object) => sendAs<Json>(key, "PO
 test("one input, an object of fields, a list", async () => {
   const one = await run("german", { input: HOUSE });
   expect(one).toMatchObject({ status: 200, json: { output: HAUS, finish_reason: "stop", task_version: 1 } });
-  expect(one.json.usage).toEqual({ input_tokens: 11, output_tokens: 6, total_tokens: 17 });
+  expect(one.json.usage).toEqual({ input_tokens: 11, output_tokens: 6, total_tokens: 17, cost: "0" });
   const fields = await run("pair", { input: { language: "German", text: HOUSE } });
   expect(fields.json.output).toBe(HAUS);
   const list = await run("german", { input: [HOUSE, { input: HOUSE }] });
   expect(list.json.results?.map(({ output }) => output)).toEqual([HAUS, HAUS]);
-  expect(list.json.usage).toEqual({ input_tokens: 22, output_tokens: 12, total_tokens: 34 });
+  expect(list.json.usage).toEqual({ input_tokens: 22, output_tokens: 12, total_tokens: 34, cost: "0" });
 });
 
 test("labels with scores that sum to one, the most probable first", async () => {
@@ -71,7 +71,7 @@ test("streams: pieces, usage, the end", async () => {
   expect(texts).toEqual([HAUS, HAUS]);
   expect(events.at(-1)).toEqual({
     id: expect.stringMatching(/^run-/),
-    usage: { input_tokens: 22, output_tokens: 12, total_tokens: 34 },
+    usage: { input_tokens: 22, output_tokens: 12, total_tokens: 34, cost: "0" },
   });
   expect(lines.at(-1)).toBe("[DONE]");
   const labels = await stream("/v1/tasks/package", { input: "a chess game", stream: true });
@@ -94,7 +94,7 @@ async function stream(path: string, body: object) {
 describe("bad input", () => {
   const cases: [what: string, task: string, body: object, status: number, code: string, param: string | null][] = [
     ["no such task", "nothing", { input: "a" }, 404, "task_not_found", null],
-    ["no input", "german", {}, 400, "invalid_value", "input"],
+    ["no input", "german", {}, 400, "missing_required_parameter", "input"],
     ["an empty input", "german", { input: " " }, 400, "empty_prompt", "input"],
     ["an empty one among others", "german", { input: ["a", " "] }, 400, "empty_prompt", "input.1"],
     ["a text for several fields", "pair", { input: "a" }, 400, "invalid_type", "input"],

@@ -53,6 +53,10 @@ describe("a definition", () => {
         generation: {},
         overridable: [],
         adapter: null,
+        table: { form: "tapex", columns: null },
+        image: { read: "text", languages: ["eng"] },
+        long: "refuse",
+        words: null,
         max_input_tokens: null,
         max_output_tokens: null,
         cache: { policy: "none", ttl_seconds: 3600 },
@@ -68,8 +72,8 @@ describe("a definition", () => {
   test("may say all of it", async () => {
     const full = {
       model: MODEL,
-      template: "question: {question} context: {context}",
-      input: "pair",
+      template: "question: {question} context: {document}",
+      input: "document",
       labels: ["yes", "no"],
       generation: {
         num_beams: 4,
@@ -80,6 +84,10 @@ describe("a definition", () => {
       },
       overridable: ["max_tokens", "num_beams"],
       adapter: "german",
+      table: { form: "totto", columns: ["a"] },
+      image: { read: "caption", languages: ["deu", "fra"] },
+      long: "windows",
+      words: null,
       max_input_tokens: 100,
       max_output_tokens: 20,
       cache: { policy: "answers", ttl_seconds: 60 },
@@ -88,7 +96,7 @@ describe("a definition", () => {
     const { json } = await ask("PUT", "/full", full);
     expect(json.definition).toEqual(full);
     expect(taskSchema.strict().parse(json)).toEqual(json);
-    expect(json.fields).toEqual(["question", "context"]);
+    expect(json.fields).toEqual(["question", "document"]);
     const stored = await loadTask(database, TENANT, "full");
     expect(stored?.definition).toEqual(full);
   });
@@ -142,11 +150,14 @@ describe("a definition", () => {
     expect(await errorOf("GET", "/refused")).toEqual([404, "task_not_found", null]);
   });
 
-  test("names the model or adapter that is not there, and says what is not supported yet", async () => {
+  test("names the model or adapter that is not there, and what a kind of input needs", async () => {
     const message = async (body: object) => (await ask<ErrorBody>("PUT", "/refused", body)).json.error.message;
     expect(await message({ ...GOOD, model: "other" })).toContain('"other"');
     expect(await message({ ...GOOD, adapter: "none" })).toContain('"none"');
-    expect(await message({ ...GOOD, input: "table" })).toMatch(/table inputs are not supported yet/);
+    const several = { ...GOOD, template: "{question} {rows}", input: "table" };
+    expect(await message(several)).toMatch(/one of its fields must be called table/);
+    expect(await message({ ...GOOD, long: "windows" })).toMatch(/without labels goes by "sentences" or "sections"/);
+    expect(await message({ ...GOOD, words: 50 })).toMatch(/set long to "sections"/);
   });
 
   test.each(["Upper", "-first", "with space", "a".repeat(64), "ünicode"])("refuses the name %s", async (name) => {

@@ -45,15 +45,17 @@ export const completionSchema = z.object({
 });
 
 const score = z.object({ label: z.string(), score: z.number().min(0).max(1) });
-const text = { output: z.string(), finish_reason: finishReason, outputs: z.array(z.string()).optional() };
-const label = { ...score.shape, scores: z.array(score) };
+const notes = z.array(z.string()).optional();
+const text = { output: z.string(), finish_reason: finishReason, outputs: z.array(z.string()).optional(), notes };
+const label = { ...score.shape, scores: z.array(score), notes };
 const run = {
   id: z.string(),
   object: z.literal("task.result"),
   task: z.string(),
   task_version: count,
   model: z.string(),
-  usage: z.object({ input_tokens: count, output_tokens: count, total_tokens: count }),
+  explain: z.object({ inputs: z.array(z.string()), total: count }).optional(),
+  usage: z.object({ input_tokens: count, output_tokens: count, total_tokens: count, cost: dollars }),
 };
 
 export const taskResultSchema = z.union([

@@ -63,6 +63,8 @@ const STATUS: Readonly<Record<number, string>> = {
   411: "The length is missing",
   412: "What is there is not the version named in If-Match",
   413: "Too large",
+  415: "Of no format that is read, or not what it is called",
+  422: "A file that is damaged",
   429: "A limit is reached; `retry-after` says when to come again",
   500: "A defect; quote x-request-id",
   503: "Not now; `retry-after` says when to come again",
@@ -182,10 +184,12 @@ function documented(operation: Operation, schemas: Record<string, JsonSchema>): 
     },
   ];
   const statuses = [...new Set([...refusals, ...errors])].sort();
+  const scope = scopes ? `The key needs the scope ${scopes.join(" or ")}.` : "";
+  const told = [scope, operation.description ?? ""].filter(Boolean).join(" ");
   return {
     operationId: id,
     summary,
-    ...(scopes && { description: `The key needs the scope ${scopes.join(" or ")}.` }),
+    ...(told && { description: told }),
     tags: [tag],
     security: SECURITY[security],
     parameters: parametersOf(operation),
@@ -199,12 +203,12 @@ function documented(operation: Operation, schemas: Record<string, JsonSchema>): 
 }
 
 function contentOf(
-  { schema, type = "application/json", example, form }: NonNullable<Operation["body"]>,
+  { schema, type = "application/json", example, form, orFile }: NonNullable<Operation["body"]>,
   named: (schema: readonly [string, z.ZodType], io: "input") => JsonSchema,
 ): Record<string, Content> {
   const fields = Object.entries(form ?? {}).map(([name, kind]) => [
     name,
-    kind === "file" ? { type: "string", contentMediaType: "application/octet-stream" } : { type: "string" },
+    kind === "file" ? BYTES : { type: "string" },
   ]);
   const formSchema = form && {
     schema: { type: "object", properties: Object.fromEntries(fields), required: Object.keys(form) },
@@ -214,8 +218,14 @@ function contentOf(
       ...(schema ? { schema: named(schema, "input") } : formSchema),
       ...(example !== undefined && { example }),
     },
+    ...(orFile && {
+      "multipart/form-data": { schema: { type: "object", properties: { file: BYTES } } },
+      "application/octet-stream": { schema: BYTES },
+    }),
   };
 }
+
+const BYTES: JsonSchema = { type: "string", contentMediaType: "application/octet-stream" };
 
 function parametersOf({ path, query, headers = {} }: Operation): Parameter[] {
   const inPath = [...path.matchAll(/:(\w+)/g)].map(

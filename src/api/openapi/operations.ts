@@ -51,6 +51,7 @@ export interface Operation {
   id: string;
   tag: string;
   summary: string;
+  description?: string;
   security: Security;
   /** One of them is needed; of `key` alone. */
   scopes?: readonly Scope[];
@@ -65,6 +66,8 @@ export interface Operation {
     example?: unknown;
     /** The form's fields, of a `multipart/form-data`. */
     form?: Readonly<Record<string, "text" | "file">>;
+    /** Whether a file may come in its place, in a form or alone. */
+    orFile?: boolean;
   };
   /** Status of success, and what comes with it; null: nothing. */
   answer: {
@@ -97,10 +100,12 @@ const running: Operation[] = [
   {
     ...{ method: "post", path: "/v1/tasks/:name", id: "runTask", tag: "Run" },
     summary: "One input, or a list of them, through a task",
+    description:
+      "A file comes as a form's part `file`, beside parts that are called as the fields of JSON, or as the body itself, with its content type and the fields in the query.",
     ...{ security: "key", scopes: ["tasks:run"] },
-    body: { schema: ["TaskRun", taskRunSchema], example: { input: "The house is old." } },
+    body: { schema: ["TaskRun", taskRunSchema], example: { input: "The house is old." }, orFile: true },
     answer: { status: 200, schema: ["TaskResult", answers.taskResultSchema], types: ["text/event-stream"] },
-    errors: RUN_ERRORS,
+    errors: [...RUN_ERRORS, 415, 422],
   },
   {
     ...{ method: "post", path: "/models/:name", id: "runHuggingFace", tag: "Run" },

@@ -1,0 +1,185 @@
+/** Tasks for tables and documents: as JSON, as a form, as the body; and texts that are longer than the model takes. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { taskCache } from "../../src/tenancy/tasks.ts";
+import { type ErrorBody, makeKey, putModel, send, sendAs } from "./isolate.ts";
+
+interface Result {
+  output?: string;
+  label?: string;
+  scores?: { label: string; score: number }[];
+  results?: Result[];
+  notes?: string[];
+  explain?: { inputs: string[]; total: number };
+  usage: { input_tokens: number; output_tokens: number; total_tokens: number; cost: string };
+}
+
+const GERMAN = "translate English to German: ";
+const ROWS = [
+  { city: "Bonn", people: 330000 },
+  { city: "Ulm", people: 126000 },
+];
+const CSV = "city,people\nBonn,330000\nUlm,126000\n";
+const LABELS = ["net", "libs", "games"];
+
+let key: string;
+beforeAll(async () => {
+  await putModel("content");
+  key = await makeKey("contents");
+  const put = async (name: string, definition: object) => {
+    const { status } = await sendAs(key, "PUT", `/v1/tasks/${name}`, { model: "content", ...definition });
+    expect(status).toBe(201);
+  };
+  await put("answer", { template: "question: {question} {table}", input: "table" });
+  await put("tell", { template: "summarize: {input}", input: "table", table: { form: "totto", columns: ["city"] } });
+  await put("small", { template: "summarize: {input}", input: "table", max_input_tokens: 40 });
+  await put("brief", { template: "summarize: {input}", input: "document" });
+  await put("letter", { template: `${GERMAN}{input}`, input: "document", long: "sentences" });
+  await put("report", { template: "summarize: {input}", input: "document", long: "sections" });
+  await put("kind", { template: "classify package: {input}", input: "document", labels: LABELS, long: "windows" });
+  await put("plain", { template: `${GERMAN}{input}` });
+  taskCache.clear();
+});
+
+const run = <Json = Result>(name: string, body: object) => sendAs<Json>(key, "POST", `/v1/tasks/${name}`, body);
+
+async function post<Json = Result>(path: string, body: BodyInit, headers: Record<string, string> = {}) {
+  const init = { method: "POST", body, headers: { authorization: `Bearer ${key}`, ...headers } };
+  const response = await send(path, init);
+  return { status: response.status, json: (await response.json()) as Json };
+}
+
+function form(file: Blob, name: string, fields: Record<string, string> = {}): FormData {
+  const all = new FormData();
+  for (const [field, value] of Object.entries(fields)) all.set(field, value);
+  all.set("file", file, name);
+  return all;
+}
+
+describe("tables", () => {
+  const TAPEX = "col : city | people row 1 : Bonn | 330000 row 2 : Ulm | 126000";
+
+  test("as rows beside other fields; the answer says what the model was given", async () => {
+    const { status, json } = await run("answer", {
+      input: { question: "How many?", table: { rows: ROWS } },
+      explain: true,
+    });
+    expect(status).toBe(200);
+    expect(json.explain).toEqual({ inputs: [`question: How many? ${TAPEX}`], total: 1 });
+  });
+
+  test("as a form's file, with the other fields as JSON, and a part of it selected", async () => {
+    const fields = { input: '{"question":"Where?"}', explain: "true", select: '{"columns":["city"],"rows":{"from":2}}' };
+    const { json } = await post("/v1/tasks/answer", form(new Blob([CSV], { type: "text/csv" }), "towns.csv", fields));
+    expect(json.explain?.inputs).toEqual(["question: Where? col : city row 1 : Ulm"]);
+  });
+
+  test("as the body, in the form and columns that the task has", async () => {
+    const { json } = await post("/v1/tasks/tell?explain=true", CSV, { "content-type": "text/csv" });
+    expect(json.explain?.inputs[0]).toContain("<cell> Bonn <col_header> city </col_header>");
+    expect(json.explain?.inputs[0]).not.toContain("330000");
+  });
+
+  test("rows that do not fit are left out, whole, and it is said", async () => {
+    const rows = Array.from({ length: 40 }, (_, i) => ({ name: `place ${i}`, size: i }));
+    const { json } = await run("small", { input: { rows }, explain: true });
+    const told = json.explain?.inputs[0] ?? "";
+    const kept = [...told.matchAll(/row \d+ :/g)].length;
+    expect(kept).toBeGreaterThan(0);
+    expect(told.endsWith(`row ${kept} : place ${kept - 1} | ${kept - 1}`)).toBe(true);
+    expect(json.notes?.[0]).toContain(`The last ${40 - kept} rows were left out`);
+    expect(json.usage.input_tokens).toBeLessThanOrEqual(40);
+  });
+});
+
+describe("documents", () => {
+  const HTML = "<html><head><title>T</title><script>x()</script></head><body><nav><a href=/>Home</a></nav><article><h1>Ports</h1><p>It lists open ports of a host.</p></article></body></html>";
+
+  test("a page as the body: its text, without what stands around it", async () => {
+    const { json } = await post("/v1/tasks/brief?explain=true", HTML, { "content-type": "text/html" });
+    expect(json.explain?.inputs[0]).toContain("It lists open ports of a host.");
+    expect(json.explain?.inputs[0]).not.toContain("x()");
+  });
+
+  test("text as the body, as JSON, and as a file in JSON are the same", async () => {
+    const text = "It lists open ports of a host.";
+    const answers = [
+      await post("/v1/tasks/brief", text, { "content-type": "text/plain" }),
+      await run("brief", { input: text }),
+      await run("brief", { input: { file: { data: btoa(text), content_type: "text/plain" } } }),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+    expect(new Set(answers.map(({ json }) => json.output)).size).toBe(1);
+  });
+});
+
+describe("texts of any length", () => {
+  const SENTENCES = ["The house is old.", "Where is my book?", "I am hungry.", "It is raining.", "Tom sleeps."];
+
+  test("a translation has the text's lines, and each sentence's own translation in its place", async () => {
+    const each = await Promise.all(SENTENCES.map((input) => run("plain", { input })));
+    const own = each.map(({ json }) => json.output ?? "");
+    const text = `${SENTENCES[0]} ${SENTENCES[1]}\n\n- ${SENTENCES[2]}\n- ${SENTENCES[3]}\n\n${SENTENCES[4]}\n`;
+    const { json } = await run("letter", { input: text });
+    expect(json.output).toBe(`${own[0]} ${own[1]}\n\n- ${own[2]}\n- ${own[3]}\n\n${own[4]}\n`);
+    const tokens = each.reduce((sum, { json }) => sum + json.usage.input_tokens, 0);
+    expect(json.usage.input_tokens).toBe(tokens);
+  });
+
+  test("a long one streams in order, and is what it is as a whole", async () => {
+    const text = Array.from({ length: 40 }, (_, i) => SENTENCES[i % 5]?.replace(".", ` ${i}.`)).join(" ");
+    const whole = await run("letter", { input: text });
+    const init = { method: "POST", headers: { authorization: `Bearer ${key}` } };
+    const response = await send("/v1/tasks/letter", { ...init, body: JSON.stringify({ input: text, stream: true }) });
+    const events = (await response.text())
+      .trim()
+      .split("\n\n")
+      .map((event) => event.replace(/^data: /, ""));
+    expect(events.at(-1)).toBe("[DONE]");
+    const parts = events.slice(0, -1).map((event) => JSON.parse(event) as { text?: string; usage?: object });
+    expect(parts.map((part) => part.text ?? "").join("")).toBe(whole.json.output);
+    expect(parts.length).toBeGreaterThan(20);
+    expect(parts.at(-1)?.usage).toEqual(whole.json.usage);
+  });
+
+  test("a summary by sections has the words that were asked for, or says why not", async () => {
+    const section = "This package has a tool that lists open files of a process. It reads the kernel's tables. ";
+    const text = Array.from({ length: 30 }, (_, i) => section.replace("files", `files number ${i}`)).join("\n\n");
+    const { status, json } = await run("report", { input: text, words: 30 });
+    expect(status).toBe(200);
+    const words = (json.output ?? "").split(/\s+/).filter(Boolean).length;
+    if (!json.notes?.some((note) => note.includes("were asked for"))) expect(words).toBeGreaterThanOrEqual(27);
+    expect(words).toBeLessThanOrEqual(33);
+    expect(words).toBeGreaterThan(0);
+  });
+
+  test("a label by windows: of one the model's own, of several their mean", async () => {
+    const short = await run("kind", { input: "a library for sockets" });
+    expect(short.json.notes).toBeUndefined();
+    const long = await run("kind", { input: "A library for sockets of all kinds. ".repeat(120) });
+    expect(long.json.notes?.[0]).toMatch(/in \d+ windows/);
+    expect(long.json.scores?.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 6);
+    expect(long.json.usage.input_tokens).toBeGreaterThan(512);
+  });
+});
+
+describe("bad input", () => {
+  const pdf = (bytes: string) => new Blob([bytes], { type: "application/pdf" });
+  const cases: [what: string, send: () => ReturnType<typeof post<ErrorBody>>, status: number, code: string][] = [
+    ["no input and no file", () => run<ErrorBody>("brief", {}), 400, "missing_required_parameter"],
+    ["a table that is a text", () => run<ErrorBody>("tell", { input: "a,b" }), 400, "invalid_type"],
+    ["a column that is not there", () => run<ErrorBody>("answer", { input: { question: "?", table: { rows: ROWS } }, select: { columns: ["x"] } }), 400, "invalid_value"],
+    ["a table that is not there", () => run<ErrorBody>("tell", { input: { rows: ROWS }, select: { table: 3 } }), 400, "invalid_value"],
+    ["a file that is not what it is called", () => post<ErrorBody>("/v1/tasks/brief", form(pdf("just text"), "a.pdf")), 415, "unsupported_format"],
+    ["a file that was cut off", () => post<ErrorBody>("/v1/tasks/brief", form(pdf("%PDF-1.7\n1 0 obj\n<<"), "a.pdf")), 422, "damaged_file"],
+    ["a file with a list", () => post<ErrorBody>("/v1/tasks/brief", form(new Blob(["a"]), "a.txt", { input: '["b"]' })), 400, "invalid_value"],
+    ["words of a task that has no length", () => run<ErrorBody>("letter", { input: "a", words: 50 }), 400, "invalid_value"],
+    ["several answers of a long text", () => run<ErrorBody>("letter", { input: "A dog. A cat.", n: 2 }), 400, "parameter_not_allowed"],
+    ["a form without end", () => post<ErrorBody>("/v1/tasks/brief", "--x\r\ncontent-disposition: form-data", { "content-type": "multipart/form-data; boundary=x" }), 400, "invalid_body"],
+    ["an empty document", () => post<ErrorBody>("/v1/tasks/brief", "<html><body></body></html>", { "content-type": "text/html" }), 400, "empty_prompt"],
+  ];
+  test.each(cases)("%s", async (_, sent, status, code) => {
+    const answer = await sent();
+    expect([answer.status, answer.json.error.code]).toEqual([status, code]);
+    expect(answer.json.error.message).toMatch(/\.$/);
+  });
+});
