@@ -25,22 +25,33 @@ export interface HtmlDocument {
 export function readHtml(html: string, limits: ReadLimits): HtmlDocument {
   const page = pageEvents(html, limits);
   const title = titleOf(html, limits);
-  const { main, note } = mainContent(page, title);
+  const { main, ...found } = mainContent(page, title);
   const blocks = new BlockList(limits);
   writeBlocks(main ?? page, blocks, limits);
-  return { document: blocks.document(title), notes: note ? [note] : [] };
+  const document = blocks.document(found.title ?? shortTitle(title, blocks));
+  return { document, notes: found.note ? [found.note] : [] };
 }
 
 /** All tables of the page, wherever they stand. */
 export function readHtmlTables(html: string, limits: ReadLimits): readonly Table[] {
   const blocks = new BlockList(limits);
   writeBlocks(pageEvents(html, limits), blocks, limits);
-  return blocks
-    .document(titleOf(html, limits))
-    .blocks.flatMap((block) => (block.kind === "table" ? [block.table] : []));
+  const { blocks: written } = blocks.document(shortTitle(titleOf(html, limits), blocks));
+  return written.flatMap((block) => (block.kind === "table" ? [block.table] : []));
 }
 
-function mainContent(page: Source, title: string | null): { main?: Source; note?: string } {
+/** Pages put their site's name behind, or before, what their first heading says. */
+function shortTitle(title: string | null, { firstHeading }: BlockList): string | null {
+  return firstHeading !== null && title?.includes(firstHeading) ? firstHeading : title;
+}
+
+interface Found {
+  main?: Source;
+  title?: string | undefined;
+  note?: string;
+}
+
+function mainContent(page: Source, title: string | null): Found {
   const written = new Writer();
   page(written);
   if (written.elements > MOST_ELEMENTS) {
@@ -58,7 +69,7 @@ function mainContent(page: Source, title: string | null): { main?: Source; note?
   const found = article?.length ?? 0;
   if (!article?.content || (found < LEAST_FOUND && written.characters > found * MUCH_MORE)) return {};
   const root = article.content as unknown as SmallNode;
-  return { main: (sink) => walk(root, sink) };
+  return { main: (sink) => walk(root, sink), title: article.title || undefined };
 }
 
 function walk(node: SmallNode, sink: Sink): void {

@@ -2,7 +2,6 @@
  * The text of a PDF, page by page, by pdf.js (unpdf's build for Workers). Nothing is fetched or rendered, no script runs:
  * what fonts and images a file asks for from outside, it does without.
  */
-import type { TextContent, TextItem } from "unpdf/pdfjs";
 import { EdgeT5Error } from "../errors.ts";
 import type { Document } from "../t5/text-to-text/content.ts";
 import { BlockList } from "./blocks.ts";
@@ -14,6 +13,8 @@ import { outOfTime } from "./time.ts";
 
 type PdfJs = typeof import("unpdf/pdfjs");
 type Loaded = Awaited<ReturnType<PdfJs["getDocument"]>["promise"]>;
+type TextContent = Awaited<ReturnType<Awaited<ReturnType<Loaded["getPage"]>>["getTextContent"]>>;
+type TextItem = Extract<TextContent["items"][number], { str: string }>;
 
 /**
  * @param signal when it aborts, reading ends after the piece of a page that is being read
