@@ -34,13 +34,15 @@ const PAGE = new Set(["html", "body", "main", "article"]);
  */
 export function pageEvents(html: string, limits: ReadLimits): Source {
   return (sink) => {
-    let depth = 0;
+    const open: string[] = [];
     // Depth of the element that is being dropped, with all in it.
     let droppedAt = 0;
     const parser = new Parser({
       onopentag: (name, attributes) => {
         // The parser's own time grows with the depth.
-        if (++depth > limits.maxDepth)
+        open.push(name);
+        const depth = open.length;
+        if (depth > limits.maxDepth)
           throw tooLarge(`Elements stand more than ${limits.maxDepth} deep in each other`, "maxDepth", limits);
         if (droppedAt === 0 && isDropped(name, attributes)) droppedAt = depth;
         if (droppedAt === 0 && name !== "html" && name !== "body") sink.open(name, attributes);
@@ -49,9 +51,11 @@ export function pageEvents(html: string, limits: ReadLimits): Source {
         if (droppedAt === 0) sink.text(text);
       },
       onclosetag: (name) => {
+        // A tag that the file's end cuts is closed without having been opened.
+        if (open.at(-1) !== name) return;
         if (droppedAt === 0 && name !== "html" && name !== "body") sink.close(name);
-        if (droppedAt === depth) droppedAt = 0;
-        depth--;
+        if (droppedAt === open.length) droppedAt = 0;
+        open.pop();
       },
     });
     // In pieces: what is too deep is told before all is read.

@@ -1,22 +1,22 @@
 /** Markdown with GitHub's tables: headings, paragraphs, items, tables, code. Front matter is left out. */
-import { Lexer, type Token, type Tokens } from "marked";
-import { EdgeT5Error } from "../errors.ts";
+import MarkdownIt, { type Token } from "markdown-it";
 import type { Document } from "../t5/text-to-text/content.ts";
 import { BlockList } from "./blocks.ts";
 import { htmlText } from "./html-text.ts";
 import { type ReadLimits, tooLarge } from "./limits.ts";
 
-/** Its marks are left as they are in longer paragraphs: the lexer's time grows faster than they do. */
-const LONGEST_MARKED_UP = 20_000;
-
 /** @throws EdgeT5Error `E_TOO_LARGE` over a limit */
 export function readMarkdown(text: string, limits: ReadLimits): Document {
   const { front, body } = withoutFrontMatter(text.replace(/\r\n?/g, "\n"));
-  checkNesting(body, limits);
+  // A list and its item are two levels.
+  const maxNesting = limits.maxDepth * 2;
+  const tokens = new MarkdownIt({ html: true, maxNesting }).parse(body, {});
+  // What stands deeper is silently left out.
+  if (tokens.some(({ level }) => level >= maxNesting - 2)) {
+    throw tooLarge("Quotations and lists stand deeper in each other", "maxDepth", limits);
+  }
   const blocks = new BlockList(limits);
-  const lexer = new Lexer({ gfm: true });
-  const tokens = lexed(() => lexer.blockTokens(body));
-  new Walk(lexer, blocks).all(tokens, 0);
+  writeTokens(tokens, blocks, limits);
   return blocks.document(titleOf(front));
 }
 
@@ -35,89 +35,46 @@ function titleOf(front: string): string | null {
   return /^title\s*[:=]\s*(["']?)(.+)\1\s*$/m.exec(front)?.[2] ?? null;
 }
 
-/** The lexer calls itself for each level. */
-function checkNesting(text: string, limits: ReadLimits): void {
-  for (const line of text.split("\n")) {
-    const marks = /^(?:[ \t]*(?:>|[-+*](?=[ \t])|\d{1,9}[.)](?=[ \t])))+/.exec(line)?.[0] ?? "";
-    const depth = marks.replace(/[^>\-+*.)]/g, "").length;
-    if (depth > limits.maxDepth)
-      throw tooLarge(`Quotations and lists stand ${depth} deep in each other`, "maxDepth", limits);
+function writeTokens(tokens: readonly Token[], blocks: BlockList, limits: ReadLimits): void {
+  const items: { depth: number; isBegun: boolean }[] = [];
+  let lists = 0;
+  let level = 0;
+  let rows: string[][] | null = null;
+  const write = (text: string) => {
+    const item = items.at(-1);
+    if (level > 0) blocks.heading(level, text);
+    else if (item && !item.isBegun) blocks.item(item.depth, text.replace(/\n/g, " "));
+    else blocks.paragraph(text);
+    if (item) item.isBegun = true;
+  };
+  for (const { type, tag, content, children } of tokens) {
+    if (type === "inline" && rows) rows.at(-1)?.push(inlineText(children).replace(/\n/g, " "));
+    else if (type === "inline") write(inlineText(children));
+    else if (type === "fence" || type === "code_block") write(content);
+    else if (type === "html_block") write(htmlText(content, limits));
+    else if (type === "heading_open") level = Number(tag.slice(1));
+    else if (type === "heading_close") level = 0;
+    else if (/_list_open$/.test(type)) lists++;
+    else if (/_list_close$/.test(type)) lists--;
+    else if (type === "list_item_open") items.push({ depth: lists - 1, isBegun: false });
+    else if (type === "list_item_close") items.pop();
+    else if (type === "table_open") rows = [];
+    else if (type === "tr_open") rows?.push([]);
+    else if (type === "table_close") {
+      blocks.table(rows ?? []);
+      rows = null;
+    }
   }
 }
 
-function lexed(lex: () => Token[]): Token[] {
-  try {
-    return lex();
-  } catch (error) {
-    throw new EdgeT5Error("E_DAMAGED", "The Markdown cannot be taken apart. Send it as plain text.", { cause: error });
+/** A paragraph's text without its marks. A line's end is a space but where it is meant. */
+function inlineText(tokens: readonly Token[] | null): string {
+  let text = "";
+  for (const { type, content } of tokens ?? []) {
+    if (type === "softbreak") text += " ";
+    else if (type === "hardbreak" || (type === "html_inline" && /^<br\s*\/?>$/i.test(content))) text += "\n";
+    // An image's text is what stands for it.
+    else if (type !== "html_inline" && type !== "image") text += content;
   }
-}
-
-class Walk {
-  readonly #lexer: Lexer;
-  readonly #blocks: BlockList;
-
-  constructor(lexer: Lexer, blocks: BlockList) {
-    this.#lexer = lexer;
-    this.#blocks = blocks;
-  }
-
-  /** @param depth of lists that these stand in */
-  all(tokens: readonly Token[], depth: number): void {
-    for (const token of tokens) this.#one(token as Tokens.Generic, depth);
-  }
-
-  #one(token: Tokens.Generic, depth: number): void {
-    const blocks = this.#blocks;
-    if (token.type === "heading") blocks.heading(token.depth, this.#plain(token.text));
-    else if (token.type === "paragraph" || token.type === "text") blocks.paragraph(this.#plain(token.text));
-    else if (token.type === "code") blocks.paragraph(token.text);
-    else if (token.type === "html") blocks.paragraph(htmlText(token.text));
-    else if (token.type === "blockquote") this.all(token.tokens ?? [], depth);
-    else if (token.type === "list") for (const item of (token as Tokens.List).items) this.#item(item, depth);
-    else if (token.type === "table") this.#table(token as Tokens.Table);
-  }
-
-  #table({ header, rows }: Tokens.Table): void {
-    const cells = (row: readonly Tokens.TableCell[]) => row.map(({ text }) => this.#plain(text).replace(/\n/g, " "));
-    this.#blocks.table([header, ...rows].map(cells));
-  }
-
-  /** Its first text is the item; what else stands in it comes after. */
-  #item(item: Tokens.ListItem, depth: number): void {
-    const [first, ...rest] = item.tokens.filter(({ type }) => type !== "space" && type !== "checkbox");
-    if (!first) return;
-    const isText = first.type === "text" || first.type === "paragraph";
-    if (isText) this.#blocks.item(depth, this.#plain((first as Tokens.Text).text).replace(/\n/g, " "));
-    this.all(isText ? rest : [first, ...rest], depth + 1);
-  }
-
-  /** A paragraph's text without its marks. A line's end is a space but where it is meant. */
-  #plain(text: string): string {
-    if (text.length > LONGEST_MARKED_UP) return text.replace(/\n/g, " ");
-    return inlineText(lexed(() => this.#lexer.inlineTokens(text)));
-  }
-}
-
-function inlineText(tokens: readonly Token[]): string {
-  return tokens.map((token) => inlineOf(token as Tokens.Generic)).join("");
-}
-
-function inlineOf(token: Tokens.Generic): string {
-  switch (token.type) {
-    case "br":
-      return "\n";
-    case "html":
-      return /^<br\s*\/?>$/i.test(token.raw) ? "\n" : "";
-    // Its text is what stands for it.
-    case "image":
-      return "";
-    case "codespan":
-    case "escape":
-      return token.text;
-    case "text":
-      return token.tokens ? inlineText(token.tokens) : htmlText(token.text.replace(/\n/g, " "));
-    default:
-      return token.tokens ? inlineText(token.tokens) : (token.text ?? "");
-  }
+  return text;
 }

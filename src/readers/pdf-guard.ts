@@ -9,8 +9,6 @@ import { type ReadLimits, tooLarge } from "./limits.ts";
 
 /** Of a predictor: it holds a row at once. */
 const WIDEST_ROW = 100_000;
-/** Streams inflated again and again: no writer does. */
-const NESTED = 2;
 const LONGEST_DICTIONARY = 65_536;
 
 const INFLATING = /^(?:FlateDecode|Fl|LZWDecode|LZW|RunLengthDecode|RL)$/;
@@ -34,7 +32,7 @@ export async function guardedPdf(bytes: Uint8Array, limits: ReadLimits, signal?:
     const data = /^(?:ASCII85Decode|A85)$/.test(filters[0] ?? "")
       ? decodeAscii85(bytes.subarray(start))
       : bytes.subarray(start);
-    left -= await inflatedSize(data, left, NESTED, signal);
+    left -= await inflatedSize(data, left, signal);
     if (left < 0) throw tooLarge("The PDF's streams inflate to more bytes", "maxInflatedBytes", limits);
   }
   return copy;
@@ -116,18 +114,14 @@ function blank(bytes: Uint8Array, start: number): void {
 }
 
 /** @returns bytes that come out of zlib's data, as far as `most` and one piece more; 0 for what is no such data */
-async function inflatedSize(data: Uint8Array, most: number, nested: number, signal?: AbortSignal): Promise<number> {
+async function inflatedSize(data: Uint8Array, most: number, signal?: AbortSignal): Promise<number> {
   if (!isZlib(data)) return 0;
   let size = 0;
-  let first: Uint8Array | undefined;
   for await (const piece of inflated(data)) {
     signal?.throwIfAborted();
-    first ??= piece;
     size += piece.length;
     if (size > most) return size;
   }
-  // Of a stream in a stream the first piece tells enough: it is told twice in no file that a writer made.
-  if (first && nested > 0 && isZlib(first)) size += await inflatedSize(first, most - size, nested - 1, signal);
   return size;
 }
 

@@ -12,6 +12,7 @@ import { type Fragment, fragmentsOf } from "./pdf-layout.ts";
 import { outOfTime } from "./time.ts";
 
 type PdfJs = typeof import("unpdf/pdfjs");
+type LoadingTask = ReturnType<PdfJs["getDocument"]>;
 type Loaded = Awaited<ReturnType<PdfJs["getDocument"]>["promise"]>;
 type TextContent = Awaited<ReturnType<Awaited<ReturnType<Loaded["getPage"]>>["getTextContent"]>>;
 type TextItem = Extract<TextContent["items"][number], { str: string }>;
@@ -26,23 +27,12 @@ export async function readPdf(
   limits: ReadLimits,
   signal?: AbortSignal,
 ): Promise<{ document: Document; notes: readonly string[] }> {
-  const pdfjs = await import("unpdf/pdfjs");
-  const data = await guardedPdf(bytes, limits, signal);
-  const task = pdfjs.getDocument({
-    data,
-    verbosity: 0,
-    useSystemFonts: false,
-    disableFontFace: true,
-    useWorkerFetch: false,
-    useWasm: false,
-    isOffscreenCanvasSupported: false,
-    isImageDecoderSupported: false,
-    enableXfa: false,
-    BinaryDataFactory: NothingFetched,
-  });
-  const abort = () => void task.destroy();
+  let task: LoadingTask | undefined;
+  const abort = () => void task?.destroy();
   signal?.addEventListener("abort", abort, { once: true });
   try {
+    const data = await guardedPdf(bytes, limits, signal);
+    task = (await import("unpdf/pdfjs")).getDocument({ ...WITHOUT_RESOURCES, data });
     const loaded = await task.promise;
     const { pages, characters } = await readPages(loaded, limits, signal);
     if (characters === 0) throw noTextLayer(loaded.numPages);
@@ -53,7 +43,8 @@ export async function readPdf(
     throw told(error, signal);
   } finally {
     signal?.removeEventListener("abort", abort);
-    await task.destroy();
+    // Not waited for: where a page was left half read, it waits for who reads on.
+    void task?.destroy();
   }
 }
 
@@ -63,6 +54,18 @@ class NothingFetched {
     throw new Error("Nothing is fetched.");
   }
 }
+
+const WITHOUT_RESOURCES = {
+  verbosity: 0,
+  useSystemFonts: false,
+  disableFontFace: true,
+  useWorkerFetch: false,
+  useWasm: false,
+  isOffscreenCanvasSupported: false,
+  isImageDecoderSupported: false,
+  enableXfa: false,
+  BinaryDataFactory: NothingFetched,
+};
 
 async function readPages(loaded: Loaded, limits: ReadLimits, signal?: AbortSignal) {
   const { numPages } = loaded;
@@ -75,8 +78,7 @@ async function readPages(loaded: Loaded, limits: ReadLimits, signal?: AbortSigna
     const page = await loaded.getPage(number);
     const { height, transform } = page.getViewport({ scale: 1 });
     const pieces: Fragment[] = [];
-    for await (const chunk of page.streamTextContent() as ReadableStream<TextContent>) {
-      signal?.throwIfAborted();
+    for await (const chunk of piecesOf(page.streamTextContent(), signal)) {
       for (const item of chunk.items) {
         if (!("str" in item)) continue;
         characters += item.str.trim().length;
@@ -89,6 +91,23 @@ async function readPages(loaded: Loaded, limits: ReadLimits, signal?: AbortSigna
   }
   return { pages, characters };
 }
+
+/**
+ * pdf.js yields to promises alone: timers and requests, the signal's among them, are let in here. It is not told when
+ * nobody reads on: what it sends meanwhile would be an error that nobody catches.
+ */
+async function* piecesOf(stream: ReadableStream<TextContent>, signal?: AbortSignal): AsyncGenerator<TextContent> {
+  const reader = stream.getReader();
+  for (let count = 0; ; count++) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    if (count % PIECES_A_TURN === PIECES_A_TURN - 1) await new Promise((resolve) => setTimeout(resolve, 0));
+    signal?.throwIfAborted();
+    yield value;
+  }
+}
+
+const PIECES_A_TURN = 16;
 
 /** Upright text only: what runs up a page's edge belongs to no line. */
 function pieceOf({ str, transform, width, fontName }: TextItem, viewport: readonly number[]): Fragment[] {

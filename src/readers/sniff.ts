@@ -208,9 +208,12 @@ function looksLikeMail(text: string): boolean {
   return headers.filter((line) => MAIL_HEADER.test(line)).length > 1;
 }
 
+/** A footnote's number is none: nothing follows its bracket in JSON. */
+const JSON_START = /^(?:\{\s*(?:"|\}|$)|\[\s*(?:[[{"\]]|-?\d[\d.eE+-]*\s*(?:,|\]\s*$|$)|(?:true|false|null)\b|$))/;
+
 function jsonKind(text: string): "json" | "jsonl" | null {
   const [first = "", second = ""] = text.trimStart().split(/\r?\n/);
-  if (!/^(?:\{\s*(?:"|\}|$)|\[\s*(?:[[{"\d\]tfn-]|$))/.test(first)) return null;
+  if (!JSON_START.test(first)) return null;
   return isJson(first) && /^[[{]/.test(second) ? "jsonl" : "json";
 }
 
@@ -227,12 +230,13 @@ function isJson(text: string): boolean {
 function tableKind(lines: readonly string[]): "csv" | "tsv" | null {
   const filled = lines.filter((line) => line.trim() !== "").map((line) => line.replace(/"(?:[^"]|"")*"/g, ""));
   if (filled.length < 2) return null;
-  const same = (separator: string) => {
+  const same = (separator: string | RegExp) => {
     const counts = filled.map((line) => line.split(separator).length - 1);
     return counts.every((count) => count === counts[0]) ? (counts[0] ?? 0) : 0;
   };
   if (same("\t") > 0) return "tsv";
-  const most = Math.max(same(","), same(";"));
+  // A comma before a space is prose.
+  const most = Math.max(same(/,(?! )/), same(";"));
   // Two lines of prose may have a comma each.
   return most > 1 || (most === 1 && filled.length > 2) ? "csv" : null;
 }
