@@ -2,7 +2,8 @@
 
 const DIVIDED = /(\p{L}+)[-\u2010\u00ad]$/u;
 const NEXT_WORD = /^\p{Ll}[\p{L}\p{M}]*/u;
-/** After these a hyphen stands for a part of a word that comes later: "Haupt- und Nebensatz", "pre- and post-war". */
+const LONGEST_WORD = 80;
+/** Before these a hyphen stands for a part of a word that comes later: "Haupt- und Nebensatz", "pre- and post-war". */
 const CONJUNCTIONS = new Set(["und", "oder", "bzw", "and", "or", "et", "ou"]);
 
 /** Scripts without spaces. */
@@ -16,19 +17,30 @@ const IDEOGRAPH_FIRST = /^[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\u3000-\u303f
  * @param hyphenated words that stand with a hyphen inside a line, in lower case
  */
 export function joinLines(lines: readonly string[], hyphenated: ReadonlySet<string> = new Set()): string {
-  let text = "";
+  const parts: string[] = [];
   for (const line of lines) {
     const next = line.trim();
+    const last = parts.at(-1);
     if (next === "") continue;
-    const head = DIVIDED.exec(text)?.[1];
-    const tail = NEXT_WORD.exec(next)?.[0];
-    if (text === "") text = next;
-    else if (IDEOGRAPH_LAST.test(text) && IDEOGRAPH_FIRST.test(next)) text += next;
-    else if (head === undefined || tail === undefined || CONJUNCTIONS.has(tail)) text += ` ${next}`;
-    else if (hyphenated.has(`${head}-${tail}`.toLowerCase())) text += next;
-    else text = text.slice(0, -1) + next;
+    if (last === undefined) {
+      parts.push(next);
+      continue;
+    }
+    const { kept, between } = joint(last, next, hyphenated);
+    parts[parts.length - 1] = kept + between;
+    parts.push(next);
   }
-  return text;
+  return parts.join("");
+}
+
+/** What stays of a line before the next, and what comes between them. */
+function joint(last: string, next: string, hyphenated: ReadonlySet<string>): { kept: string; between: string } {
+  if (IDEOGRAPH_LAST.test(last.slice(-2)) && IDEOGRAPH_FIRST.test(next)) return { kept: last, between: "" };
+  const head = DIVIDED.exec(last.slice(-LONGEST_WORD))?.[1];
+  const tail = NEXT_WORD.exec(next.slice(0, LONGEST_WORD))?.[0];
+  if (head === undefined || tail === undefined || CONJUNCTIONS.has(tail)) return { kept: last, between: " " };
+  const isOneWord = !hyphenated.has(`${head}-${tail}`.toLowerCase());
+  return { kept: isOneWord ? last.slice(0, -1) : last, between: "" };
 }
 
 /** Words with a hyphen that do not stand at a line's end, in lower case. */

@@ -31,13 +31,14 @@ const MOST_ACROSS = 0.3;
 export function fragmentsOf(pieces: readonly Fragment[]): Fragment[] {
   const fragments: Fragment[] = [];
   let last: Fragment | undefined;
+  let ended = "";
   for (const piece of pieces) {
     if (piece.text.trim() === "") continue;
     const gap = last ? piece.left - last.right : 0;
     const size = Math.max(piece.size, last?.size ?? 0);
     const isSameLine = last && Math.abs(piece.y - last.y) < size * 0.45 && gap > -size * 0.5 && gap < size * WIDE_GAP;
     if (last && isSameLine) {
-      const space = gap > size * WORD_GAP && !/\s$/.test(last.text) && !/^\s/.test(piece.text) ? " " : "";
+      const space = gap > size * WORD_GAP && !/\s$/.test(ended) && !/^\s/.test(piece.text) ? " " : "";
       // A superscript is not the line's size.
       if (piece.size > last.size) Object.assign(last, { size: piece.size, y: piece.y, font: piece.font });
       last.text += space + piece.text;
@@ -46,6 +47,7 @@ export function fragmentsOf(pieces: readonly Fragment[]): Fragment[] {
       last = { ...piece };
       fragments.push(last);
     }
+    ended = piece.text.slice(-1);
   }
   return fragments;
 }
@@ -55,11 +57,12 @@ export function readingOrder(fragments: readonly Fragment[], depth = 0): Line[] 
   const gutter = depth < MOST_COLUMNS ? gutterOf(fragments) : null;
   if (gutter === null) return linesOf(fragments);
   const across = fragments.filter(({ left, right }) => left < gutter && right > gutter).sort((a, b) => a.y - b.y);
+  const beside = fragments.filter(({ left, right }) => left >= gutter || right <= gutter);
   const lines: Line[] = [];
   let top = Number.NEGATIVE_INFINITY;
   for (const end of [...across, null]) {
     const bottom = end?.y ?? Number.POSITIVE_INFINITY;
-    const band = fragments.filter((fragment) => !across.includes(fragment) && fragment.y >= top && fragment.y < bottom);
+    const band = beside.filter(({ y }) => y >= top && y < bottom);
     const left = band.filter(({ right }) => right <= gutter);
     const right = band.filter(({ right }) => right > gutter);
     lines.push(...readingOrder(left, depth + 1), ...readingOrder(right, depth + 1));
@@ -70,16 +73,23 @@ export function readingOrder(fragments: readonly Fragment[], depth = 0): Line[] 
 }
 
 const MOST_COLUMNS = 3;
+/** Of a page that columns are looked for on: a drawing's labels may be more. */
+const MOST_FRAGMENTS = 4000;
+/** Places that are looked at. */
+const MOST_STEPS = 400;
 
 /** A place between two columns of running text; null where there is none. */
 function gutterOf(fragments: readonly Fragment[]): number | null {
-  if (fragments.length < LEAST_LINES * 2) return null;
-  const left = Math.min(...fragments.map((fragment) => fragment.left));
-  const right = Math.max(...fragments.map((fragment) => fragment.right));
+  if (fragments.length < LEAST_LINES * 2 || fragments.length > MOST_FRAGMENTS) return null;
+  const [left, right] = edgesOf(fragments);
   const size = median(fragments.map((fragment) => fragment.size));
-  let best: { x: number; across: number } | null = null;
+  const width = right - left;
   // Columns are not much narrower than a quarter of what they stand in.
-  for (let x = left + (right - left) * 0.2; x < right - (right - left) * 0.2; x += size / 4) {
+  const from = left + width * 0.2;
+  const steps = Math.min(Math.ceil((width * 0.6) / (size / 4)), MOST_STEPS);
+  let best: { x: number; across: number } | null = null;
+  for (let i = 0; i < steps; i++) {
+    const x = from + (width * 0.6 * i) / steps;
     const across = fragments.filter((fragment) => fragment.left < x + size / 4 && fragment.right > x - size / 4).length;
     if (across > fragments.length * MOST_ACROSS || (best && across >= best.across)) continue;
     if (isBetweenColumns(fragments, x)) best = { x, across };
@@ -91,22 +101,20 @@ function isBetweenColumns(fragments: readonly Fragment[], x: number): boolean {
   const sides = [fragments.filter(({ right }) => right <= x), fragments.filter(({ left }) => left >= x)];
   for (const side of sides) {
     if (side.length < LEAST_LINES) return false;
-    const left = Math.min(...side.map((fragment) => fragment.left));
-    const right = Math.max(...side.map((fragment) => fragment.right));
+    const [left, right] = edgesOf(side);
     if (median(side.map((fragment) => fragment.right - fragment.left)) < (right - left) * FILLED) return false;
     // A list's numbers and their items are no columns.
     if (median(side.map(({ text }) => text.length)) < 12) return false;
   }
   const [first = [], second = []] = sides;
-  const ys = first.map(({ y }) => y);
-  const [top, bottom] = [Math.min(...ys), Math.max(...ys)];
+  const top = first.reduce((least, { y }) => Math.min(least, y), Number.POSITIVE_INFINITY);
+  const bottom = first.reduce((most, { y }) => Math.max(most, y), Number.NEGATIVE_INFINITY);
   return second.filter(({ y }) => y >= top - 1 && y <= bottom + 1).length >= LEAST_LINES / 2;
 }
 
 /** What stands beside each other is one line. */
 function linesOf(fragments: readonly Fragment[]): Line[] {
-  const columnLeft = Math.min(...fragments.map(({ left }) => left));
-  const columnRight = Math.max(...fragments.map(({ right }) => right));
+  const [columnLeft, columnRight] = edgesOf(fragments);
   const lines: Line[] = [];
   for (const fragment of [...fragments].sort((a, b) => a.y - b.y || a.left - b.left)) {
     const last = lines.at(-1);
@@ -121,6 +129,16 @@ function addTo(line: Line, { text, left, right, size, font }: Fragment): void {
   if (right - left > line.right - line.left) Object.assign(line, { size, font });
   line.left = Math.min(line.left, left);
   line.right = Math.max(line.right, right);
+}
+
+function edgesOf(fragments: readonly Fragment[]): [left: number, right: number] {
+  let left = Number.POSITIVE_INFINITY;
+  let right = Number.NEGATIVE_INFINITY;
+  for (const fragment of fragments) {
+    left = Math.min(left, fragment.left);
+    right = Math.max(right, fragment.right);
+  }
+  return [left, right];
 }
 
 export function median(values: readonly number[]): number {
