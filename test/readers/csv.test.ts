@@ -64,6 +64,7 @@ describe("CSV", () => {
   test("keeps a quote inside an unquoted cell, refuses one that closes too early", () => {
     expect(read('size,name\n5" pipe,x').rows).toEqual([['5" pipe', "x"]]);
     expect(() => read('a,b\n"one" two,x')).toThrow(refusal("E_DAMAGED", /quotes at line 2/));
+    expect(() => read('a,b\n5" pipe,x\n"one" two,x')).toThrow(refusal("E_DAMAGED", /quotes at line 3/));
     expect(() => read('a,b\n"one,x\ny,z')).toThrow(refusal("E_DAMAGED", /quotes at line \d/));
   });
 
