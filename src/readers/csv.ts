@@ -41,22 +41,28 @@ export function readCsv(text: string, options: CsvOptions = {}): Tables {
 
 function readRecords(text: string, delimiter: Delimiter, limits: ReadLimits, notes: string[]): string[][] {
   try {
-    return records(text, delimiter, '"', limits, notes);
+    return records(text, delimiter, "strict", limits, notes);
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
     if (delimiter === "\t") {
-      const rows = records(text, delimiter, null, limits, notes);
+      const rows = records(text, delimiter, "none", limits, notes);
       notes.push("Quotes are taken as they stand: they do not enclose cells.");
       return rows;
     }
-    throw damaged(`The quotes at line ${error.lines} do not fit`, "Double each quote inside a quoted cell", error);
+    if (error.code !== "INVALID_OPENING_QUOTE") throw brokenQuotes(error.lines, error);
+  }
+  try {
+    return records(text, delimiter, "relaxed", limits, notes);
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+    throw brokenQuotes(error.lines, error);
   }
 }
 
 function records(
   text: string,
   delimiter: Delimiter,
-  quote: string | null,
+  quotes: "strict" | "relaxed" | "none",
   limits: ReadLimits,
   notes: string[],
 ): string[][] {
@@ -66,12 +72,15 @@ function records(
   let short = 0;
   const parsed = parse(text, {
     delimiter,
-    quote,
+    quote: quotes === "none" ? null : '"',
+    relax_quotes: quotes === "relaxed",
     record_delimiter: ["\r\n", "\n", "\r"],
     relax_column_count: true,
     skip_empty_lines: true,
     // Before a row is whole: it may be all there is.
-    cast: (cell, { index }) => {
+    cast: (cell, { index, quoting, lines }) => {
+      // Relaxed, a quoted cell that goes on after its end keeps its quotes. Others that begin so are mistaken for it.
+      if (quotes === "relaxed" && quoting && cell.startsWith('"')) throw brokenQuotes(lines);
       meter.columns(index + 1);
       meter.cells(1);
       meter.characters(cell.length);
@@ -143,6 +152,10 @@ function countDelimiters(sample: string): Record<Delimiter, number>[] {
   }
   if (sample.length < SAMPLE || counts.length === 0) endRow();
   return counts;
+}
+
+function brokenQuotes(line: unknown, cause?: unknown): EdgeT5Error {
+  return damaged(`The quotes at line ${line} do not fit`, "Double each quote inside a quoted cell", cause);
 }
 
 function damaged(what: string, fix: string, cause?: unknown): EdgeT5Error {

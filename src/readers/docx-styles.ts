@@ -32,6 +32,13 @@ export function readStyles(zip: ZipArchive, part: string, limits: ReadLimits): M
       else if (name === "ilvl") style.level = Number(value);
     },
   });
+  for (const style of own.values()) {
+    const heading = /^heading ([1-9])$/.exec(style.name ?? "");
+    if (heading) style.outline ??= Number(heading[1]) - 1;
+    // Word's own styles for inner lists have lists of their own.
+    const inner = /^list (?:bullet|number) ([2-5])$/.exec(style.name ?? "");
+    if (inner) style.level ??= Number(inner[1]) - 1;
+  }
   const styles = new Map<string, ParagraphStyle>();
   for (const id of own.keys()) {
     const style: ParagraphStyle = { name: "" };

@@ -350,9 +350,8 @@ type TextBlock = Exclude<Block, { kind: "table" }>;
 function blockOf({ text: raw, style, ...own }: Paragraph): TextBlock {
   const lines = raw.split("\n").map((line) => line.trim());
   const text = lines.join("\n").trim();
-  const named = /^heading ([1-9])$/.exec(style?.name ?? "");
   if (style?.name === "title") return { kind: "heading", level: 1, text };
-  const outline = own.outline ?? style?.outline ?? (named ? Number(named[1]) - 1 : 9);
+  const outline = own.outline ?? style?.outline ?? 9;
   if (outline >= 0 && outline <= 8) return { kind: "heading", level: Math.floor(outline) + 1, text };
   const list = own.list ?? style?.list;
   if (list !== undefined && list !== "0") {

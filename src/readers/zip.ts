@@ -6,7 +6,7 @@
  * Format: PKWARE APPNOTE 6.3. What two readers could take for two archives (bytes around it, entries that share bytes,
  * names that occur twice) is refused.
  */
-import { Inflate } from "fflate";
+import { Inflate } from "fflate/browser";
 import { EdgeT5Error } from "../errors.ts";
 import { type ReadLimits, tooLarge } from "./limits.ts";
 
