@@ -1,0 +1,122 @@
+/**
+ * A page's main content by Mozilla's Readability, on the small DOM that comes with it; the whole page where that finds
+ * none. Nothing is fetched, no script runs. Tables for their own sake are read from the whole page.
+ */
+import { Readability } from "@mozilla/readability";
+import JSDOMParser, { type SmallNode } from "@mozilla/readability/JSDOMParser.js";
+import type { Document, Table } from "../t5/text-to-text/content.ts";
+import { BlockList } from "./blocks.ts";
+import { writeBlocks } from "./html-blocks.ts";
+import { type Attributes, pageEvents, type Sink, type Source, titleOf } from "./html-events.ts";
+import type { ReadLimits } from "./limits.ts";
+
+/** Readability's time grows faster than the page: of larger ones all is read. Measured in test/readers/html.test.ts. */
+const MOST_ELEMENTS = 20_000;
+/** A find of fewer characters is no article where the page has much more. */
+const LEAST_FOUND = 250;
+const MUCH_MORE = 3;
+
+export interface HtmlDocument {
+  document: Document;
+  notes: readonly string[];
+}
+
+/** @throws EdgeT5Error `E_TOO_LARGE` over a limit */
+export function readHtml(html: string, limits: ReadLimits): HtmlDocument {
+  const page = pageEvents(html, limits);
+  const title = titleOf(html, limits);
+  const { main, ...found } = mainContent(page, title);
+  const blocks = new BlockList(limits);
+  writeBlocks(main ?? page, blocks, limits);
+  const document = blocks.document(found.title ?? shortTitle(title, blocks));
+  return { document, notes: found.note ? [found.note] : [] };
+}
+
+/** All tables of the page, wherever they stand. */
+export function readHtmlTables(html: string, limits: ReadLimits): readonly Table[] {
+  const blocks = new BlockList(limits);
+  writeBlocks(pageEvents(html, limits), blocks, limits);
+  const { blocks: written } = blocks.document(shortTitle(titleOf(html, limits), blocks));
+  return written.flatMap((block) => (block.kind === "table" ? [block.table] : []));
+}
+
+/** Pages put their site's name behind, or before, what their first heading says. */
+function shortTitle(title: string | null, { firstHeading }: BlockList): string | null {
+  return firstHeading !== null && title?.includes(firstHeading) ? firstHeading : title;
+}
+
+interface Found {
+  main?: Source;
+  title?: string | undefined;
+  note?: string;
+}
+
+function mainContent(page: Source, title: string | null): Found {
+  const written = new Writer();
+  page(written);
+  if (written.elements > MOST_ELEMENTS) {
+    return {
+      note: `The page has ${written.elements} elements, too many to tell its main content from the rest: all of it was read.`,
+    };
+  }
+  const head = `<head><title>${escaped(title ?? "")}</title></head>`;
+  const dom = new JSDOMParser().parse(`<html>${head}<body>${written.parts.join("")}</body></html>`);
+  const article = new Readability<Node>(dom, {
+    charThreshold: LEAST_FOUND,
+    disableJSONLD: true,
+    serializer: (node) => node,
+  }).parse();
+  const found = article?.length ?? 0;
+  if (!article?.content || (found < LEAST_FOUND && written.characters > found * MUCH_MORE)) return {};
+  const root = article.content as unknown as SmallNode;
+  return { main: (sink) => walk(root, sink), title: article.title || undefined };
+}
+
+function walk(node: SmallNode, sink: Sink): void {
+  if (node.nodeType === TEXT_NODE) sink.text(node.textContent);
+  if (!node.localName) return;
+  sink.open(node.localName, Object.fromEntries(node.attributes?.map(({ name, value }) => [name, value]) ?? []));
+  for (const child of node.childNodes) walk(child, sink);
+  sink.close(node.localName);
+}
+
+const TEXT_NODE = 3;
+/** What Readability and the tables look at. */
+const KEPT = ["id", "class", "role", "rel", "itemprop", "href", "colspan", "rowspan", "summary", "scope"];
+const LONGEST_VALUE = 300;
+
+/** Events to markup that is well-formed. */
+class Writer implements Sink {
+  readonly parts: string[] = [];
+  elements = 0;
+  characters = 0;
+
+  open(name: string, attributes: Attributes): void {
+    this.elements++;
+    // The rest is only counted.
+    if (this.elements > MOST_ELEMENTS || !isName(name)) return;
+    const kept = KEPT.flatMap((key) => {
+      const value = attributes[key]?.slice(0, LONGEST_VALUE);
+      return value === undefined ? [] : [` ${key}="${escaped(value)}"`];
+    });
+    this.parts.push(`<${name}${kept.join("")}>`);
+  }
+
+  text(text: string): void {
+    this.characters += text.length;
+    if (this.elements <= MOST_ELEMENTS) this.parts.push(escaped(text));
+  }
+
+  close(name: string): void {
+    if (this.elements <= MOST_ELEMENTS && isName(name)) this.parts.push(`</${name}>`);
+  }
+}
+
+/** Tags with other characters are left out: their text stays. */
+function isName(name: string): boolean {
+  return /^[a-z][a-z0-9]*$/.test(name);
+}
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
+}

@@ -1,0 +1,156 @@
+/** The lines of a PDF's pages to blocks: without running headers and footers, paragraphs by spacing, headings by type. */
+import type { BlockList } from "./blocks.ts";
+import { hyphenatedIn, joinLines } from "./lines.ts";
+import { type Fragment, type Line, median, readingOrder } from "./pdf-layout.ts";
+
+export interface PdfPage {
+  height: number;
+  fragments: readonly Fragment[];
+}
+
+/** Lines at a page's upper and lower edge that may be its header and footer. */
+const EDGE_LINES = 3;
+/** Headers of left and right pages differ: each stands on half of them. */
+const REPEATED_SHARE = 0.4;
+/** Of a page's height, that what is repeated may move by. */
+const SAME_PLACE = 0.02;
+
+const ITEM = /^(?:[•‣◦▪●■∙·–—*-]|\(?\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)/;
+const SENTENCE_END = /[.!?:;…。！？]["'”’»)\]]*$/;
+
+export function writePdf(pages: readonly PdfPage[], into: BlockList): void {
+  const lines = bodyOf(pages).map(({ fragments }) => readingOrder(fragments));
+  const style = styleOf(lines.flat());
+  const hyphenated = hyphenatedIn(lines.flat().map(({ text }) => text));
+  for (const group of groupsOf(lines, style)) {
+    const text = joinLines(
+      group.map((line) => line.text),
+      hyphenated,
+    );
+    const level = levelOf(group, text, style);
+    if (level) into.heading(level, text);
+    else if (ITEM.test(text)) into.item(0, text.replace(ITEM, ""));
+    else into.paragraph(text);
+  }
+}
+
+/** The pages without what stands on many of them at the same place, but for its numbers. */
+function bodyOf(pages: readonly PdfPage[]): PdfPage[] {
+  const places = new Map<string, number[][]>();
+  for (const [page, { fragments, height }] of pages.entries()) {
+    for (const { text, y } of edgesOf(fragments)) {
+      const key = withoutNumbers(text);
+      const seen = places.get(key) ?? [];
+      seen.push([page, y / height]);
+      places.set(key, seen);
+    }
+  }
+  const needed = Math.max(2, Math.ceil(pages.length * REPEATED_SHARE));
+  const isRepeated = (text: string, place: number) => {
+    const near = places.get(withoutNumbers(text))?.filter(([, y = 0]) => Math.abs(y - place) < SAME_PLACE) ?? [];
+    return new Set(near.map(([page]) => page)).size >= needed;
+  };
+  return pages.map(({ fragments, height }) => {
+    const edges = new Set(edgesOf(fragments));
+    const kept = fragments.filter(
+      (fragment) => !edges.has(fragment) || !isRepeated(fragment.text, fragment.y / height),
+    );
+    return { height, fragments: kept };
+  });
+}
+
+function edgesOf(fragments: readonly Fragment[]): Fragment[] {
+  const ys = [...new Set(fragments.map(({ y }) => Math.round(y)))].sort((a, b) => a - b);
+  const edges = new Set([...ys.slice(0, EDGE_LINES), ...ys.slice(-EDGE_LINES)]);
+  return fragments.filter(({ y }) => edges.has(Math.round(y)));
+}
+
+function withoutNumbers(text: string): string {
+  return text.replace(/\s+/g, " ").trim().replace(/\d+/g, "#");
+}
+
+interface Style {
+  /** Of most of the text. */
+  size: number;
+  font: string;
+  /** From one line's baseline to the next, in font sizes. */
+  leading: number;
+  /** Sizes of headings, largest first. */
+  headings: readonly number[];
+}
+
+function styleOf(lines: readonly Line[]): Style {
+  const size = mostOf(lines, (line) => roundedSize(line));
+  const body = lines.filter((line) => roundedSize(line) === size);
+  const steps = body.slice(1).map((line, i) => line.y - body[i]!.y);
+  const leading = median(steps.filter((step) => step > size * 0.8 && step < size * 3)) || size * 1.2;
+  const larger = new Set(lines.map(roundedSize).filter((other) => other >= size * 1.12));
+  const headings = [...larger].sort((a, b) => b - a);
+  return { size, font: mostOf(body, ({ font }) => font), leading: leading / (size || 1), headings };
+}
+
+function roundedSize({ size }: Fragment): number {
+  return Math.round(size * 2) / 2;
+}
+
+/** The value that most characters have. */
+function mostOf<T>(lines: readonly Line[], of: (line: Line) => T): T {
+  const counts = new Map<T, number>();
+  for (const line of lines) counts.set(of(line), (counts.get(of(line)) ?? 0) + line.text.length);
+  return [...counts].reduce((most, entry) => (entry[1] > most[1] ? entry : most), [of(lines[0]!), -1] as [
+    T,
+    number,
+  ])[0];
+}
+
+/** Lines of one paragraph, or of one heading; a paragraph goes on in the next column and on the next page. */
+function groupsOf(pages: readonly (readonly Line[])[], style: Style): Line[][] {
+  const groups: Line[][] = [];
+  let last: Line | undefined;
+  for (const line of pages.flat()) {
+    if (last && !isBreak(last, line, style)) groups.at(-1)!.push(line);
+    else groups.push([line]);
+    last = line;
+  }
+  return groups;
+}
+
+function isBreak(last: Line, line: Line, style: Style): boolean {
+  if (Math.abs(roundedSize(last) - roundedSize(line)) > 1) return true;
+  if (isHeadingLine(last, style) !== isHeadingLine(line, style)) return true;
+  if (ITEM.test(line.text)) return true;
+  const step = line.y - last.y;
+  const hasMoved = step <= 0 || line.columnLeft > last.columnRight || line.columnRight < last.columnLeft;
+  const width = last.columnRight - last.columnLeft;
+  const endsEarly = last.right < last.columnRight - Math.max(width * 0.15, last.size * 2);
+  const hasEnded = SENTENCE_END.test(last.text);
+  if (hasMoved) return endsEarly || (hasEnded && !/^\p{Ll}/u.test(line.text)) || isHeadingLine(last, style);
+  if (step > Math.max(style.leading * 1.35, style.leading + 0.25) * Math.max(line.size, last.size)) return true;
+  const indent = line.left - last.left;
+  const isIndented = indent > line.size * 0.8 && last.left < last.columnLeft + last.size;
+  return (isIndented && !ITEM.test(last.text)) || (endsEarly && hasEnded);
+}
+
+/** Larger than the text, or in another font than it, alone on its line and without a sentence's end. */
+function isHeadingLine(line: Line, style: Style): boolean {
+  if (line.size >= style.size * 1.12) return true;
+  if (line.font === style.font || line.size < style.size * 0.98) return false;
+  const isShort = line.right - line.left < (line.columnRight - line.columnLeft) * 0.8 && line.text.length < 80;
+  return isShort && /^[\p{Lu}\d]/u.test(line.text) && !/[.,;:]$/.test(line.text);
+}
+
+const LONGEST_HEADING = 200;
+
+function levelOf(lines: readonly Line[], text: string, style: Style): number | null {
+  const [first] = lines;
+  if (
+    !first ||
+    text.length > LONGEST_HEADING ||
+    !/\p{L}/u.test(text) ||
+    !lines.every((line) => isHeadingLine(line, style))
+  ) {
+    return null;
+  }
+  const place = style.headings.indexOf(roundedSize(first));
+  return place < 0 ? style.headings.length + 1 : place + 1;
+}

@@ -1,0 +1,50 @@
+/** Rows of cells, as a file has them, made a table: names for all columns, cells for all rows. */
+import type { Content, Table } from "../t5/text-to-text/content.ts";
+
+export type Tables = Extract<Content, { kind: "tables" }>;
+
+export interface TableOptions {
+  title?: string | null;
+  section?: string | null;
+  /** Whether the first row names the columns; else they are `column 1`, `column 2`, … */
+  header?: boolean;
+}
+
+/** Short rows are filled with empty cells, the header with names. No rows at all make a table without columns. */
+export function tableOf(rows: readonly (readonly string[])[], options: TableOptions = {}): Table {
+  const { title = null, section = null, header = true } = options;
+  const width = rows.reduce((most, row) => Math.max(most, row.length), 0);
+  return {
+    title,
+    section,
+    columns: columnNames(header ? (rows[0] ?? []) : [], width),
+    rows: (header ? rows.slice(1) : rows).map((row) => filled(row, width)),
+  };
+}
+
+/**
+ * Names without a space at their ends or a line break in them, each once: an empty one becomes `column` and its number
+ * from 1 on, the second `name` becomes `name 2`.
+ */
+export function columnNames(cells: readonly string[], width = cells.length): string[] {
+  const given = Array.from({ length: width }, (_, i) => (cells[i] ?? "").trim().replace(/\s+/g, " "));
+  const taken = new Set(given);
+  const seen = new Set<string>();
+  const last = new Map<string, number>();
+  return given.map((name, i) => {
+    const base = name === "" ? "column" : name;
+    if (name !== "" && !seen.has(name)) {
+      seen.add(name);
+      return name;
+    }
+    let number = name === "" ? i + 1 : (last.get(base) ?? 1) + 1;
+    while (taken.has(`${base} ${number}`)) number++;
+    last.set(base, number);
+    taken.add(`${base} ${number}`);
+    return `${base} ${number}`;
+  });
+}
+
+function filled(row: readonly string[], width: number): readonly string[] {
+  return row.length === width ? row : [...row, ...Array<string>(width - row.length).fill("")];
+}

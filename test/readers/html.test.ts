@@ -1,0 +1,104 @@
+import { describe, expect, it } from "vitest";
+import { documentOf, expectRefused, fixture, outline, tablesOf, utf8 } from "./fixture.ts";
+
+const SUMMER = {
+  title: "Ferry returns to the lake after nine years",
+  section: "Crossings in summer",
+  columns: ["From", "Departures first", "Departures last", "Fare"],
+  rows: [
+    ["West pier", "7:30", "19:00", "4.20"],
+    ["East pier", "8:15", "19:45", "4.20"],
+    ["Island", "on request", "on request", "6.00"],
+  ],
+};
+
+const page = (body: string, head = "") => utf8(`<!doctype html><html><head>${head}</head><body>${body}</body></html>`);
+
+describe("a page", () => {
+  it("becomes its article, without menus, banners, asides, footers and scripts", async () => {
+    const { document } = await documentOf(fixture("news.html"));
+    expect(document.title).toBe("Ferry returns to the lake after nine years");
+    expect(outline(document)).toEqual([
+      expect.stringMatching(/^The ferry Alma took up .* school’s brass band .* without a ticket\.$/),
+      expect.stringMatching(/^The boat had been laid up .* landing stage\.$/),
+      "h2 Timetable and fares",
+      expect.stringMatching(/^Until the end/),
+      "table From | Departures first | Departures last | Fare",
+      "h2 What comes next",
+      expect.stringMatching(/^The town plans/),
+      "item0 a waiting room with a stove",
+      "item1 with a bench for luggage",
+      "item0 a bell that can be heard on the island",
+      expect.stringMatching(/^“We have waited .* wait for us\.”\nHe then cast off\.$/),
+    ]);
+  });
+
+  it("gives its tables, merged cells in every place that they span, two rows of headings as one", async () => {
+    expect(await tablesOf(fixture("news.html"))).toEqual([SUMMER]);
+  });
+
+  it("is read whole where no article is found", async () => {
+    const { document } = await documentOf(
+      page("<nav>menu</nav><h1>Short</h1><p>One <b>line</b>.<p>Two.<footer>foot</footer>"),
+    );
+    expect(outline(document)).toEqual(["h1 Short", "One line.", "Two."]);
+    expect(document.title).toBe("Short");
+  });
+
+  it("has tables that arrange it read as text", async () => {
+    const cells = "<tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr>";
+    const { document } = await documentOf(
+      page(`<table><tr><td>left</td><td><table>${cells}</table></td></tr></table>`),
+    );
+    expect(outline(document)).toEqual(["left", "table a | b"]);
+  });
+
+  it("keeps the lines of preformatted text", async () => {
+    expect(outline((await documentOf(page("<pre>one\n  two</pre><p>three\nfour"))).document)).toEqual([
+      "one\ntwo",
+      "three four",
+    ]);
+  });
+
+  it("declares its encoding itself, unless the content type does", async () => {
+    const bytes = Uint8Array.from([...utf8('<meta charset="koi8-r"><p>'), 0xcd, 0xc9, 0xd2]);
+    expect(outline((await documentOf(bytes, { contentType: "text/html" })).document)).toEqual(["мир"]);
+    const other = { contentType: "text/html; charset=windows-1251" };
+    expect(outline((await documentOf(bytes, other)).document)).not.toEqual(["мир"]);
+  });
+
+  it("has its hidden parts and its consent banner left out, but not an article on cookies", async () => {
+    const body = `<div class="cookie-notice">We use cookies</div><p style="display:none">no</p><p hidden>no</p>
+      <div class="cookie-recipes"><p>Bake them.</p></div>`;
+    expect(outline((await documentOf(page(body))).document)).toEqual(["Bake them."]);
+  });
+
+  it.each([
+    ["div", "</div>"],
+    ["b", ""],
+    ["table><tr><td", ""],
+  ])("is refused where 100,000 <%s> stand in each other", async (tag, end) => {
+    const body = `<${tag}>`.repeat(100_000) + end.repeat(100_000);
+    await expectRefused(documentOf(page(body)), "E_TOO_LARGE", /maxDepth/);
+  });
+
+  it("may not spread a table beyond the limits", async () => {
+    const wide = `<table>${'<tr><td colspan="1000" rowspan="65534">x</td></tr>'.repeat(2000)}</table>`;
+    await expectRefused(documentOf(page(wide)), "E_TOO_LARGE", /maxC/);
+    const high = `<table>${`<tr>${'<td rowspan="65534">x</td>'.repeat(500)}</tr><tr></tr>`.repeat(1500)}</table>`;
+    await expectRefused(tablesOf(page(high)), "E_TOO_LARGE", /maxC/);
+  });
+
+  it("has no entities but HTML's own", async () => {
+    const entities = Array.from({ length: 10 }, (_, i) => `<!ENTITY l${i + 1} "${`&l${i};`.repeat(10)}">`).join("");
+    const xhtml = `<?xml version="1.0"?><!DOCTYPE html [<!ENTITY l0 "lol">${entities}]><html><body><p>&l9; &amp; &eacute;</p></body></html>`;
+    const { document } = await documentOf(utf8(xhtml));
+    expect(outline(document).join("\n")).toContain("&l9; & é");
+  });
+
+  it("of very many elements is read whole, and says so", async () => {
+    const { document, notes } = await documentOf(page(`<h1>List</h1>${"<p>a <b>b</b></p>".repeat(15_000)}`));
+    expect(document.blocks).toHaveLength(15_001);
+    expect(notes).toEqual([expect.stringContaining("too many to tell")]);
+  });
+});

@@ -1,0 +1,60 @@
+import { describe, expect, it } from "vitest";
+import { documentOf, expectRefused, fixture, outline, tablesOf, utf8 } from "./fixture.ts";
+
+describe("Markdown", () => {
+  it("becomes headings, paragraphs, items, tables and code, without its marks", async () => {
+    const { document, notes } = await documentOf(fixture("notes.md"));
+    expect(notes).toEqual([]);
+    expect(document.title).toBe("Notes on the mill");
+    expect(outline(document)).toEqual([
+      "h1 The mill",
+      "It stands below the weir and was rebuilt in the same year. Its wheel turns & turns.",
+      "h2 Wheels",
+      "table wheel | diameter | use",
+      "item0 open the sluice",
+      "item0 wait",
+      "item1 not too long",
+      "item1 but long enough",
+      "Then look again.",
+      "item0 close it",
+      "Water that has passed turns no mill.",
+      "mill --start # slowly\nmill --stop",
+      "Two spaces at the end\nbreak a line. Tags go.",
+      "A block of markup.",
+      "h2 Setext",
+      "The end.[^1]",
+    ]);
+  });
+
+  it("gives its tables", async () => {
+    expect(await tablesOf(fixture("notes.md"))).toEqual([
+      {
+        title: "Notes on the mill",
+        section: "Wheels",
+        columns: ["wheel", "diameter", "use"],
+        rows: [
+          ["north", "5.10 m", "flour | meal"],
+          ["south", "3.20 m", ""],
+        ],
+      },
+    ]);
+    await expectRefused(tablesOf(utf8("# No table")), "E_INPUT", /there is none in it/);
+  });
+
+  it.each([
+    ["quotations", `${">".repeat(100_000)} a`],
+    ["lists", `${"- ".repeat(50_000)}a`],
+  ])("is refused where %s nest too deep", async (_, text) => {
+    await expectRefused(documentOf(utf8(text), { contentType: "text/markdown" }), "E_TOO_LARGE", /maxDepth/);
+  });
+
+  it.each(["[", "![", "*a _a ", "`", "<!--", "&#", "**", "[a](", "| a ", "<a "])(
+    "is read in time, however often %s is repeated",
+    async (piece) => {
+      const text = piece.repeat(Math.ceil(20_000 / piece.length));
+      const { document } = await documentOf(utf8(text), { contentType: "text/markdown" });
+      expect(document.blocks.length).toBeLessThanOrEqual(1);
+    },
+    20_000,
+  );
+});

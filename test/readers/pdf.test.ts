@@ -1,0 +1,142 @@
+import { deflateSync } from "node:zlib";
+import { degrees, PDFDocument, StandardFonts } from "pdf-lib";
+import { describe, expect, it } from "vitest";
+import { documentOf, expectRefused, fixture, outline, tablesOf } from "./fixture.ts";
+import { FONT, flate, onePage, rawPdf, shown, stream } from "./raw-pdf.ts";
+
+describe("a PDF", () => {
+  it("in two columns is read column by column, without its headers and footers", async () => {
+    const { document, notes } = await documentOf(fixture("two-columns.pdf"));
+    expect(notes).toEqual([]);
+    expect(document.title).toBe("Eighty years of river levels");
+    expect(outline(document)).toEqual([
+      "h1 Eighty years of river levels",
+      "h2 1 The station",
+      expect.stringMatching(/^The station stands .* built to measure .* without interruption .* the clockwork\.$/),
+      expect.stringMatching(/^Since then two more instruments .* in a well-known blue book\.$/),
+      expect.stringMatching(/^Readings are sent .* for eleven days\.$/),
+      "h2 2 What was measured",
+      expect.stringMatching(/^The level varies .* lowest in September, .* above the mark\.$/),
+      expect.stringMatching(/^Temperature follows .* six winters out of ten\.$/),
+      expect.stringMatching(/^Speed was harder .* the remaining values agree with what the level says\.$/),
+      "h2 3 What follows",
+      expect.stringMatching(/^The bridge will be rebuilt, .* A well-known maker of instruments .* needs no clock\.$/),
+      expect.stringMatching(/^It is proposed .* can no longer be read\.$/),
+    ]);
+  });
+
+  it("of images is sent to OCR", async () => {
+    await expectRefused(documentOf(fixture("scanned.pdf")), "E_FORMAT", /no text layer.*OCR/);
+  });
+
+  it("gives no tables, and says so", async () => {
+    await expectRefused(tablesOf(fixture("two-columns.pdf")), "E_INPUT", /tables in a PDF/);
+  });
+
+  it("has items, and lines without spaces at words joined by what lies between them", async () => {
+    const lines = ["A list of two:", "\\225 first thing", "\\225 second thing"];
+    const content = `BT /F1 12 Tf 16 TL 20 250 Td ${lines.map((line) => `(${line}) Tj T*`).join(" ")} [(two) -400 (words)] TJ ET`;
+    const font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>";
+    const pdf = rawPdf([
+      "<< /Type /Catalog /Pages 2 0 R >>",
+      "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+      "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+      flate(content),
+      font,
+    ]);
+    const found = outline((await documentOf(pdf)).document);
+    expect(found.slice(0, 2)).toEqual(["A list of two:", "item0 first thing"]);
+    expect(found.join("\n")).toContain("two words");
+  });
+
+  it("is read as its pages are turned, and without what runs up their edges", async () => {
+    const pdf = await PDFDocument.create();
+    const font = await pdf.embedFont(StandardFonts.Helvetica);
+    const page = pdf.addPage([300, 300]);
+    page.setRotation(degrees(90));
+    page.drawText("turned with the page", { x: 50, y: 40, size: 12, font, rotate: degrees(90) });
+    page.drawText("up the edge", { x: 10, y: 10, size: 12, font });
+    expect(outline((await documentOf(await pdf.save())).document)).toEqual(["turned with the page"]);
+  });
+
+  it("says which pages have no text", async () => {
+    const pdf = await PDFDocument.create();
+    pdf.addPage([300, 300]).drawText("One.", { size: 12 });
+    pdf.addPage([300, 300]);
+    expect((await documentOf(await pdf.save())).notes).toEqual(["Pages without text, perhaps images: 2."]);
+  });
+
+  it("that is encrypted is refused, with or without a password to open it", async () => {
+    const page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] >>";
+    const objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>", page];
+    const pdf = rawPdf([...objects, "<< /Filter /Standard /V 1 /R 2 /P -4 /O () /U () >>"], "/Encrypt 4 0 R");
+    await expectRefused(documentOf(pdf), "E_FORMAT", /encrypted.*qpdf/);
+  });
+
+  it.each([10_000, 1_000_000_000])("that counts %i pages is refused before any is read", async (count) => {
+    const kids = "3 0 R ".repeat(10_000);
+    const page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] >>";
+    const pages = `<< /Type /Pages /Kids [${kids}] /Count ${count} >>`;
+    const pdf = rawPdf(["<< /Type /Catalog /Pages 2 0 R >>", pages, page]);
+    // pdf.js looks for the last page of those that are counted.
+    if (count > 10_000) await expectRefused(documentOf(pdf), "E_DAMAGED");
+    else await expectRefused(documentOf(pdf), "E_TOO_LARGE", /10000 pages; the limit is 500 \(maxPages\)/);
+  });
+
+  describe("that inflates to gigabytes", () => {
+    // 200 MB of spaces.
+    const bomb = deflateSync(Buffer.alloc(200_000_000, 32));
+
+    it("is refused early, as content, in a stream of objects, and called an image", async () => {
+      await expectRefused(documentOf(onePage(stream(bomb, "/Filter /FlateDecode"))), "E_TOO_LARGE", /maxInflatedBytes/);
+      await expectRefused(
+        documentOf(onePage(stream(bomb, "/Filter [/Fl#61teDecode]"))),
+        "E_TOO_LARGE",
+        /maxInflatedBytes/,
+      );
+      const image = "/Filter /FlateDecode /Type /XObject /Subtype /Image /Width 1 /Height 1";
+      await expectRefused(documentOf(onePage(stream(bomb, image))), "E_FORMAT", /no text layer/);
+    });
+
+    it("is refused when inflated twice, and when its compression is not seen", async () => {
+      const twice = deflateSync(bomb);
+      await expectRefused(
+        documentOf(onePage(stream(twice, "/Filter [/FlateDecode /FlateDecode]"))),
+        "E_FORMAT",
+        /twice/,
+      );
+      await expectRefused(documentOf(onePage(stream(twice, "/Filter 6 0 R"), ["[/Fl /Fl]"])), "E_FORMAT", /elsewhere/);
+    });
+
+    it("is refused in other compressions and with rows as wide", async () => {
+      await expectRefused(documentOf(onePage(stream(bomb, "/Filter /LZWDecode"))), "E_FORMAT", /LZWDecode/);
+      const parameters = "/DecodeParms << /Predictor 12 /Columns 2000000000 >>";
+      await expectRefused(documentOf(onePage(flate(shown("a"), parameters))), "E_FORMAT", /rows of 2000000000/);
+    });
+  });
+
+  it("whose forms repeat each other is ended by the limit of characters", async () => {
+    const forms = Array.from({ length: 30 }, (_, i) => {
+      const next = i < 29 ? `/F ${i + 7} 0 R` : "";
+      const content = i < 29 ? "/F Do /F Do" : `BT /F1 9 Tf 0 0 Td (${"word ".repeat(40)}) Tj ET`;
+      const resources = `/Resources << /Font << /F1 5 0 R >> /XObject << ${next} >> >>`;
+      return flate(content, `/Type /XObject /Subtype /Form /BBox [0 0 9 9] ${resources}`);
+    });
+    const pdf = onePage(flate("/F Do"), forms, "/XObject << /F 6 0 R >>");
+    await expectRefused(documentOf(pdf, {}, { maxCharacters: 100_000 }), "E_TOO_LARGE", /maxCharacters/);
+    await expectRefused(documentOf(pdf, { signal: AbortSignal.timeout(300) }), "E_TOO_LARGE", /longer than the time/);
+  });
+
+  it("is read no further when nobody waits", async () => {
+    const gone = new AbortController();
+    const reading = documentOf(fixture("two-columns.pdf"), { signal: gone.signal });
+    gone.abort();
+    await expectRefused(reading, "E_GIVEN_UP");
+  });
+
+  it("of arrays in arrays is damaged, not a stack's overflow", async () => {
+    const pages = "<< /Type /Pages /Kids [3 0 R] /Count 1 >>";
+    const pdf = rawPdf(["<< /Type /Catalog /Pages 2 0 R >>", pages, "[".repeat(200_000), FONT]);
+    await expectRefused(documentOf(pdf), "E_DAMAGED");
+  });
+});

@@ -1,0 +1,322 @@
+import { strToU8 } from "fflate";
+import { describe, expect, test } from "vitest";
+import { DEFAULT_LIMITS, type ReadLimits } from "../../src/readers/limits.ts";
+import { readXlsx, type XlsxOptions } from "../../src/readers/xlsx.ts";
+import { numberText, type Shown, shownBy } from "../../src/readers/xlsx-values.ts";
+import { rawZip, zipOf } from "./archives.ts";
+import { expectCutsRefused, expectNoOtherErrors, refusal } from "./hostile.ts";
+import { docx, inline, letters, p, relationships, type SheetXml, xlsx, xlsxFiles } from "./office-files.ts";
+
+const one = (rows: string, more: Partial<SheetXml> = {}) => xlsx([{ name: "S", rows, ...more }]);
+const table = (bytes: Uint8Array, options?: XlsxOptions) => readXlsx(bytes, options).tables[0]!;
+const limited = (bytes: Uint8Array, limits: Partial<ReadLimits>) => () =>
+  readXlsx(bytes, { limits: { ...DEFAULT_LIMITS, ...limits } });
+const cell = (place: string, value: string, more = "") => `<c r="${place}"${more}><v>${value}</v></c>`;
+
+describe("a workbook", () => {
+  test("gives a table for each visible sheet with cells, under the file's name", () => {
+    const bytes = xlsx([
+      {
+        name: "People &amp; ages",
+        rows: inline([
+          ["name", "age"],
+          ["Anna", "40"],
+        ]),
+      },
+      { name: "empty" },
+      { name: "secret", rows: inline([["x"]]), state: "hidden" },
+      { name: "Prices", rows: inline([["price"], ["2"]]) },
+    ]);
+    expect(readXlsx(bytes, { title: "book.xlsx" })).toEqual({
+      kind: "tables",
+      tables: [
+        { title: "book.xlsx", section: "People & ages", columns: ["name", "age"], rows: [["Anna", "40"]] },
+        { title: "book.xlsx", section: "Prices", columns: ["price"], rows: [["2"]] },
+      ],
+      notes: ["Hidden sheets are left out: secret."],
+    });
+  });
+
+  test("has shared texts of several runs, without readings, with what XML cannot say", () => {
+    const strings = [
+      '<t xml:space="preserve"> one </t>',
+      '<r><rPr><b/></rPr><t>bold</t></r><r><t> and &lt;plain&gt;</t></r><rPh sb="0" eb="1"><t>reading</t></rPh>',
+      "<t>a_x000D_b<![CDATA[<c>]]></t>",
+    ];
+    const rows = `<row r="1">${cell("A1", "0", ' t="s"')}${cell("B1", "1", ' t="s"')}${cell("C1", "2", ' t="s"')}</row>`;
+    const bytes = xlsx([{ name: "S", rows }], { strings });
+    expect(table(bytes, { header: false }).rows).toEqual([[" one ", "bold and <plain>", "a\rb<c>"]]);
+  });
+
+  test("has numbers, truth values, errors, texts in place, formulas by their values", () => {
+    const rows = `<row r="1">${[
+      cell("A1", "0.30000000000000004"),
+      cell("B1", "1", ' t="b"'),
+      cell("C1", "#DIV/0!", ' t="e"'),
+      '<c r="D1"><f>A1*2</f><v>0.6</v></c>',
+      '<c r="E1" t="str"><f>"x"</f><v>x</v></c>',
+      cell("F1", "2024-01-31T00:00:00", ' t="d"'),
+      '<c r="G1"><f>NOW()</f></c>',
+      '<c r="H1" t="str"><f>""</f><v></v></c>',
+      cell("I1", "1E+21"),
+      cell("J1", "9007199254740993"),
+    ].join("")}</row>`;
+    const { tables, notes } = readXlsx(one(rows), { header: false });
+    expect(tables[0]?.rows).toEqual([
+      ["0.3", "TRUE", "#DIV/0!", "0.6", "x", "2024-01-31T00:00:00", "1e+21", "9007199254740990"],
+    ]);
+    expect(notes).toEqual([
+      "In the sheet S, 1 formula has no stored value: save the file with a program that computes them.",
+    ]);
+  });
+
+  test("has dates by the format of their cells, from 1900 or 1904 on", () => {
+    const styles =
+      '<numFmts count="1"><numFmt numFmtId="164" formatCode="dd/mm/yyyy\\ hh:mm"/></numFmts>' +
+      '<cellStyleXfs><xf numFmtId="14"/></cellStyleXfs><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="164"/></cellXfs>';
+    const rows = `<row r="1">${cell("A1", "45322", ' s="1"')}${cell("B1", "45322.75", ' s="2"')}${cell("C1", "45322")}</row>`;
+    const book = { styles };
+    expect(table(xlsx([{ name: "S", rows }], book), { header: false }).rows).toEqual([
+      ["2024-01-31", "2024-01-31T18:00:00", "45322"],
+    ]);
+    const mac = { styles, properties: '<workbookPr date1904="1"/>' };
+    expect(table(xlsx([{ name: "S", rows }], mac), { header: false }).rows[0]?.[0]).toBe("2028-02-01");
+  });
+
+  test("repeats a merged cell's value in each cell that it covers, and no further than there are others", () => {
+    const rows = inline([
+      ["region", "city", "2023", "2024"],
+      ["north", "Kiel", "1", ""],
+      ["", "Bremen", "2", "3"],
+    ]);
+    const after =
+      '<mergeCells><mergeCell ref="A2:A3"/><mergeCell ref="C2:D2"/><mergeCell ref="B3:XFD3"/><mergeCell ref="D9:XFD1048576"/></mergeCells>';
+    expect(table(one(rows, { after })).rows).toEqual([
+      ["north", "Kiel", "1", "1"],
+      ["north", "Bremen", "Bremen", "Bremen"],
+    ]);
+  });
+
+  test("may have a title above its table, merged or not", () => {
+    const rows = inline([["Sales of 2024", "", ""], ["in EUR"], ["city", "sum", ""], ["Kiel", "3", "x"]]);
+    const after = '<mergeCells><mergeCell ref="A1:C1"/></mergeCells>';
+    const { tables, notes } = readXlsx(one(rows, { after }));
+    expect(tables).toEqual([
+      {
+        title: null,
+        section: "S: Sales of 2024: in EUR",
+        columns: ["city", "sum", "column 3"],
+        rows: [["Kiel", "3", "x"]],
+      },
+    ]);
+    expect(notes).toEqual(["In the sheet S, the text above the table is taken for its title."]);
+  });
+
+  test("may begin anywhere, and have gaps: empty rows and columns are left out", () => {
+    const rows =
+      '<row r="5"/><row r="900000"><c r="XA900000" s="1"/><c r="XB900000" t="inlineStr"><is><t>a</t></is></c>' +
+      '<c r="XFD900000" t="inlineStr"><is><t>b</t></is></c></row><row><c><v>1</v></c><c/><c r="XFD900001"><v>2</v></c></row>';
+    expect(table(one(rows), { header: false })).toMatchObject({
+      rows: [
+        ["", "a", "b"],
+        ["1", "", "2"],
+      ],
+    });
+  });
+
+  test("may have other prefixes, UTF-16, strict namespaces and paths of its own", () => {
+    const files = xlsxFiles([{ name: "S" }]);
+    const sheet =
+      '<?xml version="1.0" encoding="UTF-16"?><x:worksheet xmlns:x="http://purl.oclc.org/ooxml/spreadsheetml/main"><x:sheetData>' +
+      '<x:row><x:c t="inlineStr"><x:is><x:t>Grüße</x:t></x:is></x:c></x:row></x:sheetData></x:worksheet>';
+    const utf16 = new Uint8Array(Buffer.from(`\ufeff${sheet}`, "utf16le"));
+    const bytes = zipOf({
+      ...files,
+      "_rels/.rels": relationships([["a", "officeDocument", "/Book/./main.xml"]]),
+      "Book/main.xml": files["xl/workbook.xml"]!,
+      "Book/_rels/main.xml.rels": relationships([["rId1", "worksheet", "../Sheets/one.xml"]]),
+      "Sheets/one.xml": utf16,
+    });
+    expect(table(bytes).columns).toEqual(["Grüße"]);
+  });
+
+  test("with nothing to see is refused", () => {
+    expect(() => readXlsx(xlsx([{ name: "S" }]))).toThrow(refusal("E_DAMAGED", /no visible sheet/));
+  });
+});
+
+describe("a number's format says what it is", () => {
+  test.each<[string, Shown]>([
+    ["General", "number"],
+    ["0.00E+00", "number"],
+    ['#,##0.00\\ "days"', "number"],
+    ["[Red]-0.0;[Green]0", "number"],
+    ["yyyy-mm-dd", "date"],
+    ["[$-407]d. mmmm yyyy;@", "date"],
+    ["mmm", "date"],
+    ["mm:ss.0", "time"],
+    ["h:mm AM/PM", "time"],
+    ["dd.mm.yy hh:mm", "date and time"],
+    ["[h]:mm:ss", "duration"],
+    ['"y"0', "number"],
+  ])("%s", (code, shown) => {
+    expect(shownBy(code)).toBe(shown);
+  });
+
+  test.each<[string, Shown, string]>([
+    ["1", "date", "1900-01-01"],
+    ["59", "date", "1900-02-28"],
+    ["60", "date", "1900-02-29"],
+    ["61", "date", "1900-03-01"],
+    ["2958465.99", "date", "9999-12-31"],
+    ["2958466", "date", "2958466"],
+    ["-1", "date", "-1"],
+    ["0.5", "time", "12:00:00"],
+    ["45322.999999", "date and time", "2024-02-01T00:00:00"],
+    ["1.0833333333333333", "duration", "26:00:00"],
+    ["-0.5", "duration", "-12:00:00"],
+    ["n/a", "date", "n/a"],
+  ])("%s as %s is %s", (value, shown, text) => {
+    expect(numberText(value, shown, false)).toBe(text);
+  });
+});
+
+describe("what is no XLSX is refused by name", () => {
+  const ole = [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
+  const utf16 = (text: string) => [...text].flatMap((letter) => [letter.charCodeAt(0), 0]);
+
+  test.each<[string, Uint8Array, RegExp]>([
+    ["an old workbook", Uint8Array.from([...ole, ...utf16("Workbook")]), /before 2007 \(\.xls\).*save it as XLSX/],
+    ["an encrypted one", Uint8Array.from([...ole, 69, ...utf16("EncryptedPackage")]), /encrypted/],
+    ["a document", docx(p("text")), /not XLSX: its main part is a document/],
+    ["OpenDocument", zipOf({ mimetype: "application/vnd.oasis.opendocument.spreadsheet" }), /OpenDocument/],
+    ["an archive", zipOf({ "a.txt": "a" }), /main part is not there/],
+    [
+      "a binary workbook",
+      zipOf({ "_rels/.rels": relationships([["a", "officeDocument", "xl/workbook.bin"]]), "xl/workbook.bin": "x" }),
+      /binary kin/,
+    ],
+    ["text", strToU8("a,b"), /no archive/],
+    ["nothing", new Uint8Array(), /no archive/],
+  ])("%s", (_, bytes, message) => {
+    expect(() => readXlsx(bytes)).toThrow(refusal("E_FORMAT", message));
+  });
+});
+
+describe("a hostile workbook", () => {
+  test("with a million empty rows, and a dimension that lies, is read as the few that hold something", () => {
+    const empty = Array.from({ length: 1_000_000 }, (_, i) => `<row r="${i + 3}" spans="1:3"/>`).join("");
+    const rows = inline([["a"], ["b"]]) + empty;
+    const dimension = `<worksheet><dimension ref="A1:XFD1048576"/><sheetData>${rows}</sheetData></worksheet>`;
+    const bytes = zipOf({ ...xlsxFiles([{ name: "S" }]), "xl/worksheets/sheet1.xml": dimension });
+    expect(table(bytes)).toMatchObject({ columns: ["a"], rows: [["b"]] });
+  });
+
+  test("with a million rows that are alike is refused by its ratio", () => {
+    expect(() => readXlsx(one("<row/>".repeat(1_000_000)))).toThrow(refusal("E_TOO_LARGE", /sheet1.xml.*maxRatio/));
+  });
+
+  test("is refused at the first cell over the limit", () => {
+    const rows = Array.from({ length: 1000 }, (_, i) => `<row>${cell(`A${i + 1}`, `${i}`)}</row>`);
+    expect(limited(one(rows.join("")), { maxCells: 999 })).toThrow(refusal("E_TOO_LARGE", /999 \(maxCells\)/));
+    expect(limited(one(rows.join("")), { maxRows: 999 })).toThrow(refusal("E_TOO_LARGE", /maxRows/));
+    // What follows is never looked at.
+    expect(limited(one(`${rows.join("")}</row>`), { maxCells: 500 })).toThrow(refusal("E_TOO_LARGE", /maxCells/));
+  });
+
+  test("is refused when few cells span many", () => {
+    const diagonal = Array.from({ length: 800 }, (_, i) => `<row>${cell(`${letters(i)}${i + 1}`, "1")}</row>`);
+    expect(() => readXlsx(one(diagonal.join("")))).toThrow(refusal("E_TOO_LARGE", /maxCells/));
+    expect(limited(one(inline([Array(11).fill("x")])), { maxColumns: 10 })).toThrow(
+      refusal("E_TOO_LARGE", /maxColumns/),
+    );
+  });
+
+  test("is refused when merged cells cover each other again and again", () => {
+    const rows = inline(Array.from({ length: 100 }, () => Array(100).fill("x")));
+    const after = `<mergeCells>${'<mergeCell ref="A1:CV100"/>'.repeat(1000)}</mergeCells>`;
+    expect(() => readXlsx(one(rows, { after }))).toThrow(refusal("E_TOO_LARGE", /maxCells/));
+  });
+
+  test("is refused when one long text stands in many cells", () => {
+    const strings = [`<t>${"long ".repeat(10_000)}</t>`];
+    const rows = Array.from({ length: 1000 }, (_, i) => `<row>${cell(`A${i + 1}`, "0", ' t="s"')}</row>`).join("");
+    expect(() => readXlsx(xlsx([{ name: "S", rows }], { strings }))).toThrow(refusal("E_TOO_LARGE", /maxCharacters/));
+  });
+
+  test("with a DOCTYPE is refused, its entities unexpanded", () => {
+    const laughs = Array.from({ length: 9 }, (_, i) => `<!ENTITY l${i + 1} "${`&l${i};`.repeat(10)}">`).join("");
+    const before = `<!DOCTYPE lolz [<!ENTITY l0 "lol">${laughs}]>`;
+    const rows = '<row><c t="inlineStr"><is><t>&l9;</t></is></c></row>';
+    expect(() => readXlsx(one(rows, { before }))).toThrow(refusal("E_DAMAGED", /sheet1.xml" has a DOCTYPE/));
+    expect(() => readXlsx(one(rows))).toThrow(refusal("E_DAMAGED", /well-formed.*entity/));
+    const external = '<!DOCTYPE x SYSTEM "http://127.0.0.1/x.dtd">';
+    expect(() => readXlsx(one("", { before: external }))).toThrow(refusal("E_DAMAGED", /DOCTYPE/));
+  });
+
+  test("with elements in elements, or a text without end, is refused", () => {
+    expect(() => readXlsx(one("<a>".repeat(5000)))).toThrow(refusal("E_TOO_LARGE", /too deep.*256/));
+    const long = Array.from({ length: 600_000 }, (_, i) => `text ${i}`).join(" ");
+    const rows = `<row><c t="inlineStr"><is><t>${long}</t></is></c></row>`;
+    expect(() => readXlsx(one(rows))).toThrow(refusal("E_TOO_LARGE", /too much text in one piece/));
+  });
+
+  test.each<[string, string, RegExp]>([
+    ["rows out of order", '<row r="2"/><row r="1"/>', /rows out of order/],
+    ["a row beyond the last", '<row r="1048577"/>', /rows out of order/],
+    ["cells out of order", '<row><c r="B1"/><c r="A1"/></row>', /cells out of order/],
+    ["a cell beyond the last", '<row><c r="XFE1"/></row>', /cells out of order/],
+    ["a cell of no place", '<row><c r="11"/></row>', /cells out of order/],
+    ["a cell outside rows", '<c r="A1"/>', /cells out of order/],
+    ["a shared text that is not there", `<row>${cell("A1", "7", ' t="s"')}</row>`, /not among the shared/],
+    ["no XML", "<row>", /well-formed/],
+  ])("with %s is damaged", (_, rows, message) => {
+    expect(() => readXlsx(one(rows))).toThrow(refusal("E_DAMAGED", message));
+  });
+
+  test("with text in no encoding of its kind is damaged", () => {
+    const bytes = zipOf({
+      ...xlsxFiles([{ name: "S" }]),
+      "xl/worksheets/sheet1.xml": Uint8Array.from([60, 97, 62, 255]),
+    });
+    expect(() => readXlsx(bytes)).toThrow(refusal("E_DAMAGED", /neither UTF-8 nor UTF-16/));
+  });
+
+  test("whose sheet is a bomb behind a small size is refused", () => {
+    const files = Object.entries(xlsxFiles([{ name: "S" }])).map(([name, text]) => ({
+      name,
+      content: name.endsWith("sheet1.xml") ? new Uint8Array(60_000_000) : strToU8(text),
+      ...(name.endsWith("sheet1.xml") ? { size: 5000, crc: 0 } : {}),
+    }));
+    expect(() => readXlsx(rawZip(files))).toThrow(refusal("E_DAMAGED", /more bytes than the archive says/));
+  });
+
+  test("cut or changed anywhere gives errors of ours only", () => {
+    const rows = inline(Array.from({ length: 200 }, (_, i) => [`name ${i}`, `${i * 7919}`, "text"]));
+    const after = '<mergeCells><mergeCell ref="A2:A3"/></mergeCells>';
+    const bytes = one(rows, { after });
+    expectCutsRefused(bytes, (cut) => readXlsx(cut));
+    expectNoOtherErrors(bytes, (changed) => readXlsx(changed));
+  });
+
+  test("of changed XML gives errors of ours only", () => {
+    const files = xlsxFiles(
+      [
+        {
+          name: "S",
+          rows: inline([
+            ["a", "b"],
+            ["1", "2"],
+          ]),
+        },
+      ],
+      {
+        strings: ["<t>x</t>"],
+        styles: '<numFmts><numFmt numFmtId="164" formatCode="yyyy"/></numFmts><cellXfs><xf numFmtId="164"/></cellXfs>',
+      },
+    );
+    for (const [name, text] of Object.entries(files)) {
+      expectNoOtherErrors(strToU8(text), (changed) => readXlsx(zipOf({ ...files, [name]: changed })), 60);
+    }
+  });
+});
