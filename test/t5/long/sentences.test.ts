@@ -33,6 +33,7 @@ describe("sentences", () => {
     "Die Fa. Meyer e. V. Köln hat den 2. Preis. | Er kam u. a. nach Bonn, Hamburg usw. | Danach schlief er.",
     // French
     "M. Dupont et Mme Martin, p. ex., sont venus. | « Va ! » dit-il. | « Va ! » | Il partit. | Vraiment ? | Oui, c.-à-d. non.",
+    "Il dit « Va ! ». | Elle part, « Où ? », et voilà. | « Bon… » | Fin.",
     "Voir p. 12, chap. 3. | En 52 av. J.-C. il vint. | Il fait 3,5 °C. | M. C. Bernard est là.",
     // Others
     "こんにちは。|元気ですか？|はい。",

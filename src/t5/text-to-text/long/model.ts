@@ -68,8 +68,8 @@ export interface LongEnd {
   readonly notes: readonly string[];
 }
 
-export function sizeOf(prompts: readonly string[], { count }: Pick<LongBounds, "count">): LongSize {
-  const tokens = prompts.map(count);
+export function sizeOf(prompts: readonly string[], bounds: LongBounds): LongSize {
+  const tokens = prompts.map((prompt) => bounds.count(prompt));
   return {
     prompts: prompts.length,
     promptTokens: tokens.reduce((sum, each) => sum + each, 0),
@@ -85,8 +85,9 @@ const LEAST_ROOM = 16;
  *
  * @throws EdgeT5Error `E_CONTEXT_LENGTH`
  */
-export function roomOf({ count, maxInputTokens }: LongBounds, fill: Fill): number {
-  const own = count(fill(""));
+export function roomOf(bounds: LongBounds, fill: Fill): number {
+  const { maxInputTokens } = bounds;
+  const own = bounds.count(fill(""));
   if (maxInputTokens - own >= LEAST_ROOM) return maxInputTokens - own;
   throw new EdgeT5Error(
     "E_CONTEXT_LENGTH",

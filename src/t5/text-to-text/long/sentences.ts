@@ -109,7 +109,7 @@ function sentenceEnd(text: string, start: number, at: number, end: number): numb
   const closing = CLOSING.exec(after)?.[0];
   if (closing !== undefined) {
     const rest = after.slice(closing.length);
-    if (/^\s*[\p{Ll},;:]/u.test(rest)) return null;
+    if (/^\s*\p{Ll}|^\s?[.,;:!?…]/u.test(rest)) return null;
     return at + closing.length + (rest.length - rest.trimStart().length);
   }
   return goesOn(before, after, before.length < CONTEXT - 1) ? null : at;

@@ -58,7 +58,7 @@ export function tilesOf(text: string, window: Window, locale?: string): Tile[] {
   const empty = window.bounds.maxInputTokens - window.room;
   return texts
     .flatMap((each) => cutToFit(each, (part) => fits(part, window)))
-    .map((each) => ({ text: each, tokens: Math.max(0, window.bounds.count(window.fill(each.trim())) - empty) }));
+    .map((each) => ({ text: each, tokens: Math.max(1, window.bounds.count(window.fill(each.trim())) - empty) }));
 }
 
 export function tokensOf(tiles: readonly Tile[]): number {
