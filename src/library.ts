@@ -20,7 +20,25 @@ export type {
   GenerateOptions,
   Generation,
   LabelScore,
+  ListPiece,
   LoadedAdapter,
   TokenLogprob,
 } from "./t5/model.ts";
+export {
+  type ClassificationOptions,
+  classifyLong,
+  collectText,
+  type LongClassification,
+  type LongEnd,
+  type LongModel,
+  longModelOf,
+  planClassification,
+  planSummary,
+  planTranslation,
+  type Section,
+  type SummaryOptions,
+  splitSentences,
+  summarizeLong,
+  translateLong,
+} from "./t5/text-to-text/long/index.ts";
 export type { Tokenizer } from "./t5/tokenizer.ts";

@@ -66,6 +66,15 @@ export interface Generation extends GeneratedSequence {
   sequences: GeneratedSequence[];
 }
 
+/** A piece of one of a list's answers. */
+export interface ListPiece {
+  /** The prompt's. */
+  index: number;
+  text: string;
+  /** Set on an answer's last piece. */
+  finishReason: FinishReason | null;
+}
+
 export interface LabelScore {
   label: string;
   /** Of all labels together 1. */
@@ -174,7 +183,7 @@ export class TextToText {
     const prepared = this.#prepare(options);
     const all = typeof prompts === "string" ? [prompts] : prompts;
     const answers: Generation[] = [];
-    const together = Math.max(1, Math.floor(this.batchSize / Math.max(prepared.copies, prepared.params.num_beams)));
+    const together = this.#together(prepared);
     for (let first = 0; first < all.length; first += together) {
       answers.push(...(await this.#generateTogether(all.slice(first, first + together), first, prepared)));
     }
@@ -196,6 +205,36 @@ export class TextToText {
       const piece = text.push(event);
       if (piece) yield piece;
       if (text.finishReason) return;
+    }
+  }
+
+  /**
+   * Answers a list, piece by piece, each as soon as it is certain: several answers side by side, in turns.
+   *
+   * @throws EdgeT5Error as {@link generate}
+   */
+  async *streamAll(
+    prompts: readonly string[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<ListPiece, void, undefined> {
+    const prepared = this.#prepare(options);
+    if (prepared.params.num_return_sequences > 1) {
+      throw new EdgeT5Error("E_INPUT", "A stream has one answer. Set num_return_sequences to 1, or use generate.");
+    }
+    const together = this.#together(prepared);
+    for (let first = 0; first < prompts.length; first += together) {
+      const inputs = prompts.slice(first, first + together).map((prompt) => this.tokenizer.encode(prompt));
+      const texts = inputs.map(() => new SequenceText(this.tokenizer, prepared.stop));
+      let open = texts.length;
+      for await (const event of this.#events(inputs, first, prepared)) {
+        const answer = texts[event.index] as SequenceText;
+        if (answer.finishReason) continue;
+        const text = answer.push(event);
+        const { finishReason } = answer;
+        if (text || finishReason) yield { index: first + event.index, text, finishReason };
+        if (finishReason) open--;
+        if (open === 0) break;
+      }
     }
   }
 
@@ -233,6 +272,11 @@ export class TextToText {
       held?.release();
     }
     return typeof texts === "string" ? (answers[0] as Classification) : answers;
+  }
+
+  /** Prompts that are decoded side by side. */
+  #together({ copies, params }: Prepared): number {
+    return Math.max(1, Math.floor(this.batchSize / Math.max(copies, params.num_beams)));
   }
 
   async #generateTogether(prompts: readonly string[], first: number, prepared: Prepared): Promise<Generation[]> {
