@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import { defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_PACKAGE } from "../index.ts";
-import { DEMO_TASKS, type Demo, ensureDemo } from "../local/demo.ts";
+import { type Demo, ensureDemo } from "../local/demo.ts";
+import { DEMO_TASKS } from "../local/demo-tasks.ts";
 import { localSecrets, writeDevVars } from "../local/secrets.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
 import { FolderStore } from "../store/folder.ts";
@@ -173,6 +174,10 @@ function demoWelcome(place: Place, { tenant, key, tasks }: Demo): string {
     ...tasks.map(({ name, example }) => curl(`/v1/tasks/${name}`, { input: example })),
     curl("/v1/completions", { model, prompt }),
     "",
+    "Or try it in a browser:",
+    "",
+    `  ${url}/#key=${key}`,
+    "",
     `What the tenant ${tenant} used (a second or two later), what it costs, and a busy week of others:`,
     "",
     ...settings,
@@ -194,6 +199,8 @@ function welcome(place: Place): string {
     "  KEY=$(npx edge-t5 key create acme)",
     `  curl ${url}/v1/completions -H "authorization: Bearer $KEY" \\`,
     `    -d '${body}'`,
+    "",
+    `Or give the key to the page at ${url}/.`,
     "",
   ].join("\n");
 }
