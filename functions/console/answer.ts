@@ -12,12 +12,15 @@ export class AnswerView {
   readonly #status = byId("status", HTMLParagraphElement);
   readonly #copy = byId("answer-copy", HTMLButtonElement);
   readonly #explain = byId("explained", HTMLDetailsElement);
-  readonly #explainLines = byId("explained-lines", HTMLUListElement);
+  readonly #inputs = byId("explained-inputs", HTMLOListElement);
+  readonly #total = byId("explained-total", HTMLParagraphElement);
+  readonly #notes = byId("answer-notes", HTMLUListElement);
   #texts: Text[] = [];
   #began = 0;
   #firstAt: number | null = null;
   #usage: Usage | null = null;
   #isCut = false;
+  #noted: string[] = [];
 
   begin(): void {
     this.#began = performance.now();
@@ -29,7 +32,8 @@ export class AnswerView {
     this.#scores.replaceChildren();
     this.#copy.disabled = true;
     this.#explain.hidden = true;
-    this.#explainLines.replaceChildren();
+    this.#noted = [];
+    this.#notes.replaceChildren();
     for (const value of document.querySelectorAll<HTMLElement>("[id^=figure-] dd")) value.textContent = "–";
     byId("figure-cost", HTMLDivElement).hidden = true;
     this.#setBusy(true);
@@ -50,8 +54,12 @@ export class AnswerView {
       this.#append(0, event.label);
       this.#scores.replaceChildren(scoresTable(event.scores));
     } else if (event.kind === "explained") {
-      this.#explainLines.append(...event.lines.map((line) => make("li", {}, line)));
+      const { inputs, total } = event;
+      this.#inputs.replaceChildren(...inputs.map((text) => make("li", {}, text)));
+      this.#total.textContent = total > inputs.length ? `The first ${inputs.length} of ${total}.` : "";
       this.#explain.hidden = false;
+    } else if (event.kind === "noted") {
+      this.#noted.push(...event.notes);
     } else {
       this.#usage = event.usage;
       const { input_tokens, output_tokens, cost } = event.usage;
@@ -110,6 +118,8 @@ export class AnswerView {
   /** A busy region is read aloud when it is done, not piece by piece. */
   #setBusy(isBusy: boolean): void {
     this.#live.setAttribute("aria-busy", String(isBusy));
+    // Below a text that grows they would move.
+    if (!isBusy) this.#notes.append(...this.#noted.map((note) => make("li", {}, note)));
   }
 }
 

@@ -14,7 +14,10 @@ export interface Task {
     labels: readonly string[] | null;
     overridable: readonly string[];
     adapter: string | null;
+    /** `text`, `pair`, or what is read first: `table`, `document`, `image`. */
     input: string;
+    /** How an input is taken that is longer than the model takes. */
+    long?: string;
   };
 }
 
@@ -28,11 +31,12 @@ export type RunEvent =
   | { kind: "begun"; servedBy: string | null; modelVersion: string | null; requestId: string | null }
   | { kind: "text"; index: number; text: string; isCut: boolean }
   | { kind: "label"; label: string; scores: readonly Score[] }
-  | { kind: "explained"; lines: readonly string[] }
+  | { kind: "noted"; notes: readonly string[] }
+  | { kind: "explained"; inputs: readonly string[]; total: number }
   | { kind: "used"; usage: Usage };
 
 /** With its price in dollars, a decimal number, where the deployment tells it. */
-export type Usage = TaskUsage & { cost?: string };
+export type Usage = Omit<TaskUsage, "cost"> & { cost?: string };
 
 /** An error of the API, or of the way to it. */
 export class CallError extends Error {
@@ -67,14 +71,13 @@ export async function listTasks(origin: string, key: string, signal: AbortSignal
   }
 }
 
-/** Runs a task; leaving the loop, or the signal, ends it there too. @param file what `call.file` names @throws CallError */
+/** Runs a task; leaving the loop, or the signal, ends it there too. @throws CallError */
 export async function* runTask(
   call: Call,
-  file: File | null,
   key: string,
   signal: AbortSignal,
 ): AsyncGenerator<RunEvent, void, undefined> {
-  const response = await request(urlOf(call), key, { method: "POST", signal, ...contentOf(call, file) });
+  const response = await request(urlOf(call), key, { method: "POST", signal, ...contentOf(call) });
   const { headers } = response;
   const requestId = headers.get("x-request-id");
   const servedBy = headers.get("x-edge-t5-served-by");
@@ -89,10 +92,11 @@ export async function* runTask(
   throw new CallError("The answer was cut off: the connection ended before it did.", "cut_off", requestId);
 }
 
-function contentOf(call: Call, file: File | null): RequestInit {
+function contentOf(call: Call): RequestInit {
+  const { file } = call;
   if (!file) return { headers: { "content-type": "application/json" }, body: JSON.stringify(bodyOf(call)) };
   const form = new FormData();
-  form.append("file", file, file.name);
+  form.append("file", file.content, file.name);
   for (const [name, value] of formFields(call)) form.append(name, value);
   return { body: form };
 }
@@ -106,25 +110,23 @@ interface Told {
   label?: string;
   scores?: readonly Score[];
   finish_reason?: string | null;
-  explain?: unknown;
+  notes?: readonly string[];
+  explain?: { inputs: readonly string[]; total: number };
   usage?: Usage;
   error?: { message: string; code: string };
 }
 
 function* toldIn(told: Told, requestId: string | null): Generator<RunEvent, void, undefined> {
-  const { index = 0, text, output, outputs, label, scores = [], finish_reason, explain, usage, error } = told;
+  const { index = 0, text, output, outputs, label, scores = [], finish_reason, notes, explain, usage, error } = told;
   const isCut = finish_reason === "length";
   if (error) throw new CallError(error.message, error.code, requestId);
-  if (explain != null) yield { kind: "explained", lines: [explain].flat().map(lineOf) };
+  if (notes) yield { kind: "noted", notes };
+  if (explain) yield { kind: "explained", ...explain };
   if (label !== undefined) yield { kind: "label", label, scores };
   else if (outputs) for (const [i, text] of outputs.entries()) yield { kind: "text", index: i, text, isCut };
   else if (output !== undefined) yield { kind: "text", index, text: output, isCut };
   else if (text !== undefined) yield { kind: "text", index, text, isCut };
   if (usage) yield { kind: "used", usage };
-}
-
-function lineOf(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value);
 }
 
 async function request(url: URL | string, key: string, init: RequestInit): Promise<Response> {

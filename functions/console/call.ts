@@ -1,13 +1,24 @@
 /** One call of `POST /v1/tasks/{name}`: what is sent, and the same in a shell and in TypeScript. */
-import type { TaskInput } from "../../src/tenancy/task-request.ts";
+
+/** A text where a template has one field, else its fields by name. */
+export type Input = string | Readonly<Record<string, string>>;
+
+/** A file, or a text that is sent as one. */
+export interface Attached {
+  name: string;
+  type: string;
+  content: Blob;
+  /** Of a text that lies in no file. */
+  text: string | null;
+}
 
 export interface Call {
   /** `https://edge-t5.example.org` */
   origin: string;
   task: string;
-  /** Null where a file is given in its place. */
-  input: TaskInput | null;
-  file: { name: string; type: string } | null;
+  /** Null where a file is all there is. */
+  input: Input | null;
+  file: Attached | null;
   /** Beside the input: `stream`, and parameters. */
   fields: Readonly<Record<string, string | number | boolean>>;
 }
@@ -24,8 +35,8 @@ export function bodyOf({ input, fields }: Call): object {
 }
 
 /** A form's fields are read as JSON where they are JSON: a text that would be is sent as JSON's. */
-export function formFields({ fields }: Call): [name: string, value: string][] {
-  return Object.entries(fields).map(([name, value]) => [
+export function formFields(call: Call): [name: string, value: string][] {
+  return Object.entries(bodyOf(call)).map(([name, value]) => [
     name,
     typeof value === "string" && !isJson(value) ? value : JSON.stringify(value),
   ]);
@@ -35,21 +46,24 @@ export function curlOf(call: Call): string {
   const { file, fields } = call;
   const content = file
     ? [
-        `-F ${shellWord(`file=@${curlFile(file.name)}${file.type && `;type=${file.type}`}`)}`,
+        `-F ${shellWord(`file=${curlFile(file)}${file.type && `;type=${file.type}`}`)}`,
         ...formFields(call).map(([name, value]) => `--form-string ${shellWord(`${name}=${value}`)}`),
       ]
     : ["-H 'content-type: application/json'", `-d ${shellWord(JSON.stringify(bodyOf(call)))}`];
   const command = `curl ${fields.stream ? "-N " : ""}${shellWord(urlOf(call))}`;
-  return [command, `-H "authorization: Bearer $${KEY}"`, ...content].join(" \\\n  ");
+  const whole = [command, `-H "authorization: Bearer $${KEY}"`, ...content].join(" \\\n  ");
+  return file?.text == null ? whole : `${whole} ${hereDocument(file.text)}`;
 }
 
 export function typeScriptOf(call: Call): string {
   const { file, fields } = call;
+  const type = file?.type ? `, { type: ${literal(file.type)} }` : "";
   const form = file && [
-    'import { openAsBlob } from "node:fs";',
-    "",
+    ...(file.text === null ? ['import { openAsBlob } from "node:fs";', ""] : []),
     "const body = new FormData();",
-    `body.append("file", await openAsBlob(${literal(file.name)}${file.type && `, { type: ${literal(file.type)} }`}), ${literal(file.name)});`,
+    file.text === null
+      ? `body.append("file", await openAsBlob(${literal(file.name)}${type}), ${literal(file.name)});`
+      : `body.append("file", new Blob([${literal(file.text)}]${type}), ${literal(file.name)});`,
     ...formFields(call).map(([name, value]) => `body.append(${literal(name)}, ${literal(value)});`),
     "",
   ];
@@ -91,9 +105,10 @@ const READ_STREAM = [
 ];
 
 /** With OpenAI's client, to which a task's name is a model's; null where its shape has no place for the call. */
-export function openAiOf({ origin, task, input, fields: { explain: _, stream, ...fields } }: Call): string | null {
+export function openAiOf({ origin, task, input, fields }: Call): string | null {
   if (typeof input !== "string") return null;
-  const request = literal({ model: task, prompt: input, ...(stream && { stream }), ...fields });
+  const { stream, explain: _, words: __, ...parameters } = fields;
+  const request = literal({ model: task, prompt: input, ...(stream && { stream }), ...parameters });
   return [
     'import OpenAI from "openai";',
     "",
@@ -115,9 +130,17 @@ export function shellWord(text: string): string {
   return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-/** A file's name as `curl -F` reads it: quoted where it would end at a comma or semicolon. */
-function curlFile(name: string): string {
-  return /[",;\\]/.test(name) ? `"${name.replaceAll(/["\\]/g, "\\$&")}"` : name;
+/** A file as `curl -F` reads it, its name quoted where it would end at a comma or semicolon; a text comes by standard input. */
+function curlFile({ name, text }: Attached): string {
+  const quoted = /[",;\\]/.test(name) ? `"${name.replaceAll(/["\\]/g, "\\$&")}"` : name;
+  return text === null ? `@${quoted}` : `@-;filename=${quoted}`;
+}
+
+/** @param text ends with a line's end */
+function hereDocument(text: string): string {
+  let end = "END";
+  while (text.split("\n").includes(end)) end += "_";
+  return `<<'${end}'\n${text}${end}`;
 }
 
 /** JSON's value as it is written in a program: names that need no quotes have none. */

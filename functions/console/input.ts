@@ -1,9 +1,9 @@
-/** What a task is given: a text for each of its fields, or a file in a text's place. */
-import type { TaskInput } from "../../src/tenancy/task-request.ts";
+/** What a task is given: a text for each of its fields, and a file where it takes one. */
 import type { Task } from "./api.ts";
+import type { Attached, Input } from "./call.ts";
 import { byId, make } from "./dom.ts";
 
-/** Of a text file; larger ones are sent as they are, and the API says what it takes. */
+/** Of a text file that is read here; larger ones are sent as they are, and the API says what it takes. */
 const MOST_READ_BYTES = 1_000_000;
 
 const LABELS: Readonly<Record<string, string>> = {
@@ -13,8 +13,17 @@ const LABELS: Readonly<Record<string, string>> = {
   image: "Image",
 };
 
+const HINTS: Readonly<Record<string, string>> = {
+  text: "or drop a text file here",
+  table: "or drop one here: CSV, XLSX, JSON, HTML …",
+  document: "or drop one here: PDF, DOCX, HTML, EML …",
+  image: "or drop or paste an image here",
+};
+
 interface Field {
   name: string;
+  /** `text`, or what is read first. */
+  kind: string;
   area: HTMLTextAreaElement;
   box: HTMLElement;
   /** Of this field, for people. */
@@ -24,7 +33,6 @@ interface Field {
 export class InputForm {
   readonly #place = byId("inputs", HTMLDivElement);
   readonly #onChange: () => void;
-  #task: Task | null = null;
   #fields: Field[] = [];
   #file: File | null = null;
 
@@ -34,34 +42,45 @@ export class InputForm {
     addEventListener("dragover", (event) => event.preventDefault());
     addEventListener("drop", (event) => {
       event.preventDefault();
-      const [first] = this.#fields;
-      const file = event.dataTransfer?.files[0];
-      if (!file || !first) return;
-      const field = this.#fields.find(({ box }) => event.target instanceof Node && box.contains(event.target));
-      void this.#take(field ?? first, file);
+      this.#takeAt(event.target, event.dataTransfer?.files[0]);
+    });
+    addEventListener("paste", (event) => {
+      const file = event.clipboardData?.files[0];
+      if (file) event.preventDefault();
+      this.#takeAt(event.target, file);
     });
   }
 
-  get file(): File | null {
-    return this.#file;
+  /** A file in a field's place; a table that was written is one, too. */
+  get file(): Attached | null {
+    if (this.#file) return { name: this.#file.name, type: this.#file.type, content: this.#file, text: null };
+    const written = this.#fields.find(({ kind }) => kind === "table")?.area.value ?? "";
+    if (written.trim() === "") return null;
+    const text = written.endsWith("\n") ? written : `${written}\n`;
+    const [extension, type] = formatOf(text);
+    return { name: `table.${extension}`, type, content: new Blob([text], { type }), text };
   }
 
-  /** Null where a file is given instead. */
-  get value(): TaskInput | null {
-    if (this.#file) return null;
+  /** Null where a file is all there is. */
+  get value(): Input | null {
+    const isFile = this.file !== null;
+    const texts = this.#fields.filter(({ kind }) => kind === "text" || (kind === "document" && !isFile));
     const [only] = this.#fields;
-    if (this.#fields.length === 1 && only) return only.area.value;
-    return Object.fromEntries(this.#fields.map(({ name, area }) => [name, area.value]));
+    if (this.#fields.length === 1 && only) return texts.length === 1 ? only.area.value : null;
+    return Object.fromEntries(texts.map(({ name, area }) => [name, area.value]));
   }
 
   /** Fields for another task; a single text goes along. */
-  show(task: Task, example: string | null): void {
+  show({ fields, definition: { input } }: Task, example: string | null): void {
     const kept = this.#fields.length === 1 ? (this.#fields[0]?.area.value ?? "") : "";
-    this.#task = task;
     this.#file = null;
-    this.#fields = task.fields.map((name) => this.#make(task, name, task.fields.length === 1 ? example : null));
+    const isOnly = fields.length === 1;
+    this.#fields = fields.map((name) => {
+      const kind = input in LABELS && (isOnly || name === input) ? input : "text";
+      return this.#make(name, kind, isOnly ? (LABELS[kind] ?? name) : name, isOnly ? example : null);
+    });
     const [first] = this.#fields;
-    if (this.#fields.length === 1 && first) first.area.value = kept;
+    if (isOnly && first && first.kind !== "image") first.area.value = kept;
     this.#place.replaceChildren(...this.#fields.map(({ box }) => box));
   }
 
@@ -70,34 +89,29 @@ export class InputForm {
     if (first) this.#write(first, text);
   }
 
-  #make(task: Task, name: string, example: string | null): Field {
-    const isOnly = task.fields.length === 1;
+  #make(name: string, kind: string, labelled: string, example: string | null): Field {
     const id = `input-${name}`;
-    const label = make("label", { htmlFor: id }, isOnly ? (LABELS[task.definition.input] ?? name) : name);
-    const area = make("textarea", { id, rows: isOnly ? 7 : 3, required: true });
+    const isText = kind !== "image";
+    const label = make("label", { htmlFor: isText ? id : `${id}-file` }, labelled);
+    const rows = labelled === name ? 3 : 9;
+    const area = make("textarea", { id, rows, required: isText, hidden: !isText });
     area.setAttribute("aria-describedby", `${id}-note`);
-    const picker = make("input", { type: "file", className: "unseen" });
+    const picker = make("input", { id: `${id}-file`, type: "file", className: "unseen" });
     const pick = make("label", { className: "button small" }, "Choose a file", picker);
-    const note = make("span", { id: `${id}-note`, className: "note" }, "or drop one here");
+    const note = make("span", { id: `${id}-note`, className: "note" }, HINTS[kind] ?? "");
     note.setAttribute("role", "status");
     const below = make("div", { className: "row" }, pick, note);
     const box = make("div", { className: "field" }, label, area, below);
-    const field: Field = { name, area, box, note };
+    const field: Field = { name, kind, area, box, note };
+    if (!isText) area.after(make("div", { className: "file" }, "No image yet"));
     if (example !== null) {
       const button = make("button", { type: "button", className: "button small" }, "Try an example");
       button.addEventListener("click", () => this.#write(field, example));
       below.append(button);
     }
     picker.addEventListener("change", () => {
-      const file = picker.files?.[0];
+      this.#takeAt(box, picker.files?.[0]);
       picker.value = "";
-      if (file) void this.#take(field, file);
-    });
-    area.addEventListener("paste", (event) => {
-      const file = event.clipboardData?.files[0];
-      if (!file) return;
-      event.preventDefault();
-      void this.#take(field, file);
     });
     area.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) area.form?.requestSubmit();
@@ -113,24 +127,32 @@ export class InputForm {
     return field;
   }
 
+  /** The field at a place; elsewhere the one that takes files, or the first. */
+  #takeAt(target: EventTarget | null, file: File | undefined): void {
+    const at = this.#fields.find(({ box }) => target instanceof Node && box.contains(target));
+    const field = at ?? this.#fields.find(({ kind }) => kind !== "text") ?? this.#fields[0];
+    if (file && field) void this.#take(field, file);
+  }
+
   /** A plain text is read here, so that one may go on writing; any other file is sent as it is. */
   async #take(field: Field, file: File): Promise<void> {
-    const text = isPlainText(file) ? await readText(file) : null;
+    const mayRead = field.kind === "text" || field.kind === "document";
+    const text = mayRead && isPlainText(file) ? await readText(file) : null;
     if (!this.#fields.includes(field)) return;
     if (text !== null) {
       this.#write(field, text);
       field.note.textContent = `${file.name} was read as text`;
-      return;
-    }
-    if (this.#task?.fields.length !== 1) {
-      field.note.textContent = `${file.name} is no plain text; of several fields each takes one`;
-      return;
-    }
+    } else if (field.kind === "text") {
+      field.note.textContent = `${file.name} is no plain text in UTF-8, which is all that this field takes`;
+    } else this.#attach(field, file);
+  }
+
+  #attach(field: Field, file: File): void {
     this.#file = file;
     const remove = make("button", { type: "button", className: "button small" }, "Remove");
     remove.addEventListener("click", () => {
       this.#write(field, "");
-      field.area.focus();
+      field.box.querySelector("input")?.focus();
     });
     const told = `${sizeOf(file)}${file.type && `, ${file.type}`}`;
     const card = make("div", { className: "file" }, make("strong", {}, file.name), make("span", {}, told), remove);
@@ -138,17 +160,19 @@ export class InputForm {
     field.area.hidden = true;
     field.area.required = false;
     field.area.after(card);
-    field.note.textContent = "is sent as a file";
+    field.note.textContent = `${file.name} is sent as it is`;
     this.#onChange();
   }
 
   #write(field: Field, text: string): void {
-    this.#file = null;
+    const isText = field.kind !== "image";
+    if (field.kind !== "text") this.#file = null;
     field.box.querySelector(".file")?.remove();
-    field.area.hidden = false;
-    field.area.required = true;
-    field.area.value = text;
-    field.note.textContent = "or drop one here";
+    if (!isText) field.area.after(make("div", { className: "file" }, "No image yet"));
+    field.area.hidden = !isText;
+    field.area.required = isText;
+    field.area.value = isText ? text : "";
+    field.note.textContent = HINTS[field.kind] ?? "";
     this.#onChange();
   }
 }
@@ -166,7 +190,16 @@ async function readText(file: File): Promise<string | null> {
   }
 }
 
+/** What a table is written in, by how it begins. */
+function formatOf(text: string): [extension: string, type: string] {
+  const begin = text.trimStart();
+  if (/^[[{]/.test(begin)) return ["json", "application/json"];
+  if (begin.startsWith("<")) return ["html", "text/html"];
+  if (begin.startsWith("|")) return ["md", "text/markdown"];
+  return begin.split("\n", 1)[0]?.includes("\t") ? ["tsv", "text/tab-separated-values"] : ["csv", "text/csv"];
+}
+
 function sizeOf({ size }: File): string {
-  const [value, unit] = size < 1e3 ? [size, "byte"] : size < 1e6 ? [size / 1e3, "kilobyte"] : [size / 1e6, "megabyte"];
-  return new Intl.NumberFormat("en", { style: "unit", unit, maximumFractionDigits: 1 }).format(value);
+  if (size < 1e3) return `${size} bytes`;
+  return size < 1e6 ? `${(size / 1e3).toFixed(1)} kB` : `${(size / 1e6).toFixed(1)} MB`;
 }

@@ -8,7 +8,7 @@ export interface Given {
   input: string | null;
 }
 
-/** Takes it out of the address, so that neither history nor a copied link has the key. */
+/** Takes it out of the address: a link that is copied from there, or a bookmark, has no key. */
 export function takeFragment(): Given {
   const given = new URLSearchParams(location.hash.slice(1));
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);

@@ -1,9 +1,9 @@
 /** The page at `/`: a key, a task, what it is given, and its answer. The gateway has its HTML (functions/gateway/console.ts). */
-import { DEMO_TASKS } from "../../src/local/demo-tasks.ts";
 import { AnswerView } from "./answer.ts";
 import { CallError, listTasks, runTask, type Task } from "./api.ts";
 import type { Call } from "./call.ts";
 import { byId, copy, make } from "./dom.ts";
+import { EXAMPLES } from "./examples.ts";
 import { InputForm } from "./input.ts";
 import { keepKey, keptKey, takeFragment } from "./key.ts";
 import { OptionsForm } from "./options.ts";
@@ -91,18 +91,17 @@ function showTask(): void {
     `version ${version}`,
   ];
   taskAbout.append(...badges.map((badge) => make("span", { className: "badge" }, badge)), make("code", {}, template));
-  input.show(task, DEMO_TASKS.find((demo) => demo.template === template)?.example ?? null);
+  input.show(task, EXAMPLES[template] ?? null);
   options.show(task);
   showSamples();
 }
 
 function callOf({ id }: Task): Call {
-  const { file } = input;
   return {
     origin: location.origin,
     task: id,
     input: input.value,
-    file: file && { name: file.name, type: file.type },
+    file: input.file,
     fields: {
       ...options.values,
       ...(isStreamed.checked && { stream: true }),
@@ -113,7 +112,9 @@ function callOf({ id }: Task): Call {
 
 function showSamples(): void {
   const task = chosen();
-  if (task) samples.show(callOf(task), task.definition.input === "text" && task.definition.labels === null);
+  if (!task) return;
+  const { labels, input: kind } = task.definition;
+  samples.show(callOf(task), labels === null && (kind === "text" || kind === "document"));
 }
 
 async function run(task: Task): Promise<void> {
@@ -124,7 +125,7 @@ async function run(task: Task): Promise<void> {
   answer.begin();
   const { signal } = controller;
   try {
-    for await (const event of runTask(callOf(task), input.file, keyField.value.trim(), signal)) {
+    for await (const event of runTask(callOf(task), keyField.value.trim(), signal)) {
       if (running === controller) answer.show(event);
     }
     if (running === controller) answer.end();

@@ -24,6 +24,9 @@ const NUMBERS: readonly NumberOption[] = [
   { name: "prompt_lookup_num_tokens", min: 0, max: 64 },
 ];
 
+/** How long a summary by sections is to be: every request may say so. */
+const WORDS: NumberOption = { name: "words", min: 5, max: 5000 };
+
 export class OptionsForm {
   readonly #details = byId("options", HTMLDetailsElement);
   readonly #place = byId("option-fields", HTMLDivElement);
@@ -34,8 +37,9 @@ export class OptionsForm {
     this.#place.addEventListener("invalid", () => this.#details.setAttribute("open", ""), true);
   }
 
-  show({ definition: { overridable } }: Task): void {
-    const numbers = NUMBERS.filter(({ name }) => overridable.includes(name)).map(numberField);
+  show({ definition: { overridable, long } }: Task): void {
+    const allowed = NUMBERS.filter(({ name }) => overridable.includes(name));
+    const numbers = [...(long === "sections" ? [WORDS] : []), ...allowed].map(numberField);
     const stop = overridable.includes("stop") ? [make("input", { name: "stop", type: "text" })] : [];
     this.#fields = [...numbers, ...stop];
     this.#place.replaceChildren(

@@ -39,8 +39,8 @@ const FIGURES: Readonly<Record<string, string>> = {
   input: "Input tokens",
   output: "Output tokens",
   rate: "Tokens a second",
-  first: "To the first piece",
-  whole: "To the end",
+  first: "First piece after",
+  whole: "Whole after",
   cost: "Price",
   served: "Served by",
   model: "Model version",
@@ -102,12 +102,13 @@ ${raw(MARK)}
 <p id="status" class="note" role="status"></p>
 <button id="answer-copy" type="button" class="button small" disabled>Copy</button>
 </div>
-<div id="answer" tabindex="0" role="region" aria-labelledby="answer-title">
+<div id="answer" tabindex="0" role="group" aria-labelledby="answer-title">
 <div id="answer-text" aria-live="polite" aria-busy="false"></div>
 <div id="answer-scores"></div>
+<ul id="answer-notes" class="note" aria-live="polite" aria-label="Notes"></ul>
 </div>
 <dl id="figures">${Object.entries(FIGURES).map(([name, label]) => html`<div id="figure-${name}"${name === "cost" ? raw(" hidden") : ""}><dt>${label}</dt><dd>–</dd></div>`)}</dl>
-<details id="explained" hidden><summary>What the model was given</summary><ul id="explained-lines"></ul></details>
+<details id="explained" hidden><summary>What the model was given</summary><ol id="explained-inputs"></ol><p id="explained-total" class="note"></p></details>
 </section>
 <section id="code" class="card" aria-labelledby="code-title">
 <form id="samples">
@@ -117,7 +118,7 @@ ${raw(MARK)}
 <button id="sample-copy" type="button" class="button small">Copy</button>
 </div>
 </form>
-<pre tabindex="0" role="region" aria-labelledby="code-title"><code id="sample"></code></pre>
+<pre tabindex="0" role="group" aria-labelledby="code-title"><code id="sample"></code></pre>
 </section>
 </main>
 </body>

@@ -4,7 +4,7 @@ import { InferenceClient } from "@huggingface/inference";
 import OpenAI from "openai";
 import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { DEMO_TASKS } from "../../src/local/demo-tasks.ts";
+import { DEMO_TASKS } from "../../src/local/demo.ts";
 import { serve } from "../serve.ts";
 import { ENDLESS, Kit, makeState } from "./kit.ts";
 

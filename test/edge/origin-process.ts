@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import OpenAI from "openai";
-import { DEMO_TASKS } from "../../src/local/demo-tasks.ts";
+import { DEMO_TASKS } from "../../src/local/demo.ts";
 import { readLocalSecrets } from "../../src/local/secrets.ts";
 import type { Kit } from "./kit.ts";
 
