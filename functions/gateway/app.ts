@@ -17,6 +17,7 @@ import { adminModels } from "./admin-models.ts";
 import { requireKey } from "./auth.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { completions } from "./completions.ts";
+import { showConsole, showScript } from "./console.ts";
 import { cors } from "./cors.ts";
 import { showDocument, showReference } from "./docs.ts";
 import { health } from "./halves.ts";
@@ -107,6 +108,8 @@ app.get("/healthz", async (c) => {
 app.get("/metrics", requireMetricsToken, async (c) => showMetrics(c, await jobFamilies(c.env.DB)));
 app.get("/openapi.json", showDocument);
 app.get("/docs", showReference);
+app.get("/", showConsole);
+app.get("/console.js", showScript);
 
 app.notFound((c) => {
   throw new ApiError(404, "not_found", `There is no ${c.req.method} ${c.req.path}. POST /v1/completions is here.`);

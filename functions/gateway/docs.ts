@@ -9,6 +9,7 @@ import {
   openApiDocument,
 } from "../../src/api/openapi/document.ts";
 import type { GatewayEnv } from "./bindings.ts";
+import { BASE_STYLE, pageHeaders } from "./page.ts";
 
 const CACHE = "public, max-age=300";
 
@@ -17,15 +18,8 @@ export function showDocument(c: Context<GatewayEnv>): Response {
 }
 
 export async function showReference(c: Context<GatewayEnv>): Promise<Response> {
-  // One style element, named by its hash: nothing else of the page may do anything.
-  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(STYLE));
-  const style = btoa(String.fromCharCode(...new Uint8Array(hash)));
-  return c.html(await page(openApiDocument()), 200, {
-    "content-security-policy": `default-src 'none'; style-src 'sha256-${style}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`,
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cache-control": CACHE,
-  });
+  const headers = await pageHeaders(STYLE);
+  return c.html(await page(openApiDocument()), 200, { ...headers, "cache-control": CACHE });
 }
 
 interface Listed {
@@ -96,20 +90,14 @@ function slug(name: string): string {
   return name.toLowerCase().replaceAll(/\W+/g, "-");
 }
 
-const STYLE = `
-:root{color-scheme:light dark;--line:light-dark(#d5d9e0,#3a414d);--soft:light-dark(#f3f5f8,#1d2229);--link:light-dark(#0b57d0,#8ab4f8)}
-*{box-sizing:border-box}
-body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;background:light-dark(#fff,#13171d);color:light-dark(#1b1f24,#e6e9ee);overflow-wrap:anywhere}
-a{color:var(--link)}
+const STYLE = `${BASE_STYLE}
 a:focus-visible,summary:focus-visible,pre:focus-visible,.wide:focus-visible{outline:3px solid var(--link);outline-offset:2px}
-.skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
 nav ul{display:flex;flex-wrap:wrap;gap:.25rem 1rem;list-style:none;padding:0}
 nav a{display:inline-block;padding:.4rem 0}
 details{border:1px solid var(--line);border-radius:.4rem;margin:.5rem 0;padding:0 .75rem}
 summary{cursor:pointer;padding:.6rem 0}
 .method{display:inline-block;min-width:4.2rem;font:700 .8rem/1.4 ui-monospace,monospace}
 .what{display:block;opacity:.85}
-code,pre{font:.9em/1.45 ui-monospace,monospace}
 pre,.wide{overflow-x:auto;background:var(--soft);border-radius:.3rem;padding:.6rem;max-width:100%}
 table{border-collapse:collapse}th,td{text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0}
 dt{font-weight:700}dd{margin:0 0 .5rem 1rem}

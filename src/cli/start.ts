@@ -177,6 +177,10 @@ function demoWelcome(place: Place, { tenant, key, tasks }: Demo): string {
     ...tasks.map(({ name, example }) => curl(`/v1/tasks/${name}`, { input: example })),
     curl("/v1/completions", { model, prompt }),
     "",
+    "Or try it in a browser:",
+    "",
+    `  ${url}/#key=${key}`,
+    "",
     `What the tenant ${tenant} used (a second or two later), what it costs, and a busy week of others:`,
     "",
     ...settings,
@@ -198,6 +202,8 @@ function welcome(place: Place): string {
     "  KEY=$(npx edge-t5 key create acme)",
     `  curl ${url}/v1/completions -H "authorization: Bearer $KEY" \\`,
     `    -d '${body}'`,
+    "",
+    `Or give the key to the page at ${url}/.`,
     "",
   ].join("\n");
 }

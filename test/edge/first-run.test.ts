@@ -44,7 +44,9 @@ test("a tenant with four tasks, a price and a key; each printed line works; a se
   const first = await start(state, ["--demo", "--origin"]);
   const key = /export KEY=(et5_\S+)/.exec(first.output)?.[1] ?? "";
   expect((await stat(join(state, "demo-key.txt"))).mode & 0o777).toBe(0o600);
-  const [asking = "", telling = ""] = first.output.split(/In another terminal:|What the tenant demo used.*:/).slice(1);
+  const parts = first.output.split(/In another terminal:|Or try it in a browser:|What the tenant demo used.*:/);
+  const [asking = "", link = "", telling = ""] = parts.slice(1);
+  expect(link.trim()).toBe(`http://localhost:${new URL(first.url).port}/#key=${key}`);
   const [de, fr, summary, section, completion] = (await paste(asking.replaceAll("\n  curl", "\necho; curl")))
     .trim()
     .split("\n")

@@ -252,5 +252,7 @@ describe("examples work, and answers have the shapes that are told", () => {
     expect(await call("getMetrics")).toContain("edge_t5_requests_total");
     expect(JSON.parse(await call("getDocument"))).toEqual(JSON.parse(JSON.stringify(document)));
     expect(await call("getReference")).toContain("<!doctype html>");
+    expect(await call("getConsole")).toContain("<!doctype html>");
+    expect(await call("getConsoleScript")).toContain("/v1/tasks");
   });
 });

@@ -506,6 +506,14 @@ const operating: Operation[] = [
     ...{ method: "get", path: "/docs", id: "getReference", tag: "Operating", security: "none" },
     ...{ summary: "This document, to read", answer: { status: 200, schema: null, types: ["text/html"] } },
   },
+  {
+    ...{ method: "get", path: "/", id: "getConsole", tag: "Operating", security: "none" },
+    ...{ summary: "A page to try tasks on", answer: { status: 200, schema: null, types: ["text/html"] } },
+  },
+  {
+    ...{ method: "get", path: "/console.js", id: "getConsoleScript", tag: "Operating", security: "none" },
+    ...{ summary: "That page's script", answer: { status: 200, schema: null, types: ["text/javascript"] } },
+  },
 ];
 
 export const OPERATIONS: readonly Operation[] = [
