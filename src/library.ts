@@ -37,6 +37,7 @@ export {
   planTranslation,
   type Section,
   type SummaryOptions,
+  sectionsOf,
   splitSentences,
   summarizeLong,
   translateLong,

@@ -1,10 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Block } from "../../../src/t5/text-to-text/content.ts";
 import { chooseWithin, countWords, firstWords, spreadOrder } from "../../../src/t5/text-to-text/long/choose.ts";
 import {
   collectText,
   planSummary,
   type Section,
+  sectionsOf,
   splitSentences,
   summarizeLong,
 } from "../../../src/t5/text-to-text/long/index.ts";
@@ -225,6 +227,41 @@ describe("a summary", () => {
       { heading: "Two?", text: "is there." },
     ];
     expect(planSummary(small, BOUNDS, { fill }).prompts).toEqual([fill("One. is here.\n\nTwo? is there.")]);
+  });
+
+  test("has short sections beside each other as one, whatever is asked of it", async () => {
+    const sections = Array.from({ length: 60 }, (_, i) => ({ heading: `Question ${i}`, text: `Is answer ${i}.` }));
+    const { prompts } = planSummary([...sections, { heading: "Long", text: prose(20) }], BOUNDS, { fill });
+    const short = prompts.filter((prompt) => !prompt.includes("Long. "));
+    expect(short.join(" ").match(/Question \d+\. Is answer \d+\./g)).toHaveLength(60);
+    expect(short.length).toBeLessThanOrEqual(30);
+    const { text } = await collectText(
+      summarizeLong(
+        fake((each) => each),
+        sections,
+        { fill, words: 100 },
+      ),
+    );
+    expect(Math.abs(countWords(text) - 100)).toBeLessThanOrEqual(10);
+  });
+
+  test("of a document is by its headings", () => {
+    const table = { title: null, section: null, columns: ["a"], rows: [["1"]] };
+    const blocks: Block[] = [
+      { kind: "paragraph", text: "Before." },
+      { kind: "heading", level: 1, text: "Chapter 1" },
+      { kind: "heading", level: 2, text: "Beginnings" },
+      { kind: "paragraph", text: "Once." },
+      { kind: "item", depth: 0, text: "one" },
+      { kind: "item", depth: 1, text: "two" },
+      { kind: "table", table },
+      { kind: "heading", level: 2, text: "Ends" },
+    ];
+    expect(sectionsOf({ title: "A book", blocks }, ({ columns }) => `<${columns}>`)).toEqual([
+      { heading: "A book", text: "Before." },
+      { heading: "Chapter 1: Beginnings", text: "Once.\n\n- one\n  - two\n\n<a>" },
+    ]);
+    expect(sectionsOf({ title: null, blocks: [] }, () => "")).toEqual([]);
   });
 
   test("of nothing is nothing, and says so", async () => {

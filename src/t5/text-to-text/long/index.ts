@@ -21,7 +21,8 @@ export {
   type LongRunOptions,
   type LongSize,
 } from "./model.ts";
+export { type Section, sectionsOf } from "./sections.ts";
 export { type Piece, splitSentences } from "./sentences.ts";
-export { planSummary, type Section, type SummaryOptions, type SummaryPlan, summarizeLong } from "./summarize.ts";
+export { planSummary, type SummaryOptions, type SummaryPlan, summarizeLong } from "./summarize.ts";
 export { longModelOf } from "./t5.ts";
 export { planTranslation, type TranslationPart, type TranslationPlan, translated, translateLong } from "./translate.ts";

@@ -14,14 +14,19 @@ import {
   type LongSize,
   sizeOf,
 } from "./model.ts";
+import type { Section } from "./sections.ts";
 import { splitSentences } from "./sentences.ts";
-import { fits, packEvenly, type Tile, textOf, tilesOf, tokensOf, type Window, windowOf } from "./windows.ts";
-
-/** A part of a document, under its heading. */
-export interface Section {
-  readonly heading: string | null;
-  readonly text: string;
-}
+import {
+  fits,
+  MOST_CHARACTERS,
+  packEvenly,
+  type Tile,
+  textOf,
+  tilesOf,
+  tokensOf,
+  type Window,
+  windowOf,
+} from "./windows.ts";
 
 export interface SummaryOptions extends LongOptions {
   /** Length of the summary. Default: as long as the model makes it. */
@@ -32,15 +37,16 @@ export interface SummaryPlan {
   /** Of the first round, one a window. */
   readonly prompts: readonly string[];
   /**
-   * Of the first round. Later ones read summaries of at most a quarter of a window each: all of them together at most half
-   * of the first. Words that the first round does not have enough of take up to three more over the whole text.
+   * Of the first round. Later ones read summaries of at most a quarter of a window each: each has at most half as many
+   * prompts as the one before. Words that the first round has not enough of take up to three more over the whole text, the
+   * last of them a prompt a sentence.
    */
   readonly size: LongSize;
 }
 
 /**
  * The windows of a text's sections: a section is as many of them as it takes, cut between sentences; one without words is
- * none. A text that fits is one window, untouched.
+ * none, neighbours that together have no quarter of a window are one. A text that fits is one window, untouched.
  *
  * @throws EdgeT5Error `E_CONTEXT_LENGTH` when the template leaves no room, `E_INPUT` for a locale or a length that is none
  */
@@ -67,7 +73,7 @@ const SUMMARY_SHARE = 1 / 4;
  * note. Too few words make windows smaller, down to a sentence each; too many are summarized again, in as many windows as
  * should have enough. Of the shortest summaries that have enough, whole sentences are chosen, spread over the text; only
  * when no choice of them is within the tenth, one is cut at a word. Words are what stands between blanks. A sentence that
- * was said already is left out, and one without a full stop gets it.
+ * was said already is left out, and one without a full stop gets it. Nothing comes before all is chosen.
  *
  * @throws EdgeT5Error as {@link planSummary}
  */
@@ -106,7 +112,7 @@ class Source {
     this.window = windowOf(bounds, fill);
     this.locale = locale;
     const sections = typeof source === "string" ? [{ heading: null, text: source }] : source;
-    this.#sections = sections.filter(({ text }) => countWords(text) > 0);
+    this.#sections = this.#grouped(sections.filter(({ text }) => countWords(text) > 0));
   }
 
   /** Most windows that it can be cut into. */
@@ -137,6 +143,29 @@ class Source {
         .filter((text) => countWords(text) > 0)
         .map((text) => window.fill(text));
     });
+  }
+
+  /** Sections too short to be summarized alone are one with their neighbours. */
+  #grouped(sections: readonly Section[]): Section[] {
+    const { bounds, fill, room } = this.window;
+    const most = room * SUMMARY_SHARE;
+    const own = bounds.maxInputTokens - room;
+    const grouped: Section[] = [];
+    let before = Number.POSITIVE_INFINITY;
+    for (const section of sections) {
+      const text = headingOf(section) + section.text;
+      const isLong = text.length > most * MOST_CHARACTERS;
+      const tokens = isLong ? Number.POSITIVE_INFINITY : bounds.count(fill(text)) - own;
+      const last = grouped.at(-1);
+      if (last && before + tokens <= most) {
+        grouped[grouped.length - 1] = { heading: null, text: `${headingOf(last)}${last.text}\n\n${text}` };
+        before += tokens;
+      } else {
+        grouped.push(section);
+        before = tokens;
+      }
+    }
+    return grouped;
   }
 
   #tokens(): number {

@@ -107,7 +107,7 @@ export function planTranslation(text: string, bounds: LongBounds, { fill, locale
     promptTokens: all.reduce((sum, each) => sum + each, 0),
     longest: all.reduce((longest, each) => Math.max(longest, each), 0),
   };
-  const newTokens = Math.min(bounds.maxNewTokens, ANSWER_RATIO * (size.longest - own) + SHORT_ANSWER);
+  const newTokens = Math.min(bounds.maxNewTokens, ANSWER_RATIO * Math.max(0, size.longest - own) + SHORT_ANSWER);
   return { prompts, size, newTokens, parts, cut };
 }
 
