@@ -31,15 +31,13 @@ export interface LongPerformance {
 /** Prompts that a request may come to, wherever it runs: a book of six hundred pages. */
 const MOST_PROMPTS = 20_000;
 
-/** New tokens for each of a sentence's, and a few more: what makes no sense ends there. */
-const ANSWER_RATIO = 2;
-const ANSWER_LEAST = 16;
-
 /** A text in pieces, before anything runs. */
 export interface LongPlan {
   input: LongInput;
   prompts: readonly string[];
   size: LongSize;
+  /** Of an answer, at most. */
+  newTokens: number;
   generation: Generation;
   bounds: LongBounds;
   parts(model: LongModel, signal: AbortSignal): AsyncGenerator<LongPart, void, undefined>;
@@ -66,14 +64,14 @@ export function planLong(
     const pieces = (model: LongModel, signal: AbortSignal) =>
       plan.prompts.length === 0 ? nothing() : model.generate(plan.prompts, { signal });
     return {
-      ...{ ...common, prompts: plan.prompts, size: plan.size },
+      ...{ ...common, prompts: plan.prompts, size: plan.size, newTokens: plan.newTokens },
       parts: (model, signal) => partsOf(translated(plan, pieces(model, signal))),
     };
   }
   const options = { fill, ...(words !== null && { words }) };
   const source = sections ?? text;
   return {
-    ...common,
+    ...{ ...common, newTokens: most },
     ...planSummary(source, bounds, options),
     parts: (model, signal) => partsOf(summarizeLong(model, source, { ...options, signal })),
   };
@@ -88,8 +86,7 @@ export async function performLong(
 ): Promise<LongPerformance> {
   const { size, generation, bounds } = plan;
   refuseAlternatives(generation);
-  const most = bounds.maxNewTokens;
-  const newTokens = plan.input.mode === "sentences" ? Math.min(most, ANSWER_RATIO * size.longest + ANSWER_LEAST) : most;
+  const { newTokens } = plan;
   const load: Load = {
     ...{ promptTokens: size.longest, inputs: Math.max(1, size.prompts), newTokens },
     sequences: generation.params.num_beams,

@@ -1,13 +1,16 @@
 /** The readers' route: a file as the raw body in, its content out. */
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { errorBody } from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { Registry } from "../../src/observability/metrics.ts";
+import { imageFormat } from "../../src/readers/image/size.ts";
 import { DEFAULT_LIMITS, type ReadLimits, readContent } from "../../src/readers/index.ts";
+import type { Content } from "../../src/t5/text-to-text/content.ts";
 import { cappedBody } from "../shared/capped-body.ts";
+import { errorOf } from "../shared/error-of.ts";
 import { toEdgeT5Error } from "../shared/known-error.ts";
-import { identify, type MetricsAnswer, type ObservedEnv, observe } from "../shared/observe.ts";
+import { identify, type MetricsAnswer, type ObservedEnv, observe, traced } from "../shared/observe.ts";
 
 /** Of a file, its name as the client has it, as `encodeURIComponent` writes it. */
 export const FILENAME_HEADER = "x-edge-t5-filename";
@@ -21,6 +24,8 @@ export interface ReaderBindings {
   MAX_CELLS: number;
   /** How long a file may be read for. A Worker's clock stands still while it computes: cpu_ms in wrangler.toml is its other bound. */
   MAX_READ_MS: number;
+  /** Reads images; without it they are refused. */
+  OCR?: Fetcher;
 }
 
 interface ReaderEnv extends ObservedEnv {
@@ -40,7 +45,10 @@ export function readerApp(): Hono<ReaderEnv> {
   app.get("/metrics", (c) => c.json({ workers: { reader: metrics.snapshot() } } satisfies MetricsAnswer));
   app.get("/healthz", (c) => c.json({ status: "ok" }));
 
-  /** Query `as`: `document` (default) or `table`. Answer: a `Content`. */
+  /**
+   * Query `as`: `document` (default) or `table`; of images `languages`, and `image`: `text` (default) or `caption`. Answer:
+   * a `Content`.
+   */
   app.post("/read", async (c) => {
     const as = wanted(c.req.query("as"));
     const limits = limitsOf(c.env);
@@ -48,7 +56,9 @@ export function readerApp(): Hono<ReaderEnv> {
     const signal = AbortSignal.any([c.req.raw.signal, AbortSignal.timeout(c.env.MAX_READ_MS)]);
     let result = "failed";
     try {
-      const content = await readContent(await cappedBody(c.req.raw, limits), { ...hints, as, signal }, limits);
+      const bytes = await cappedBody(c.req.raw, limits);
+      const isImage = as === "document" && imageFormat(bytes) !== null;
+      const content = isImage ? await readImage(c, bytes) : await readContent(bytes, { ...hints, as, signal }, limits);
       result = "read";
       return c.json(content);
     } finally {
@@ -57,6 +67,30 @@ export function readerApp(): Hono<ReaderEnv> {
   });
 
   return app;
+}
+
+/** In a Worker of its own: what reads images has room beside nothing else. */
+async function readImage(c: Context<ReaderEnv>, bytes: Uint8Array<ArrayBuffer>): Promise<Content> {
+  const { OCR } = c.env;
+  if (!OCR) {
+    throw new EdgeT5Error(
+      "E_FORMAT",
+      "The file is an image, and this deployment reads none: it has no OCR binding. Deploy with --readers all.",
+    );
+  }
+  const isCaption = c.req.query("image") === "caption";
+  const query = new URLSearchParams({ languages: c.req.query("languages") ?? "eng" });
+  const response = await traced(OCR, c.get("requestId")).fetch(
+    isCaption ? "http://ocr/caption" : `http://ocr/ocr?${query}`,
+    {
+      method: "POST",
+      headers: { "content-type": c.req.header("content-type") ?? "application/octet-stream" },
+      body: bytes,
+      signal: c.req.raw.signal,
+    },
+  );
+  if (!response.ok) throw await errorOf(response, "OCR Worker");
+  return response.json<Content>();
 }
 
 function wanted(as = "document"): "document" | "table" {

@@ -1,9 +1,10 @@
 """What Hugging Face transformers answers with a checkpoint of the default model, and with adapters for it.
 
-    python references.py CHECKPOINT tasks ROWS_DIR      rewrites ROWS_DIR/TASK.jsonl: the inputs and people's answers stay
+    python references.py CHECKPOINT tasks ROWS_DIR      rewrites ROWS_DIR/TASK.jsonl: the inputs and people's answers stay;
+                                                        prints the task's score, for test/quality
     python references.py CHECKPOINT adapter ADAPTER     rewrites ADAPTER/expected.jsonl likewise
 
-Needs torch, transformers and peft; float32, greedy, at most 64 new tokens. Nothing else in this repository needs Python.
+Needs torch, transformers, peft, sacrebleu and rouge-score; float32, greedy, at most 64 new tokens. Nothing else in this repository needs Python.
 """
 
 import json
@@ -55,6 +56,22 @@ def labels_of(model, tokenizer, row):
     return logprobs, torch.tensor(logprobs).softmax(-1).tolist()
 
 
+def score_of(task, rows):
+    """In percent: BLEU of translations, ROUGE-L of summaries, else how many are right."""
+    answers, references = [row["greedy"] for row in rows], [row["reference"] for row in rows]
+    if task.startswith("translate"):
+        import sacrebleu
+
+        return sacrebleu.corpus_bleu(answers, [references]).score
+    if task == "summarize":
+        from rouge_score.rouge_scorer import RougeScorer
+
+        scorer = RougeScorer(["rougeL"], use_stemmer=True)
+        scores = [scorer.score(right, given)["rougeL"].fmeasure for right, given in zip(references, answers)]
+        return 100 * sum(scores) / len(scores)
+    return 100 * sum(right == given for right, given in zip(references, answers)) / len(rows)
+
+
 def main():
     checkpoint, kind, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     torch.manual_seed(0)
@@ -75,7 +92,7 @@ def main():
                 if "labels" in row:
                     row["logprobs"], row["scores"] = labels_of(model, tokenizer, row)
         write(path, rows)
-        print(path.name, len(rows))
+        print(path.name, len(rows), *([round(score_of(path.stem, rows), 3)] if kind == "tasks" else []))
 
 
 main()

@@ -8,8 +8,8 @@ import { readJsonValue } from "../readers/json-rows.ts";
 import type { GenerationParams } from "../t5/generation/config.ts";
 import { fillTemplate, parseTemplate, type Template } from "../t5/template.ts";
 import type { Content, Table } from "../t5/text-to-text/content.ts";
-import { documentText, sectionsOf } from "../t5/text-to-text/document.ts";
-import type { LongBounds, Section } from "../t5/text-to-text/long/index.ts";
+import { documentText } from "../t5/text-to-text/document.ts";
+import { type LongBounds, type Section, sectionsOf } from "../t5/text-to-text/long/index.ts";
 import { type CellPlace, linearizeTable, selectTable, type TableSelection } from "../t5/text-to-text/table.ts";
 import { contentField, type InputKind, isContentKind, longField, OVERRIDABLE } from "./task-definition.ts";
 import type { Task } from "./tasks.ts";
@@ -137,7 +137,7 @@ export async function renderInput(
       notes.push(...content.notes, ...told.notes);
     } else {
       texts[contentName] = documentText(content.document);
-      sections = sectionsOf(content.document);
+      sections = sectionsOf(content.document, (table) => linearizeTable(table, { form: "tapex" }).text);
       notes.push(...content.notes);
     }
     if (texts[contentName]?.trim() === "") {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Document } from "../../src/t5/text-to-text/content.ts";
-import { documentText, sectionsOf } from "../../src/t5/text-to-text/document.ts";
+import { documentText } from "../../src/t5/text-to-text/document.ts";
 
 const TABLE = { title: null, section: "Wheels", columns: ["wheel", "use"], rows: [["north", "flour"]] };
 const MILL: Document = {
@@ -33,22 +33,5 @@ describe("documentText", () => {
       ].join("\n\n"),
     );
     expect(documentText({ title: "none", blocks: [] })).toBe("");
-  });
-});
-
-describe("sectionsOf", () => {
-  it("gives each heading the text under it, and the headings that it stands under", () => {
-    expect(sectionsOf(MILL).map(({ heading, level, path, text }) => ({ heading, level, path, text }))).toEqual([
-      { heading: null, level: 0, path: [], text: "Before all." },
-      { heading: "Mill", level: 1, path: [], text: "" },
-      {
-        heading: "Wheels",
-        level: 2,
-        path: ["Mill"],
-        text: "col : wheel | use row 1 : north | flour\n\n- one\n  - two",
-      },
-      { heading: "Water", level: 2, path: ["Mill"], text: "A line\nof verse." },
-      { heading: "End", level: 1, path: [], text: "" },
-    ]);
   });
 });

@@ -6,6 +6,7 @@ import { app as gateway } from "../../functions/gateway/app.ts";
 import type { GatewayBindings } from "../../functions/gateway/bindings.ts";
 import { setCurrent } from "../../functions/gateway/models.ts";
 import reader from "../../functions/reader/index.ts";
+import type { ReaderBindings } from "../../functions/reader/routes.ts";
 import type { HalfBindings } from "../../functions/shared/half.ts";
 import { emptyPointer } from "../../src/store/model-pointer.ts";
 import { modelKey, POINTER_KEY } from "../../src/store/r2.ts";
@@ -109,6 +110,11 @@ export interface Limits {
   MAX_SEQUENCES: number;
   MAX_WASM_BYTES: number;
 }
+
+const READER_LIMITS: ReaderBindings = {
+  ...{ MAX_BYTES: 2_000_000, MAX_INFLATED_BYTES: 8_000_000, MAX_PAGES: 50, MAX_CHARACTERS: 500_000 },
+  ...{ MAX_CELLS: 10_000, MAX_READ_MS: 20_000 },
+};
 
 const LIMITS: Limits = { MAX_PROMPT_TOKENS: 512, MAX_NEW_TOKENS: 64, MAX_SEQUENCES: 4, MAX_WASM_BYTES: 2 ** 30 };
 
