@@ -85,11 +85,20 @@ export async function* runTask(
   if (!headers.get("content-type")?.startsWith("text/event-stream") || !response.body) {
     return yield* toldIn(await response.json(), requestId);
   }
-  for await (const data of eventData(response.body)) {
-    if (data === "[DONE]") return;
-    yield* toldIn(JSON.parse(data), requestId);
+  try {
+    for await (const data of eventData(response.body)) {
+      if (data === "[DONE]") return;
+      yield* toldIn(JSON.parse(data), requestId);
+    }
+  } catch (error) {
+    if (signal.aborted || error instanceof CallError) throw error;
+    throw cutOff(requestId, error);
   }
-  throw new CallError("The answer was cut off: the connection ended before it did.", "cut_off", requestId);
+  throw cutOff(requestId);
+}
+
+function cutOff(requestId: string | null, cause?: unknown): CallError {
+  return new CallError("The answer was cut off: the connection ended before it did.", "cut_off", requestId, { cause });
 }
 
 function contentOf(call: Call): RequestInit {

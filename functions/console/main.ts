@@ -39,6 +39,7 @@ async function open(key: string, wished: string | null = null): Promise<void> {
   tellOfKey("Asking for the key’s tasks…");
   try {
     const found = await listTasks(location.origin, key, controller.signal);
+    if (controller.signal.aborted) return;
     keepKey(key);
     setTasks(found, wished);
     tellOfKey(found.length === 0 ? NO_TASKS : `${counted(found.length)}. The key stays in this tab.`);
