@@ -32,6 +32,8 @@ const LOOK_BYTES = 16_384;
 /** What the guess is made from, around the first byte that is not UTF-8. */
 const SAMPLE_BYTES = 65_536;
 const SAMPLE_BEFORE = 2048;
+/** Of 100. An encoding that is as likely and yet does not fit is that of a damaged text: no other is tried. */
+const CERTAIN = 80;
 /** So many right sequences for a wrong one are UTF-8 with a stray byte, or cut in a character; no other encoding. */
 const UTF8_RIGHT_PER_WRONG = 3;
 
@@ -104,13 +106,15 @@ function guessed(bytes: Uint8Array): Decoded {
   const from = Math.max(0, offset - SAMPLE_BEFORE);
   const sample = bytes.subarray(from, from + SAMPLE_BYTES);
   if (isMostlyUtf8(sample)) throw undecodable("utf-8", offset);
-  for (const { name } of analyse(sample)) {
+  for (const { name, confidence } of analyse(sample)) {
     const encoding = /^utf-?8$/i.test(name) ? null : knownEncoding(name);
     const text = encoding && tryDecode(bytes, encoding);
+    if (encoding && text === null && confidence >= CERTAIN) {
+      throw undecodable(encoding, firstUndecodable(bytes, encoding));
+    }
     if (!encoding || typeof text !== "string") continue;
     const controls = countControls(text.slice(0, SAMPLE_BYTES));
-    if (controls > Math.max(1, text.length / 200)) throw notText("many control characters");
-    return { text, encoding, notes: [guessNote(encoding)] };
+    if (controls <= Math.max(1, text.length / 200)) return { text, encoding, notes: [guessNote(encoding)] };
   }
   throw undecodable("utf-8", offset);
 }
@@ -160,24 +164,26 @@ function decodeUtf32(bytes: Uint8Array, isLittleEndian: boolean): { text: string
   return { text: parts.join(""), failedAt: -1 };
 }
 
-/** Decoders do not tell where they fail: the shortest beginning that fails ends there. */
+/** Decoders do not tell where they fail: the shortest beginning that fails ends there, in a character that begins before. */
 function firstUndecodable(bytes: Uint8Array, encoding: string): number {
   if (encoding.startsWith("utf-32")) return decodeUtf32(bytes, encoding === "utf-32le").failedAt;
-  const fails = (length: number) => {
+  const fails = (length: number, stream: boolean) => {
     try {
-      new TextDecoder(encoding, { fatal: true }).decode(bytes.subarray(0, length), { stream: true });
+      new TextDecoder(encoding, { fatal: true, ignoreBOM: true }).decode(bytes.subarray(0, length), { stream });
       return false;
     } catch {
       return true;
     }
   };
-  if (!fails(bytes.length)) return bytes.length;
   let good = 0;
-  for (let bad = bytes.length; bad - good > 1; ) {
+  // What is only cut does not fail in a stream.
+  for (let bad = fails(bytes.length, true) ? bytes.length : 0; bad - good > 1; ) {
     const middle = (good + bad) >> 1;
-    if (fails(middle)) bad = middle;
+    if (fails(middle, true)) bad = middle;
     else good = middle;
   }
+  if (good === 0 && !fails(bytes.length, true)) good = bytes.length;
+  for (let back = 0; back < 4 && good > 0 && fails(good, false); back++) good--;
   return good;
 }
 

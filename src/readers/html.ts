@@ -2,6 +2,7 @@
  * A page's main content by Mozilla's Readability, on the small DOM that comes with it; the whole page where that finds
  * none. Nothing is fetched, no script runs. Tables for their own sake are read from the whole page.
  */
+/// <reference path="./jsdom-parser.d.ts" />
 import { Readability } from "@mozilla/readability";
 import JSDOMParser, { type SmallNode } from "@mozilla/readability/JSDOMParser.js";
 import type { Document, Table } from "../t5/text-to-text/content.ts";
@@ -12,9 +13,10 @@ import type { ReadLimits } from "./limits.ts";
 
 /** Readability's time grows faster than the page: of larger ones all is read. Measured in test/readers/html.test.ts. */
 const MOST_ELEMENTS = 20_000;
-/** A find of fewer characters is no article where the page has much more. */
+/** A find of fewer characters is no article: the page is read whole. */
 const LEAST_FOUND = 250;
-const MUCH_MORE = 3;
+/** Readability makes second-level headings of those of the first: this class tells them apart. */
+const FIRST_LEVEL = "edge-t5-h1";
 
 export interface HtmlDocument {
   document: Document;
@@ -61,23 +63,26 @@ function mainContent(page: Source, title: string | null): Found {
   }
   const head = `<head><title>${escaped(title ?? "")}</title></head>`;
   const dom = new JSDOMParser().parse(`<html>${head}<body>${written.parts.join("")}</body></html>`);
-  const article = new Readability<Node>(dom, {
+  const article = new Readability<SmallNode>(dom, {
     charThreshold: LEAST_FOUND,
     disableJSONLD: true,
-    serializer: (node) => node,
+    classesToPreserve: [FIRST_LEVEL],
+    serializer: (node) => node as unknown as SmallNode,
   }).parse();
   const found = article?.length ?? 0;
-  if (!article?.content || (found < LEAST_FOUND && written.characters > found * MUCH_MORE)) return {};
-  const root = article.content as unknown as SmallNode;
+  if (!article?.content || found < LEAST_FOUND) return {};
+  const root = article.content;
   return { main: (sink) => walk(root, sink), title: article.title || undefined };
 }
 
 function walk(node: SmallNode, sink: Sink): void {
   if (node.nodeType === TEXT_NODE) sink.text(node.textContent);
   if (!node.localName) return;
-  sink.open(node.localName, Object.fromEntries(node.attributes?.map(({ name, value }) => [name, value]) ?? []));
+  const attributes: Attributes = Object.fromEntries(node.attributes?.map(({ name, value }) => [name, value]) ?? []);
+  const name = attributes.class?.includes(FIRST_LEVEL) ? "h1" : node.localName;
+  sink.open(name, attributes);
   for (const child of node.childNodes) walk(child, sink);
-  sink.close(node.localName);
+  sink.close(name);
 }
 
 const TEXT_NODE = 3;
@@ -89,21 +94,20 @@ const LONGEST_VALUE = 300;
 class Writer implements Sink {
   readonly parts: string[] = [];
   elements = 0;
-  characters = 0;
 
   open(name: string, attributes: Attributes): void {
     this.elements++;
     // The rest is only counted.
     if (this.elements > MOST_ELEMENTS || !isName(name)) return;
+    const own: Attributes = name === "h1" ? { ...attributes, class: FIRST_LEVEL } : attributes;
     const kept = KEPT.flatMap((key) => {
-      const value = attributes[key]?.slice(0, LONGEST_VALUE);
+      const value = own[key]?.slice(0, LONGEST_VALUE);
       return value === undefined ? [] : [` ${key}="${escaped(value)}"`];
     });
     this.parts.push(`<${name}${kept.join("")}>`);
   }
 
   text(text: string): void {
-    this.characters += text.length;
     if (this.elements <= MOST_ELEMENTS) this.parts.push(escaped(text));
   }
 

@@ -12,7 +12,6 @@ import { type Fragment, fragmentsOf } from "./pdf-layout.ts";
 import { outOfTime } from "./time.ts";
 
 type PdfJs = typeof import("unpdf/pdfjs");
-type LoadingTask = ReturnType<PdfJs["getDocument"]>;
 type Loaded = Awaited<ReturnType<PdfJs["getDocument"]>["promise"]>;
 type TextContent = Awaited<ReturnType<Awaited<ReturnType<Loaded["getPage"]>>["getTextContent"]>>;
 type TextItem = Extract<TextContent["items"][number], { str: string }>;
@@ -27,14 +26,14 @@ export async function readPdf(
   limits: ReadLimits,
   signal?: AbortSignal,
 ): Promise<{ document: Document; notes: readonly string[] }> {
-  let task: LoadingTask | undefined;
-  const abort = () => void task?.destroy();
-  signal?.addEventListener("abort", abort, { once: true });
+  const data = await guardedPdf(bytes, limits, signal).catch((error) => {
+    throw told(error, signal);
+  });
+  const { getDocument } = await import("unpdf/pdfjs");
+  const task = getDocument({ ...WITHOUT_RESOURCES, data });
   try {
-    const data = await guardedPdf(bytes, limits, signal);
-    task = (await import("unpdf/pdfjs")).getDocument({ ...WITHOUT_RESOURCES, data });
-    const loaded = await task.promise;
-    const { pages, characters } = await readPages(loaded, limits, signal);
+    const loaded = await unlessAborted(task.promise, signal);
+    const { pages, characters } = await unlessAborted(readPages(loaded, limits, signal), signal);
     if (characters === 0) throw noTextLayer(loaded.numPages);
     const blocks = new BlockList(limits);
     writePdf(pages, blocks);
@@ -42,9 +41,23 @@ export async function readPdf(
   } catch (error) {
     throw told(error, signal);
   } finally {
-    signal?.removeEventListener("abort", abort);
     // Not waited for: where a page was left half read, it waits for who reads on.
-    void task?.destroy();
+    void task.destroy();
+  }
+}
+
+/** pdf.js that is stopped may never answer. */
+async function unlessAborted<T>(work: Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (!signal) return work;
+  const aborted = Promise.withResolvers<never>();
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+    // Nobody waits for either any more.
+    work.catch(() => {});
   }
 }
 

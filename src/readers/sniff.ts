@@ -163,7 +163,8 @@ function kindByName(filename: string | undefined): TextKind | null {
   return (extension && EXTENSIONS[extension]) || null;
 }
 
-const HTML_START = /^<(?:!doctype\s+html|html|head|body|title|div|table|article|h1|p)[\s>]/i;
+const HTML_START =
+  /^<(?:!doctype\s+html|html|head|body|title|meta|link|script|style|main|article|section|div|table|ul|ol|h[1-6]|p|pre|blockquote|center|form)[\s>]/i;
 const MAIL_HEADER =
   /^(?:from|to|subject|date|message-id|mime-version|received|return-path|delivered-to|content-type|x-[\w-]+):/i;
 const MARKDOWN_SIGNS: readonly RegExp[] = [

@@ -47,7 +47,7 @@ export function readXml(zip: ZipArchive, part: string, limits: ReadLimits, handl
   }
   let decoder: TextDecoder | undefined;
   const decode = (piece?: Uint8Array) => {
-    decoder ??= new TextDecoder(encodingOf(piece), { fatal: true });
+    decoder ??= new TextDecoder(encodingOf(piece), { fatal: true, ignoreBOM: false });
     try {
       return decoder.decode(piece, { stream: piece !== undefined });
     } catch (cause) {

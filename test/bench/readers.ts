@@ -41,11 +41,11 @@ const base64 = `${"QUJD".repeat(19)}\r\n`;
 
 const FILES: Readonly<Record<string, () => Promise<Uint8Array>>> = {
   "PDF of 40 pages": () => pdfOf(40),
-  "PDF of 500 pages": () => pdfOf(500),
+  "PDF of 200 pages": () => pdfOf(200),
   "page of 100 kB": async () => utf8(`<title>T</title><main>${repeated(1e5, (i) => `<p>${sentence(i)}</p>`)}</main>`),
   "page of 1 MB": async () => utf8(`<title>T</title><main>${repeated(1e6, (i) => `<p>${sentence(i)}</p>`)}</main>`),
   "page of 5 MB": async () =>
-    utf8(`<main>${repeated(5e6, (i) => `<div class="a b"><p>${sentence(i)}</p></div>`)}</main>`),
+    utf8(`<!doctype html><main>${repeated(5e6, (i) => `<div class="a b"><p>${sentence(i)}</p></div>`)}</main>`),
   "Markdown of 3 MB": async () => utf8(repeated(3e6, (i) => `${i % 9 ? "" : `# Part ${i}\n\n`}*${sentence(i)}*\n\n`)),
   "text of 4 MB": async () => utf8(repeated(4e6, (i) => `${sentence(i)}\n${i % 5 ? "" : "\n"}`)),
   "mail of 10 MB": async () =>

@@ -59,12 +59,15 @@ describe("CSV", () => {
     expect(() => read('a,b\n"1\n1",2\n1,2,3\n4,5')).toThrow(
       refusal("E_DAMAGED", /row at line 4 has 3 cells, the first row 2/),
     );
+    expect(() => read('a,b\n\n1,2,"3\n3"\n')).toThrow(refusal("E_DAMAGED", /row at line 3 has 3 cells/));
   });
 
   test("keeps a quote inside an unquoted cell, refuses one that closes too early", () => {
     expect(read('size,name\n5" pipe,x').rows).toEqual([['5" pipe', "x"]]);
     expect(() => read('a,b\n"one" two,x')).toThrow(refusal("E_DAMAGED", /quotes at line 2/));
     expect(() => read('a,b\n5" pipe,x\n"one" two,x')).toThrow(refusal("E_DAMAGED", /quotes at line 3/));
+    expect(read('a,b\n5" pipe,"""x"""\n').rows).toEqual([['5" pipe', '"x"']]);
+    expect(() => read('a,b\n"1\r\n2","3\n" 4')).toThrow(refusal("E_DAMAGED", /quotes at line 4/));
     expect(() => read('a,b\n"one,x\ny,z')).toThrow(refusal("E_DAMAGED", /quotes at line \d/));
   });
 
@@ -76,6 +79,11 @@ describe("CSV", () => {
     ]);
     expect(notes).toEqual(["Quotes are taken as they stand: they do not enclose cells."]);
     expect(read('a\tb\n"one\ttwo"\tx').rows).toEqual([["one\ttwo", "x"]]);
+  });
+
+  test("may have rows of one empty cell only where it is quoted", () => {
+    expect(read('a\n""\n\nb\n').rows).toEqual([[""], ["b"]]);
+    expect(read("a,b\n,\n").rows).toEqual([["", ""]]);
   });
 
   test("needs rows", () => {

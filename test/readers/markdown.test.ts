@@ -55,6 +55,5 @@ describe("Markdown", () => {
       const { document } = await documentOf(utf8(text), { contentType: "text/markdown" });
       expect(document.blocks.length).toBeLessThanOrEqual(1);
     },
-    20_000,
   );
 });
