@@ -8,7 +8,8 @@ import { EdgeT5Error } from "../../src/errors.ts";
 import type { AdapterSet, Decoder } from "../../src/t5/engine.ts";
 import { type GenerationInput, generate, type TokenEvent } from "../../src/t5/generate.ts";
 import { scoreLabels } from "../../src/t5/generation/labels.ts";
-import { type Activity, acquireAdapter, type HalfEnv, toEdgeT5Error, type Used } from "../shared/half.ts";
+import { type Activity, acquireAdapter, type HalfEnv, type Used } from "../shared/half.ts";
+import { toEdgeT5Error } from "../shared/known-error.ts";
 import { callUpstream } from "../shared/upstream.ts";
 
 /** What a decoder has done, for `/healthz`: rows ÷ passes is how full its passes were. */

@@ -11,13 +11,13 @@ import { errorBody } from "../../src/api/token-stream.ts";
 import { sharedEngine } from "../../src/engines/batching-decoder.ts";
 import { Resident } from "../../src/engines/resident.ts";
 import { revocable } from "../../src/engines/revocable.ts";
-import { EdgeT5Error, isGivenUp } from "../../src/errors.ts";
-import { errorFields, log } from "../../src/observability/log.ts";
+import { EdgeT5Error } from "../../src/errors.ts";
 import { Registry, type Sample } from "../../src/observability/metrics.ts";
 import { modelStore, R2Store } from "../../src/store/r2.ts";
 import { readAdapter } from "../../src/t5/adapter.ts";
 import type { AdapterSet, Engine, EngineLimits, HeldAdapter, Role } from "../../src/t5/engine.ts";
 import { type Manifest, partOf, readManifest, shardsOf } from "../../src/t5/manifest.ts";
+import { toEdgeT5Error } from "./known-error.ts";
 import { countLoads, identify, type MetricsAnswer, type ObservedEnv, observe, traced } from "./observe.ts";
 import { NoRoomNow, PATIENCE_MS, Room, type Tenant } from "./room.ts";
 import { callUpstream } from "./upstream.ts";
@@ -266,14 +266,6 @@ function limitsOf(env: HalfBindings): EngineLimits {
  */
 export function acquireAdapter({ SHARDS }: HalfBindings, adapters: AdapterSet, key: string): Promise<HeldAdapter> {
   return adapters.acquire(key, () => readAdapter(new R2Store(SHARDS, `${key}/`)));
-}
-
-/** One of our errors as it is; anything else as a defect, with its details in the log only; but for who has left. */
-export function toEdgeT5Error(error: unknown, requestId: string): EdgeT5Error {
-  if (error instanceof EdgeT5Error) return error;
-  if (isGivenUp(error)) return new EdgeT5Error("E_GIVEN_UP", "Who asked for this has left.", { cause: error });
-  log("error", "defect", { request_id: requestId, error: errorFields(error) });
-  return new EdgeT5Error("E_INTERNAL", "A defect of edge-t5.", { cause: error });
 }
 
 /** An app with what every private Worker has: errors as the gateway reads them, loading, and `/healthz`; its chain's included. */
