@@ -35,7 +35,10 @@ export default defineConfig({
             miniflare: {
               compatibilityDate: "2026-10-01",
               compatibilityFlags: ["nodejs_compat", "enable_request_signal"],
-              modulesRules: [{ type: "CompiledWasm", include: ["**/*.wasm"] }],
+              modulesRules: [
+                { type: "CompiledWasm", include: ["**/*.wasm"] },
+                { type: "Data", include: ["**/*.traineddata.gz", "**/*.png"] },
+              ],
               r2Buckets: ["SHARDS"],
               d1Databases: ["DB"],
               queueProducers: { USAGE: "edge-t5-usage", JOBS: "edge-t5-jobs" },

@@ -20,11 +20,12 @@ export const CONFIGS = {
   encoder: "functions/encoder/wrangler.toml",
   decoder: "functions/decoder/wrangler.toml",
   model: "functions/model/wrangler.toml",
+  ocr: "functions/ocr/wrangler.toml",
 } as const;
 
 export type WorkerName = keyof typeof CONFIGS;
 
-/** What one Worker is made of: code and WASM modules, by file name. */
+/** What one Worker is made of: code, WASM modules and data, by file name. */
 export function bundleOf(worker: WorkerName): Promise<Map<string, Buffer>> {
   return dryRun(join(ROOT, CONFIGS[worker]));
 }
@@ -37,7 +38,7 @@ export async function dryRun(config: string): Promise<Map<string, Buffer>> {
     const env = { ...process.env, WRANGLER_SEND_METRICS: "false" };
     await promisify(execFile)(process.execPath, args, { cwd: ROOT, env });
     // Source maps are uploaded beside the bundle and are no part of it.
-    const names = (await readdir(dir)).filter((name) => /\.(js|wasm)$/.test(name));
+    const names = (await readdir(dir)).filter((name) => /\.(js|wasm|gz)$/.test(name));
     return new Map(await Promise.all(names.map(async (name) => [name, await readFile(join(dir, name))] as const)));
   } finally {
     await rm(dir, { recursive: true, force: true });
@@ -50,6 +51,8 @@ export interface BundleFigures {
   decoder_gzip_kb: number;
   /** Encoder and decoder in one Worker. */
   model_gzip_kb: number;
+  /** Tesseract, and its trained data for three languages. */
+  ocr_gzip_kb: number;
 }
 
 export async function measureBundles(): Promise<BundleFigures> {

@@ -1,0 +1,108 @@
+/** The OCR Worker's routes: an image as a raw body in, what a reader made of it out. */
+import { type Context, Hono } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { errorBody } from "../../src/api/token-stream.ts";
+import { EdgeT5Error } from "../../src/errors.ts";
+import { Registry } from "../../src/observability/metrics.ts";
+import { type AiBinding, caption, workersAiCaptioner } from "../../src/readers/image/caption.ts";
+import { contentOfPages, type Ocr } from "../../src/readers/image/ocr.ts";
+import { imageFormat } from "../../src/readers/image/size.ts";
+import { DEFAULT_LIMITS, type ReadLimits, tooLarge } from "../../src/readers/limits.ts";
+import { toEdgeT5Error } from "../shared/known-error.ts";
+import { identify, type MetricsAnswer, type ObservedEnv, observe } from "../shared/observe.ts";
+import { Turn } from "./turn.ts";
+
+export interface OcrBindings {
+  /** Of one image: bytes as it comes, pages, and pixels a page. */
+  MAX_BYTES: number;
+  MAX_PAGES: number;
+  MAX_PIXELS: number;
+  /** Workers AI, where captions are switched on. */
+  AI?: AiBinding;
+}
+
+interface OcrEnv extends ObservedEnv {
+  Bindings: OcrBindings;
+}
+
+export function ocrApp(ocr: Ocr): Hono<OcrEnv> {
+  const metrics = new Registry();
+  const pages = metrics.counter("edge_t5_ocr_pages_total", "Pages of images that were read.", []);
+  metrics.read("gauge", "edge_t5_wasm_bytes", "WASM memory that the reader holds.", () => [
+    { labels: {}, value: ocr.bytes },
+  ]);
+  const turn = new Turn();
+  const app = new Hono<OcrEnv>();
+  app.use(identify, observe("ocr", metrics));
+  app.onError((error, c) => {
+    const known = toEdgeT5Error(error, c.get("requestId"));
+    c.get("line").add({ code: known.code });
+    return c.json(errorBody(known), known.status as ContentfulStatusCode);
+  });
+  app.get("/metrics", (c) => c.json({ workers: { ocr: metrics.snapshot() } } satisfies MetricsAnswer));
+  app.get("/healthz", (c) => c.json({ wasm_bytes: ocr.bytes, captions: c.env.AI !== undefined }));
+
+  /** Query `languages`: likeliest first, "eng,deu"; default "eng". Answer: its text as a document (`Content`). */
+  app.post("/ocr", async (c) => {
+    const languages = (c.req.query("languages") ?? "eng").split(",").map((language) => language.trim());
+    const endTurn = await turn.take();
+    try {
+      const { bytes, limits } = await readImage(c);
+      const read = await ocr.recognize(bytes, { languages, limits, signal: c.req.raw.signal });
+      pages.add([], read.length);
+      return c.json(contentOfPages(read, languages));
+    } finally {
+      endTurn();
+    }
+  });
+
+  /** Answer: what is seen, as a document (`Content`). */
+  app.post("/caption", async (c) => {
+    const captioner = c.env.AI ? workersAiCaptioner(c.env.AI) : null;
+    const { bytes, limits } = await readImage(c);
+    return c.json(await caption(bytes, captioner, { limits, signal: c.req.raw.signal }));
+  });
+
+  return app;
+}
+
+async function readImage(c: Context<OcrEnv>): Promise<{ bytes: Uint8Array; limits: ReadLimits }> {
+  const { MAX_BYTES: maxBytes, MAX_PAGES: maxPages, MAX_PIXELS: maxPixels } = c.env;
+  const limits = { ...DEFAULT_LIMITS, maxBytes, maxPages, maxPixels };
+  if (Number(c.req.header("content-length") ?? 0) > maxBytes) throw tooLarge("The image is larger", "maxBytes", limits);
+  const bytes = await readBody(c.req.raw.body, limits);
+  checkType(c.req.header("content-type"), bytes);
+  return { bytes, limits };
+}
+
+/** Reads no further than the limit. */
+async function readBody(body: ReadableStream<Uint8Array> | null, limits: ReadLimits): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of body ?? []) {
+    length += part.length;
+    if (length > limits.maxBytes) throw tooLarge("The image is larger", "maxBytes", limits);
+    parts.push(part);
+  }
+  if (length === 0) throw new EdgeT5Error("E_INPUT", "The request has no body. Send the image as its body.");
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** Who names a type of image must mean it; who names none, or bytes, leaves it to the first of them. */
+function checkType(header: string | undefined, bytes: Uint8Array): void {
+  const [, named] = /^image\/(?:x-)?([a-z+.-]+)/i.exec(header ?? "") ?? [];
+  const format = imageFormat(bytes);
+  if (named === undefined || format === null) return;
+  const expected = named.toLowerCase() === "jpg" ? "jpeg" : named.toLowerCase();
+  if (expected === format) return;
+  throw new EdgeT5Error(
+    "E_FORMAT",
+    `The content type says image/${named}, but the file is ${format.toUpperCase()}. Send it as image/${format}.`,
+  );
+}

@@ -1,0 +1,38 @@
+/**
+ * One image at a time: two large ones do not fit an isolate beside each other, and reading is computing, which nothing
+ * else goes on beside. workerd ties promises to requests, and a request may end without a word: so who waits looks on a
+ * timer of its own, and who has held the turn for too long is gone.
+ */
+import { EdgeT5Error } from "../../src/errors.ts";
+
+/** Longest wait for a turn. */
+const PATIENCE_MS = 30_000;
+const LOOK_MS = 20;
+/** Who has not ended its turn after so long has left. */
+const LEASE_MS = 60_000;
+
+export class Turn {
+  #holder: { readonly since: number } | null = null;
+
+  /**
+   * @returns what ends the turn
+   * @throws EdgeT5Error `E_BUSY` after waiting for {@link PATIENCE_MS}
+   */
+  async take(): Promise<() => void> {
+    for (const started = Date.now(); this.#isTaken(); ) {
+      if (Date.now() - started > PATIENCE_MS) {
+        throw new EdgeT5Error("E_BUSY", "Other images are being read. Try again in a moment.");
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    const mine = { since: Date.now() };
+    this.#holder = mine;
+    return () => {
+      if (this.#holder === mine) this.#holder = null;
+    };
+  }
+
+  #isTaken(): boolean {
+    return this.#holder !== null && Date.now() - this.#holder.since < LEASE_MS;
+  }
+}
