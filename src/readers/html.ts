@@ -61,18 +61,26 @@ function mainContent(page: Source, title: string | null): Found {
       note: `The page has ${written.elements} elements, too many to tell its main content from the rest: all of it was read.`,
     };
   }
-  const head = `<head><title>${escaped(title ?? "")}</title></head>`;
-  const dom = new JSDOMParser().parse(`<html>${head}<body>${written.parts.join("")}</body></html>`);
-  const article = new Readability<SmallNode>(dom, {
-    charThreshold: LEAST_FOUND,
-    disableJSONLD: true,
-    classesToPreserve: [FIRST_LEVEL],
-    serializer: (node) => node as unknown as SmallNode,
-  }).parse();
-  const found = article?.length ?? 0;
-  if (!article?.content || found < LEAST_FOUND) return {};
+  const article = articleOf(written.parts.join(""), title);
+  if (!article?.content || (article.length ?? 0) < LEAST_FOUND) return {};
   const root = article.content;
   return { main: (sink) => walk(root, sink), title: article.title || undefined };
+}
+
+/** Null where there is none, and where Readability does not get along with the page. */
+function articleOf(body: string, title: string | null) {
+  const head = `<head><title>${escaped(title ?? "")}</title></head>`;
+  try {
+    const dom = new JSDOMParser().parse(`<html>${head}<body>${body}</body></html>`);
+    return new Readability<SmallNode>(dom, {
+      charThreshold: LEAST_FOUND,
+      disableJSONLD: true,
+      classesToPreserve: [FIRST_LEVEL],
+      serializer: (node) => node as unknown as SmallNode,
+    }).parse();
+  } catch {
+    return null;
+  }
 }
 
 function walk(node: SmallNode, sink: Sink): void {
