@@ -24,7 +24,11 @@ export async function readFile(
 ): Promise<Content> {
   const { READER } = c.env;
   if (!READER) {
-    throw new ApiError(503, "reader_unavailable", "This deployment reads no files: it has no READER binding. Send text.");
+    throw new ApiError(
+      503,
+      "reader_unavailable",
+      "This deployment reads no files: it has no READER binding. Send text.",
+    );
   }
   const query = new URLSearchParams({
     as: input === "table" ? "table" : "document",

@@ -23,7 +23,11 @@ export interface TaskAsk {
 
 const MOST_FIELDS = 32;
 
-const JSON_TYPES = ["", "application/json", /* as curl calls what it was given with -d */ "application/x-www-form-urlencoded"];
+const JSON_TYPES = [
+  "",
+  "application/json",
+  /* as curl calls what it was given with -d */ "application/x-www-form-urlencoded",
+];
 
 function mediaTypeOf(c: Context<GatewayEnv>): string {
   return (c.req.header("content-type") ?? "").toLowerCase().split(";", 1)[0]?.trim() ?? "";

@@ -227,9 +227,7 @@ function labelResult(
     plan,
     windows.map((window) => inOrder(labels, window)),
   );
-  const told = labels
-    .map((label, i) => ({ label, score: scores[i] ?? 0 }))
-    .sort((a, b) => b.score - a.score);
+  const told = labels.map((label, i) => ({ label, score: scores[i] ?? 0 })).sort((a, b) => b.score - a.score);
   const [best] = told;
   const notes = windows.length > 1 ? [`The text went through the model in ${windows.length} windows.`] : [];
   return withNotes({ label: best?.label ?? "", score: best?.score ?? 0, scores: told }, notes);

@@ -3,7 +3,7 @@ import { EdgeT5Error } from "../../src/errors.ts";
 import { type ReadLimits, tooLarge } from "../../src/readers/limits.ts";
 
 /** @throws EdgeT5Error `E_TOO_LARGE` before reading where its length is declared; `E_INPUT` for none */
-export async function cappedBody({ headers, body }: Request, limits: ReadLimits): Promise<Uint8Array> {
+export async function cappedBody({ headers, body }: Request, limits: ReadLimits): Promise<Uint8Array<ArrayBuffer>> {
   const declared = Number(headers.get("content-length") ?? 0);
   if (declared > limits.maxBytes) throw tooLarge(`The file has ${declared} bytes`, "maxBytes", limits);
   const parts: Uint8Array[] = [];

@@ -19,7 +19,10 @@ const COMMON: FitOptions = { steps: 500, batchTokens: 1024, learningRate: 3e-3, 
 
 /** Tatoeba's lines: English, a tab, the translation. */
 async function* shouted(path: string): AsyncGenerator<TrainingPair> {
-  for (const line of gunzipSync(await readFile(path)).toString("utf8").split("\n").slice(0, 40_000)) {
+  for (const line of gunzipSync(await readFile(path))
+    .toString("utf8")
+    .split("\n")
+    .slice(0, 40_000)) {
     const [input, target] = line.split("\t");
     if (input && target) yield { input, target: target.toLocaleUpperCase("de") };
   }

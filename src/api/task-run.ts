@@ -23,7 +23,10 @@ export const tableChoiceSchema = z.strictObject({
       where: z.record(z.string(), z.string()).exactOptional(),
     })
     .exactOptional(),
-  highlighted: z.array(z.tuple([row, column])).max(1000).exactOptional(),
+  highlighted: z
+    .array(z.tuple([row, column]))
+    .max(1000)
+    .exactOptional(),
 });
 
 export const taskRunSchema = z.strictObject({

@@ -12,9 +12,9 @@ import { FolderStore } from "../store/folder.ts";
 import { readManifest } from "../t5/manifest.ts";
 import { decimal } from "./arguments.ts";
 import { loadDeploy } from "./local.ts";
-import { readersOption } from "./readers-option.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 import { pushFolder } from "./push.ts";
+import { readersOption } from "./readers-option.ts";
 
 /** A Worker's name: the longest suffix, `-decoder-99`, has its place in Cloudflare's 63 characters. */
 const NAME = /^[a-z0-9][a-z0-9-]{0,49}$/;

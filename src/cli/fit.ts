@@ -53,7 +53,8 @@ const args = {
   task: {
     type: "string",
     valueHint: "file",
-    description: "Task definition, as task put --file takes it, TENANT/NAME of a gateway, or a packaged task: template, labels, limits",
+    description:
+      "Task definition, as task put --file takes it, TENANT/NAME of a gateway, or a packaged task: template, labels, limits",
   },
   template: { type: "string", description: "Makes the input of a row's fields: 'summarize: {input}'" },
   columns: {

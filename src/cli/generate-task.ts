@@ -49,7 +49,10 @@ async function readAny(
 ): Promise<Content> {
   if (imageFormat(bytes)) {
     if (image.read === "caption") {
-      throw new EdgeT5Error("E_INPUT", "Captions are made by a deployment's Workers AI, not here. Set image.read to text.");
+      throw new EdgeT5Error(
+        "E_INPUT",
+        "Captions are made by a deployment's Workers AI, not here. Set image.read to text.",
+      );
     }
     const ocr = await createNodeOcr();
     try {

@@ -2,9 +2,9 @@
 import { randomInt } from "node:crypto";
 import { text as readAll } from "node:stream/consumers";
 import { defineCommand } from "citty";
-import { EdgeT5Error } from "../errors.ts";
 import { parseWith } from "../api/parse.ts";
 import { tableChoiceSchema } from "../api/task-run.ts";
+import { EdgeT5Error } from "../errors.ts";
 import { T5 } from "../index.ts";
 import { mergeGenerationParams } from "../t5/generation/config.ts";
 import type { Classification, GeneratedSequence, GenerateOptions, Generation } from "../t5/model.ts";
@@ -12,8 +12,8 @@ import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import type { TableChoice } from "../tenancy/task-request.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
-import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
 import { answerTask, labelTask, render, type TaskRunOptions, taskInputOf } from "./generate-task.ts";
+import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 import { taskDefinitionOf } from "./task-definition.ts";
 
@@ -33,7 +33,11 @@ export default defineCommand({
       valueHint: "name",
       description: "A packaged task, a definition's file as task put --file takes it, or TENANT/NAME of a gateway",
     },
-    words: { type: "string", valueHint: "n", description: "With a --task that sums up by sections: words of the summary" },
+    words: {
+      type: "string",
+      valueHint: "n",
+      description: "With a --task that sums up by sections: words of the summary",
+    },
     select: {
       type: "string",
       valueHint: "json",
@@ -124,7 +128,8 @@ async function taskOf(
 ): Promise<TaskRun> {
   if (labels) throw new EdgeT5Error("E_USAGE", "--labels beside --task: the task has its own. Drop one of the two.");
   const definition = await taskDefinitionOf(args.task ?? "");
-  const words = args.words === undefined ? (definition.words ?? undefined) : wholeNumber("--words", args.words, 5, 5000);
+  const words =
+    args.words === undefined ? (definition.words ?? undefined) : wholeNumber("--words", args.words, 5, 5000);
   if (words !== undefined && definition.long !== "sections") {
     throw new EdgeT5Error("E_USAGE", `--words is for tasks that sum up by sections; ${args.task} does not. Drop it.`);
   }

@@ -7,8 +7,8 @@ import { PACKAGE_ROOT } from "../package-root.ts";
 import { FolderStore } from "../store/folder.ts";
 import { readManifest } from "../t5/manifest.ts";
 import { loadLocal } from "./local.ts";
-import { readersOption } from "./readers-option.ts";
 import { formatTable, printJson } from "./output.ts";
+import { readersOption } from "./readers-option.ts";
 
 export default defineCommand({
   meta: { name: "workers", description: "Write the Workers' configurations that a package needs" },

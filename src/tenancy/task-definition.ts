@@ -67,7 +67,10 @@ const imageOptions = z.strictObject({
   /** `text`: what is written in it; `caption`: what is seen. */
   read: z.enum(["text", "caption"]).default("text"),
   /** That the writing may be in. */
-  languages: z.array(z.enum(["eng", "deu", "fra"])).min(1).default(["eng"]),
+  languages: z
+    .array(z.enum(["eng", "deu", "fra"]))
+    .min(1)
+    .default(["eng"]),
 });
 
 /**
@@ -135,9 +138,13 @@ export const taskDefinitionSchema = z
   .superRefine(({ template, input, generation, max_output_tokens, labels, long, words }, context) => {
     const refuse = (name: string, message: string) => context.addIssue({ code: "custom", path: [name], message });
     if (long !== "refuse" && (long === "windows") !== (labels !== null)) {
-      refuse("long", labels ? 'a task with labels goes by "windows"' : 'a task without labels goes by "sentences" or "sections"');
+      refuse(
+        "long",
+        labels ? 'a task with labels goes by "windows"' : 'a task without labels goes by "sentences" or "sections"',
+      );
     }
-    if (words !== null && long !== "sections") refuse("words", 'only summaries by sections have a length; set long to "sections"');
+    if (words !== null && long !== "sections")
+      refuse("words", 'only summaries by sections have a length; set long to "sections"');
     try {
       const kind = kindOf(template);
       if (input && isContentKind(input)) {

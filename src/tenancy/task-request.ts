@@ -98,7 +98,10 @@ export function promptsOf(
   return inputs.map((input, i) => {
     const at = inputs.length > 1 ? `${param}.${i}` : param;
     const given = fieldsOf(template, definition, input, at);
-    return fillTemplate(template, mapValues(given, (value, field) => textOf(value, field, at)));
+    return fillTemplate(
+      template,
+      mapValues(given, (value, field) => textOf(value, field, at)),
+    );
   });
 }
 
@@ -197,12 +200,7 @@ const inlineFile = z.strictObject({
   filename: z.string().max(500).optional(),
 });
 
-async function contentOf(
-  value: unknown,
-  kind: InputKind,
-  param: string,
-  { read }: Sources,
-): Promise<Content | string> {
+async function contentOf(value: unknown, kind: InputKind, param: string, { read }: Sources): Promise<Content | string> {
   if (typeof value === "string") {
     if (kind === "document") return textOf(value, kind, param);
     const wanted = kind === "table" ? "its rows: {rows: […]}, or a file" : "a file";

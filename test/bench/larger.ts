@@ -56,7 +56,7 @@ try {
       root: ROOT,
       engine: "simd",
       oneWorker: false,
-    readers: "none",
+      readers: "none",
     });
     const state = join(work, `state-${bits}`);
     await seedR2(dir, ROOT, state);

@@ -56,9 +56,12 @@ test("makes what is missing, deploys in order, pushes; called again after a fail
       secrets: { ADMIN_TOKEN: string; KEY_SECRET?: string; ORIGIN_SECRET: string; METRICS_TOKEN: string };
     };
   const run = (...more: string[]) =>
-    edgeT5(["deploy", "--name", "shop-t5", "--readers", "documents", "--out", out, "--url", kit.url, "--json", ...more], {
-      env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: adminToken, ORIGIN_SECRET: "" },
-    });
+    edgeT5(
+      ["deploy", "--name", "shop-t5", "--readers", "documents", "--out", out, "--url", kit.url, "--json", ...more],
+      {
+        env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: adminToken, ORIGIN_SECRET: "" },
+      },
+    );
   cloudflare.failNext = /^PUT .*shop-t5-decoder$/;
   const failed = await run();
   expect(failed.code).toBe(1);
@@ -159,7 +162,9 @@ test("secrets are made where none were given, kept at once, and are the same aft
   const cloudflare = await startDouble();
   const out = join(dir, "made");
   const run = (...args: string[]) =>
-    edgeT5(["deploy", "--out", out, "--one-worker", "--readers", "none", ...args], { env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: "" } });
+    edgeT5(["deploy", "--out", out, "--one-worker", "--readers", "none", ...args], {
+      env: { ...cloudflare.env, EDGE_T5_ADMIN_TOKEN: "" },
+    });
   // The kit that stands for the gateway has another token: the push is refused, all before it is done.
   const first = await run("--url", kit.url);
   expect(first).toMatchObject({ code: 1, stderr: expect.stringContaining("invalid_admin_token") });

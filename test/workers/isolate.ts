@@ -139,7 +139,9 @@ export function bindingsFor(
     SHARDS: shards,
     ENCODER: half(encoder),
     DECODER: half(decoder),
-    READER: { fetch: (url: string, request?: RequestInit) => reader.request(url, request, READER_LIMITS, context) } as Fetcher,
+    READER: {
+      fetch: (url: string, request?: RequestInit) => reader.request(url, request, READER_LIMITS, context),
+    } as Fetcher,
     DB,
     USAGE,
     TENANTS,

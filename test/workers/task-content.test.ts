@@ -68,7 +68,11 @@ describe("tables", () => {
   });
 
   test("as a form's file, with the other fields as JSON, and a part of it selected", async () => {
-    const fields = { input: '{"question":"Where?"}', explain: "true", select: '{"columns":["city"],"rows":{"from":2}}' };
+    const fields = {
+      input: '{"question":"Where?"}',
+      explain: "true",
+      select: '{"columns":["city"],"rows":{"from":2}}',
+    };
     const { json } = await post("/v1/tasks/answer", form(new Blob([CSV], { type: "text/csv" }), "towns.csv", fields));
     expect(json.explain?.inputs).toEqual(["question: Where? col : city row 1 : Ulm"]);
   });
@@ -92,7 +96,8 @@ describe("tables", () => {
 });
 
 describe("documents", () => {
-  const HTML = "<html><head><title>T</title><script>x()</script></head><body><nav><a href=/>Home</a></nav><article><h1>Ports</h1><p>It lists open ports of a host.</p></article></body></html>";
+  const HTML =
+    "<html><head><title>T</title><script>x()</script></head><body><nav><a href=/>Home</a></nav><article><h1>Ports</h1><p>It lists open ports of a host.</p></article></body></html>";
 
   test("a page as the body: its text, without what stands around it", async () => {
     const { json } = await post("/v1/tasks/brief?explain=true", HTML, { "content-type": "text/html" });
@@ -167,15 +172,63 @@ describe("bad input", () => {
   const cases: [what: string, send: () => ReturnType<typeof post<ErrorBody>>, status: number, code: string][] = [
     ["no input and no file", () => run<ErrorBody>("brief", {}), 400, "missing_required_parameter"],
     ["a table that is a text", () => run<ErrorBody>("tell", { input: "a,b" }), 400, "invalid_type"],
-    ["a column that is not there", () => run<ErrorBody>("answer", { input: { question: "?", table: { rows: ROWS } }, select: { columns: ["x"] } }), 400, "invalid_value"],
-    ["a table that is not there", () => run<ErrorBody>("tell", { input: { rows: ROWS }, select: { table: 3 } }), 400, "invalid_value"],
-    ["a file that is not what it is called", () => post<ErrorBody>("/v1/tasks/brief", form(pdf("just text"), "a.pdf")), 415, "unsupported_format"],
-    ["a file that was cut off", () => post<ErrorBody>("/v1/tasks/brief", form(pdf("%PDF-1.7\n1 0 obj\n<<"), "a.pdf")), 422, "damaged_file"],
-    ["a file with a list", () => post<ErrorBody>("/v1/tasks/brief", form(new Blob(["a"]), "a.txt", { input: '["b"]' })), 400, "invalid_value"],
-    ["words of a task that has no length", () => run<ErrorBody>("letter", { input: "a", words: 50 }), 400, "invalid_value"],
-    ["several answers of a long text", () => run<ErrorBody>("letter", { input: "A dog. A cat.", n: 2 }), 400, "parameter_not_allowed"],
-    ["a form without end", () => post<ErrorBody>("/v1/tasks/brief", "--x\r\ncontent-disposition: form-data", { "content-type": "multipart/form-data; boundary=x" }), 400, "invalid_body"],
-    ["an empty document", () => post<ErrorBody>("/v1/tasks/brief", "<html><body></body></html>", { "content-type": "text/html" }), 400, "empty_prompt"],
+    [
+      "a column that is not there",
+      () => run<ErrorBody>("answer", { input: { question: "?", table: { rows: ROWS } }, select: { columns: ["x"] } }),
+      400,
+      "invalid_value",
+    ],
+    [
+      "a table that is not there",
+      () => run<ErrorBody>("tell", { input: { rows: ROWS }, select: { table: 3 } }),
+      400,
+      "invalid_value",
+    ],
+    [
+      "a file that is not what it is called",
+      () => post<ErrorBody>("/v1/tasks/brief", form(pdf("just text"), "a.pdf")),
+      415,
+      "unsupported_format",
+    ],
+    [
+      "a file that was cut off",
+      () => post<ErrorBody>("/v1/tasks/brief", form(pdf("%PDF-1.7\n1 0 obj\n<<"), "a.pdf")),
+      422,
+      "damaged_file",
+    ],
+    [
+      "a file with a list",
+      () => post<ErrorBody>("/v1/tasks/brief", form(new Blob(["a"]), "a.txt", { input: '["b"]' })),
+      400,
+      "invalid_value",
+    ],
+    [
+      "words of a task that has no length",
+      () => run<ErrorBody>("letter", { input: "a", words: 50 }),
+      400,
+      "invalid_value",
+    ],
+    [
+      "several answers of a long text",
+      () => run<ErrorBody>("letter", { input: "A dog. A cat.", n: 2 }),
+      400,
+      "parameter_not_allowed",
+    ],
+    [
+      "a form without end",
+      () =>
+        post<ErrorBody>("/v1/tasks/brief", "--x\r\ncontent-disposition: form-data", {
+          "content-type": "multipart/form-data; boundary=x",
+        }),
+      400,
+      "invalid_body",
+    ],
+    [
+      "an empty document",
+      () => post<ErrorBody>("/v1/tasks/brief", "<html><body></body></html>", { "content-type": "text/html" }),
+      400,
+      "empty_prompt",
+    ],
   ];
   test.each(cases)("%s", async (_, sent, status, code) => {
     const answer = await sent();

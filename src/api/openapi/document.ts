@@ -206,10 +206,7 @@ function contentOf(
   { schema, type = "application/json", example, form, orFile }: NonNullable<Operation["body"]>,
   named: (schema: readonly [string, z.ZodType], io: "input") => JsonSchema,
 ): Record<string, Content> {
-  const fields = Object.entries(form ?? {}).map(([name, kind]) => [
-    name,
-    kind === "file" ? BYTES : { type: "string" },
-  ]);
+  const fields = Object.entries(form ?? {}).map(([name, kind]) => [name, kind === "file" ? BYTES : { type: "string" }]);
   const formSchema = form && {
     schema: { type: "object", properties: Object.fromEntries(fields), required: Object.keys(form) },
   };
