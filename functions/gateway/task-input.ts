@@ -58,20 +58,20 @@ export async function readAsk(c: Context<GatewayEnv>, definition: TaskDefinition
   if (!body) throw new ApiError(400, "missing_file", "The body is empty. Send the file, or JSON.");
   const fields = fieldsOf(Object.entries(c.req.query()));
   const filename = c.req.header("x-filename");
-  if (media !== "text/plain" || definition.input === "table" || definition.input === "image") {
+  if (media !== "text/plain") {
     const run = parsed(fields);
     return { run, content: await readFile(c, definition, { stream: body, type, filename }) };
   }
   const bytes = await c.req.arrayBuffer();
   const text = utf8Of(bytes);
-  if (text === null) {
-    const stream = new Blob([bytes]).stream();
-    return { run: parsed(fields), content: await readFile(c, definition, { stream, type, filename }) };
-  }
   // What JavaScript's fetch calls a string: an object is a request, whatever it is called.
-  const json = jsonOr(text);
-  const isRun = typeof json === "object" && json !== null && !Array.isArray(json);
-  return { run: parsed(isRun ? json : { ...fields, input: text }), content: null };
+  const json = text === null ? null : jsonOr(text);
+  if (typeof json === "object" && json !== null && !Array.isArray(json)) return { run: parsed(json), content: null };
+  if (text !== null && definition.input !== "table" && definition.input !== "image") {
+    return { run: parsed({ ...fields, input: text }), content: null };
+  }
+  const stream = new Blob([bytes]).stream();
+  return { run: parsed(fields), content: await readFile(c, definition, { stream, type, filename }) };
 }
 
 /** Null where it is not UTF-8. */

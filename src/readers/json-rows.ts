@@ -13,7 +13,7 @@ export interface JsonRowsOptions {
 }
 
 /**
- * A list of objects, a list of lists, `{"columns": […], "rows": […]}` (with `title` and `section`, if it likes), or a row a
+ * A list of objects, a list of lists, `{"rows": […]}` (with `columns`, `title` and `section`, if it likes), or a row a
  * line. Columns stand in the order in which they first appear. A missing value or null is an empty cell, lists and
  * objects are compact JSON, numbers keep all digits.
  *
@@ -55,11 +55,12 @@ interface Given {
 function wrapped(value: unknown): Given {
   if (typeof value !== "object" || value === null) throw noTable("it is a single value");
   const { columns, rows, title, section } = value as Record<string, unknown>;
-  if (!Array.isArray(rows) || !Array.isArray(columns)) throw noTable("it is an object without columns and rows");
-  if (!columns.every((name) => typeof name === "string")) throw noTable("a column's name is no text");
+  if (!Array.isArray(rows)) throw noTable("it is an object without rows");
+  const isNamed = Array.isArray(columns) && columns.every((name) => typeof name === "string");
+  if (columns !== undefined && !isNamed) throw noTable("its columns are no list of texts");
   return {
     rows,
-    columns,
+    ...(isNamed && { columns }),
     ...(typeof title === "string" ? { title } : {}),
     ...(typeof section === "string" ? { section } : {}),
   };

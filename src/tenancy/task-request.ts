@@ -4,6 +4,7 @@ import * as z from "zod";
 import { type Generation, type GenerationFields, resolveGeneration } from "../api/generation.ts";
 import { parseWith } from "../api/parse.ts";
 import { ApiError } from "../api-error.ts";
+import { EdgeT5Error } from "../errors.ts";
 import { readJsonValue } from "../readers/json-rows.ts";
 import type { GenerationParams } from "../t5/generation/config.ts";
 import { fillTemplate, parseTemplate, type Template } from "../t5/template.ts";
@@ -212,10 +213,20 @@ async function contentOf(value: unknown, kind: InputKind, param: string, { read 
     const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
     return read({ bytes, type: content_type, filename });
   }
-  if (kind === "table") return readJsonValue(value);
+  if (kind === "table") return tablesOf(value, param);
   throw new ApiError(400, "missing_file", `${param} must be a file: {file: {data, content_type}}, data in base64.`, {
     param,
   });
+}
+
+function tablesOf(value: unknown, param: string): Content {
+  try {
+    return readJsonValue(value);
+  } catch (error) {
+    // A file would be at fault by its format, a field is by its value.
+    if (!(error instanceof EdgeT5Error && error.code === "E_FORMAT")) throw error;
+    throw new ApiError(400, "invalid_value", error.message, { param, cause: error });
+  }
 }
 
 /** One of the tables, or what is chosen of it, as the task has it. */

@@ -175,7 +175,7 @@ describe("a chain of Workers", () => {
     const { shards } = await putModel(CHAIN);
     const cut = shards.flatMap((shard) => {
       const [first, end] = shard.layers;
-      const middle = (first + end) / 2;
+      const middle = Math.floor((first + end) / 2);
       return [
         { ...shard, layers: [first, middle] as [number, number] },
         { ...shard, layers: [middle, end] as [number, number] },

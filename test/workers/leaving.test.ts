@@ -50,7 +50,7 @@ describe.each([
     const { ask, isFree, event } = await client(`unread-${name}`);
     await ask(path, { ...body, stream: true }, (response) => response.body?.cancel());
     expect(await isFree()).toBe(true);
-    await event().toEqual({ outcome: "cut_off", input_tokens: 11, output_tokens: 1 });
+    await event().toEqual({ outcome: "cut_off", input_tokens: 7, output_tokens: 1 });
   });
 });
 
@@ -66,7 +66,7 @@ test("who left while it was looked up what is asked for has nothing made", async
   const { ask, isFree, event } = await client("early", { DB: leaving });
   await ask("/v1/completions", { model: "left", prompt: INPUT }, (response) => response.text(), gone.signal);
   expect(await isFree()).toBe(true);
-  await event().toEqual({ outcome: "cut_off", input_tokens: 11, output_tokens: 0 });
+  await event().toEqual({ outcome: "cut_off", input_tokens: 7, output_tokens: 0 });
 });
 
 test("who leaves while the prompt is on its way to the encoder has nothing encoded, and that is no failure", async () => {
@@ -89,5 +89,5 @@ test("who leaves while the prompt is on its way to the encoder has nothing encod
   expect(statuses).toEqual([499]);
   expect(logged).not.toHaveBeenCalled();
   expect(await isFree()).toBe(true);
-  await event().toEqual({ outcome: "cut_off", input_tokens: 11, output_tokens: 0 });
+  await event().toEqual({ outcome: "cut_off", input_tokens: 7, output_tokens: 0 });
 });

@@ -171,9 +171,9 @@ describe("on the wire", () => {
          VALUES ('wire-budget', '', '', 0, 1000, 1000, 0, 0, 0)`,
       )
       .run();
-    const limits = { concurrency: null, softBudget: 1, hardBudget: 30_000 };
+    const limits = { concurrency: null, softBudget: 1, hardBudget: 22_000 };
     const key = await makeKey("wire-budget", {}, { limits });
-    // 11 + 6 tokens of a thousand nano-dollars each, of which 11 + 10 are reserved.
+    // 7 + 6 tokens of a thousand nano-dollars each, of which 7 + 10 are reserved.
     expect((await complete(key, { max_tokens: 10 })).status).toBe(200);
     const { status, json, headers } = await complete(key, { max_tokens: 10 });
     expect([status, json.error.code]).toEqual([402, "budget_exceeded"]);
