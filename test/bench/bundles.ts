@@ -20,6 +20,7 @@ export const CONFIGS = {
   encoder: "functions/encoder/wrangler.toml",
   decoder: "functions/decoder/wrangler.toml",
   model: "functions/model/wrangler.toml",
+  reader: "functions/reader/wrangler.toml",
   ocr: "functions/ocr/wrangler.toml",
 } as const;
 
@@ -51,6 +52,8 @@ export interface BundleFigures {
   decoder_gzip_kb: number;
   /** Encoder and decoder in one Worker. */
   model_gzip_kb: number;
+  /** Readers of documents and tables. */
+  reader_gzip_kb: number;
   /** Tesseract, and its trained data for three languages. */
   ocr_gzip_kb: number;
 }

@@ -59,7 +59,7 @@ describe("the openai client", () => {
       object: "text_completion",
       model: "default",
       choices: [{ text: ANSWER, index: 0, finish_reason: "stop", logprobs: null }],
-      usage: { prompt_tokens: 11, completion_tokens: 6, total_tokens: 17 },
+      usage: { prompt_tokens: 7, completion_tokens: 6, total_tokens: 13 },
     });
     expect(completion.id).toMatch(/^cmpl-/);
     expect(completion.created).toBeGreaterThanOrEqual(before);
@@ -85,7 +85,7 @@ describe("the openai client", () => {
     expect(pieces.length).toBeGreaterThan(3);
     expect(reasons.pop()).toBe("stop");
     expect(reasons.every((reason) => reason === null)).toBe(true);
-    expect(usage).toEqual({ prompt_tokens: 11, completion_tokens: 6, total_tokens: 17 });
+    expect(usage).toEqual({ prompt_tokens: 7, completion_tokens: 6, total_tokens: 13 });
   });
 
   test("completes several prompts, each as if alone, more than are decoded side by side", async () => {

@@ -114,7 +114,7 @@ describe("with an origin", () => {
       there: { run: "origin" },
       here: { run: "edge" },
       few: { edge: { inputs: 1 } },
-      brief: { edge: { prompt_tokens: 12 } },
+      brief: { edge: { prompt_tokens: 10 } },
       narrow: { edge: { beam_tokens: 100 } },
     };
     for (const [name, placement] of Object.entries(rules)) {

