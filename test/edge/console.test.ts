@@ -31,7 +31,7 @@ describe.skipIf(!existsSync(CHROMIUM))("the page in Chromium", () => {
   let key: string;
   beforeAll(async () => {
     state = await makeState();
-    kit = await Kit.start(state.state, ["--demo"]);
+    kit = await Kit.start(state.state, ["--demo", "--readers", "documents"]);
     key = /\/#key=(et5_\S+)/.exec(kit.output)?.[1] ?? "";
     const tasks = `/admin/tenants/${DEMO_TENANT}/tasks`;
     const anywhere = {
