@@ -41,11 +41,13 @@ export function encoderRoutes(
   app.post("/models/:model/encode-list", async (c) => {
     const asked = c.req.raw.body;
     if (!asked) throw new EdgeT5Error("E_INPUT", "An encode-list request needs a body.");
+    // Touched at once: wrangler's development server drains a body that nobody has begun to read when the answer begins.
+    const frames = new FrameReader(asked);
     const { engine, end } = await engineOf(c, c.req.param("model"));
     const { signal } = c.req.raw;
     const endLine = c.get("line").hold();
     signal.addEventListener("abort", end, { once: true });
-    const encoded = encodeAll(c, engine, asked, () => {
+    const encoded = encodeAll(c, engine, frames, () => {
       end();
       endLine();
     });
@@ -59,13 +61,14 @@ export function encoderRoutes(
 async function* encodeAll(
   c: Context<HalfEnv>,
   { encoder, adapters }: { encoder: Encoder; adapters: AdapterSet },
-  asked: ReadableStream<Uint8Array>,
+  asked: FrameReader,
   end: () => void,
 ): AsyncGenerator<StreamedInput, void, undefined> {
   const { key, owner, headers } = whomOf(c);
   const { signal } = c.req.raw;
   try {
-    const inputs = readInputs(new FrameReader(encoder.isFirst ? asked : await encodedBefore(c, asked, headers)));
+    const ids = readInputs(asked);
+    const inputs = encoder.isFirst ? ids : readInputs(await encodedBefore(c, ids, headers));
     const adapter = key === undefined ? undefined : await acquireAdapter(c.env, adapters, key);
     try {
       for await (const { ids, hidden: before } of inputs) {
@@ -83,12 +86,13 @@ async function* encodeAll(
 /** The same inputs with the hidden states of the layers before. */
 async function encodedBefore(
   c: Context<HalfEnv>,
-  body: ReadableStream<Uint8Array>,
+  inputs: AsyncGenerator<StreamedInput, void, undefined>,
   headers: HeadersInit,
-): Promise<ReadableStream<Uint8Array>> {
+): Promise<FrameReader> {
+  const body = writeEncoded(inputs, errorsOf(c));
   const before = await callUpstream(c.env, c.req.path, { body, headers, signal: c.req.raw.signal });
   if (!before.body) throw new EdgeT5Error("E_INTERNAL", "A Worker of the encoder's chain gave no answer. Try again.");
-  return before.body;
+  return new FrameReader(before.body);
 }
 
 function whomOf(c: Context<HalfEnv>) {

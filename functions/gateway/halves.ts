@@ -1,12 +1,15 @@
 /** The encoder's and the decoder's Workers, as the gateway calls them. */
 import type { Halves } from "../../src/api/answers.ts";
+import { type DecodeList, type ScoreList, writeInputs } from "../../src/api/input-stream.ts";
 import { LABELS_HEADER, type LabelsHeader, packLabels, parseScores, type Scores } from "../../src/api/label-scores.ts";
 import {
   ADAPTER_HEADER,
   DECODE_HEADER,
   type DecodeOptions,
   decodeHeader,
+  decoderLost,
   OWNER_HEADER,
+  readLines,
   readTokenLines,
 } from "../../src/api/token-stream.ts";
 import type { TokenEvent } from "../../src/t5/generate.ts";
@@ -41,7 +44,25 @@ export function halvesOf(use: HalvesUse): Halves<Encoded> {
     encode: (ids, signal) => encode(use, ids, signal),
     decode: (inputs, options, signal) => decode(use, inputs, options, signal),
     score: (input, labels, signal) => score(use, input, labels, signal),
+    async *decodeList(ids, options, signal) {
+      const { copies, params, seed } = options;
+      const answersEach = Math.max(copies, params.num_return_sequences);
+      for (const { first, own } of callsOf(use, ids)) {
+        for await (const event of decodeList(use, own, { ...options, seed: seed + first * copies }, signal)) {
+          yield { ...event, index: first * answersEach + event.index };
+        }
+      }
+    },
+    async *scoreList(ids, labels, signal) {
+      for (const { own } of callsOf(use, ids)) yield* scoreList(use, own, labels, signal);
+    },
   };
+}
+
+function* callsOf<T>({ inputsOfCall }: HalvesUse, inputs: readonly T[]): Generator<{ first: number; own: T[] }> {
+  for (let first = 0; first < inputs.length; first += inputsOfCall) {
+    yield { first, own: inputs.slice(first, first + inputsOfCall) };
+  }
 }
 
 /**
@@ -128,6 +149,74 @@ export async function score(
   });
   if (!response.ok) throw await errorOf(response, "decoder");
   return parseScores(await response.json());
+}
+
+/**
+ * Tokens of a list's answers, as they are made: what the encoder puts out goes to the decoder as it comes.
+ *
+ * @throws EdgeT5Error what one of them threw
+ */
+async function* decodeList(
+  use: CallUse,
+  ids: readonly (readonly number[])[],
+  options: Omit<DecodeOptions, "adapter" | "owner">,
+  signal: AbortSignal,
+): AsyncGenerator<TokenEvent, void, undefined> {
+  const { model, adapter, owner } = use;
+  const header: DecodeList = { inputs: ids.length, ...options, adapter, owner };
+  const response = await use.env.DECODER.fetch(`http://decoder/models/${model}/decode-list`, {
+    method: "POST",
+    headers: { [DECODE_HEADER]: JSON.stringify(header) },
+    body: await encodeList(use, ids, signal),
+    signal,
+  });
+  if (!response.ok || !response.body) throw await errorOf(response, "decoder");
+  yield* readTokenLines(response.body, ids.length * Math.max(options.copies, options.params.num_return_sequences));
+}
+
+/**
+ * How probable each label is, input by input.
+ *
+ * @param labels token ids of each
+ * @throws EdgeT5Error what one of the halves threw
+ */
+async function* scoreList(
+  use: CallUse,
+  ids: readonly (readonly number[])[],
+  labels: readonly (readonly number[])[],
+  signal: AbortSignal,
+): AsyncGenerator<Scores, void, undefined> {
+  const { model, adapter, owner } = use;
+  const header: ScoreList = { inputs: ids.length, labels: labels.map((label) => [...label]), adapter, owner };
+  const response = await use.env.DECODER.fetch(`http://decoder/models/${model}/label-list`, {
+    method: "POST",
+    headers: { [LABELS_HEADER]: JSON.stringify(header) },
+    body: await encodeList(use, ids, signal),
+    signal,
+  });
+  if (!response.ok || !response.body) throw await errorOf(response, "decoder");
+  let scored = 0;
+  for await (const scores of readLines(response.body)) {
+    yield parseScores(scores);
+    scored++;
+  }
+  if (scored < ids.length) throw decoderLost();
+}
+
+/** The list with its hidden states, as the decoder takes it. */
+async function encodeList(
+  { env, model, adapter, owner }: CallUse,
+  ids: readonly (readonly number[])[],
+  signal: AbortSignal,
+): Promise<ReadableStream<Uint8Array>> {
+  const response = await env.ENCODER.fetch(`http://encoder/models/${model}/encode-list`, {
+    method: "POST",
+    headers: { [OWNER_HEADER]: owner, ...(adapter !== undefined && { [ADAPTER_HEADER]: adapter }) },
+    body: writeInputs(ids),
+    signal,
+  });
+  if (!response.ok || !response.body) throw await errorOf(response, "encoder");
+  return response.body;
 }
 
 /** Bytes, then streams, as one stream. */
