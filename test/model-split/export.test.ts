@@ -405,7 +405,7 @@ describe("the command", () => {
     const text = await edgeT5(["export", DEFAULT_PACKAGE, "--to", "transformers.js", "--out", out]);
     expect(text.code).toBe(0);
     expect(text.stdout).toMatch(/FILE +BYTES\nconfig\.json/);
-    expect(text.stdout).toMatch(/default: 10\.2 MB in .*q8/);
+    expect(text.stdout).toMatch(/default: 12\.6 MB in .*q8/);
     expect(text.stderr).toMatch(/100 %/);
     const json = await edgeT5(["export", DEFAULT_PACKAGE, "--to", "transformers.js", "--out", out, "--json"]);
     expect(json.stderr).toBe("");
