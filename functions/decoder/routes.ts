@@ -1,16 +1,10 @@
 /** The decoder's routes: ids and hidden states in, tokens out, one by one; and for a chain, steps through its first layers. */
 import { type Context, Hono } from "hono";
 import { FrameReader } from "../../src/api/frames.ts";
-import {
-  generationInputOf,
-  parseDecodeList,
-  parseScoreList,
-  readInputs,
-  type StreamedInput,
-} from "../../src/api/input-stream.ts";
+import { parseDecodeList, parseScoreList, readInputs, type StreamedInput } from "../../src/api/input-stream.ts";
 import { LABELS_HEADER, parseLabelsRequest } from "../../src/api/label-scores.ts";
 import { RemoteLayers, serveLayers } from "../../src/api/layer-stream.ts";
-import { DECODE_HEADER, parseDecodeRequest, writeLines } from "../../src/api/token-stream.ts";
+import { DECODE_HEADER, generationInputOf, parseDecodeRequest, writeLines } from "../../src/api/token-stream.ts";
 import { ChainedDecoder } from "../../src/engines/chained-decoder.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import type { AdapterSet, Decoder } from "../../src/t5/engine.ts";

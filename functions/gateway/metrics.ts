@@ -79,9 +79,11 @@ metrics.read("counter", "edge_t5_cache_requests_total", "What was asked of a cac
  * @param more families of the gateway's
  */
 export async function showMetrics(c: Context<GatewayEnv>, more: readonly Family[]): Promise<Response> {
-  const halves = await Promise.all([ask("encoder", c.env.ENCODER), ask("decoder", c.env.DECODER)]);
+  const { ENCODER, DECODER, READER } = c.env;
+  const asked = [ask("encoder", ENCODER), ask("decoder", DECODER), ...(READER ? [ask("reader", READER)] : [])];
+  const others = await Promise.all(asked);
   // Both bindings may lead to one Worker: its metrics are told once.
-  const workers: WorkerMetrics = Object.assign({ gateway: [...metrics.snapshot(), ...more] }, ...halves.toReversed());
+  const workers: WorkerMetrics = Object.assign({ gateway: [...metrics.snapshot(), ...more] }, ...others.toReversed());
   const up = (value: number): Family => ({
     ...{ name: "edge_t5_worker_up", help: "Whether the Worker answered when it was asked for its metrics." },
     ...{ type: "gauge", samples: [{ labels: {}, value }] },
@@ -96,9 +98,9 @@ export async function showMetrics(c: Context<GatewayEnv>, more: readonly Family[
   });
 }
 
-async function ask(name: string, half: Fetcher): Promise<WorkerMetrics> {
+async function ask(name: string, worker: Fetcher): Promise<WorkerMetrics> {
   try {
-    const response = await half.fetch(`http://${name}/metrics`);
+    const response = await worker.fetch(`http://${name}/metrics`);
     if (response.ok) return (await response.json<MetricsAnswer>()).workers;
   } catch {
     // Told below.

@@ -7,7 +7,8 @@ import { Registry } from "../../src/observability/metrics.ts";
 import { type AiBinding, caption, workersAiCaptioner } from "../../src/readers/image/caption.ts";
 import { contentOfPages, type Ocr } from "../../src/readers/image/ocr.ts";
 import { imageFormat } from "../../src/readers/image/size.ts";
-import { DEFAULT_LIMITS, type ReadLimits, tooLarge } from "../../src/readers/limits.ts";
+import { DEFAULT_LIMITS, type ReadLimits } from "../../src/readers/limits.ts";
+import { cappedBody } from "../shared/capped-body.ts";
 import { toEdgeT5Error } from "../shared/known-error.ts";
 import { identify, type MetricsAnswer, type ObservedEnv, observe } from "../shared/observe.ts";
 import { Turn } from "./turn.ts";
@@ -69,29 +70,9 @@ export function ocrApp(ocr: Ocr): Hono<OcrEnv> {
 async function readImage(c: Context<OcrEnv>): Promise<{ bytes: Uint8Array; limits: ReadLimits }> {
   const { MAX_BYTES: maxBytes, MAX_PAGES: maxPages, MAX_PIXELS: maxPixels } = c.env;
   const limits = { ...DEFAULT_LIMITS, maxBytes, maxPages, maxPixels };
-  if (Number(c.req.header("content-length") ?? 0) > maxBytes) throw tooLarge("The image is larger", "maxBytes", limits);
-  const bytes = await readBody(c.req.raw.body, limits);
+  const bytes = await cappedBody(c.req.raw, limits);
   checkType(c.req.header("content-type"), bytes);
   return { bytes, limits };
-}
-
-/** Reads no further than the limit. */
-async function readBody(body: ReadableStream<Uint8Array> | null, limits: ReadLimits): Promise<Uint8Array> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const part of body ?? []) {
-    length += part.length;
-    if (length > limits.maxBytes) throw tooLarge("The image is larger", "maxBytes", limits);
-    parts.push(part);
-  }
-  if (length === 0) throw new EdgeT5Error("E_INPUT", "The request has no body. Send the image as its body.");
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 /** Who names a type of image must mean it; who names none, or bytes, leaves it to the first of them. */

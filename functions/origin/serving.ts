@@ -1,7 +1,7 @@
 /** Answers in the edge's place: token ids in, what the decoder's Worker answers out. */
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { errorBody, writeLines } from "../../src/api/token-stream.ts";
+import { errorBody, generationInputOf, writeLines } from "../../src/api/token-stream.ts";
 import { ApiError } from "../../src/api-error.ts";
 import { EdgeT5Error, isGivenUp } from "../../src/errors.ts";
 import { errorFields, log } from "../../src/observability/log.ts";
@@ -31,7 +31,7 @@ export function servingApp(models: OriginModels, signed: Signed): Hono {
   app.post("/:model/decode", async (c) => {
     const { inputs, options } = await signed.json(c, originDecodeSchema);
     const { signal } = c.req.raw;
-    const { adapter: key, owner, seed, copies, logprobs, maxNewTokens, params } = options;
+    const { adapter: key, owner } = options;
     const used = await use(models, c.req.param("model"), key, owner, signal);
     async function* events(): AsyncGenerator<TokenEvent, void, undefined> {
       const { engine, adapter } = used;
@@ -39,11 +39,9 @@ export function servingApp(models: OriginModels, signed: Signed): Hono {
         const hidden = await Promise.all(
           inputs.map((ids) => engine.encoder.encode(ids, undefined, adapter, { owner, signal })),
         );
-        const all = inputs.map((prompt, i) => ({
-          ...{ hidden: hidden[i] as Float32Array, prompt, maxNewTokens, params, copies, owner, adapter },
-          // Copies of an input count on from its seed.
-          seed: seed + i * copies,
-          ...(logprobs !== null && { logprobs }),
+        const all = inputs.map((ids, i) => ({
+          ...generationInputOf({ ids, hidden: hidden[i] as Float32Array }, i, options),
+          adapter,
         }));
         yield* generate(engine.decoder, all, { signal });
       } finally {

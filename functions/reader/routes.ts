@@ -42,7 +42,10 @@ export function readerApp(): Hono<ReaderEnv> {
     c.get("line").add({ code: known.code });
     return c.json(errorBody(known), known.status as ContentfulStatusCode);
   });
-  app.get("/metrics", (c) => c.json({ workers: { reader: metrics.snapshot() } } satisfies MetricsAnswer));
+  app.get("/metrics", async (c) => {
+    const behind = c.env.OCR ? await metricsOf(c.env.OCR) : {};
+    return c.json({ workers: { reader: metrics.snapshot(), ...behind } } satisfies MetricsAnswer);
+  });
   app.get("/healthz", (c) => c.json({ status: "ok" }));
 
   /**
@@ -67,6 +70,16 @@ export function readerApp(): Hono<ReaderEnv> {
   });
 
   return app;
+}
+
+async function metricsOf(ocr: Fetcher): Promise<MetricsAnswer["workers"]> {
+  try {
+    const response = await ocr.fetch("http://ocr/metrics");
+    if (response.ok) return (await response.json<MetricsAnswer>()).workers;
+  } catch {
+    // The gateway tells of one that does not answer.
+  }
+  return { ocr: [] };
 }
 
 /** In a Worker of its own: what reads images has room beside nothing else. */

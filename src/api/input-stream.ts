@@ -5,9 +5,8 @@
  */
 import * as z from "zod";
 import type { EdgeT5Error } from "../errors.ts";
-import type { GenerationInput } from "../t5/generate.ts";
 import { encodeFrame, type FrameReader, malformed } from "./frames.ts";
-import { type DecodeOptions, decodeOptionsSchema, errorBody, parseErrorBody } from "./token-stream.ts";
+import { decodeOptionsSchema, errorBody, parseErrorBody } from "./token-stream.ts";
 
 /** Of an input: its token ids; the frame's payload is its hidden states `[S, dModel]`, if any. */
 const headSchema = z.object({ ids: z.array(z.int().nonnegative()).min(1) });
@@ -93,19 +92,6 @@ export type DecodeList = z.infer<typeof decodeListSchema>;
 /** @throws EdgeT5Error `E_INPUT` */
 export function parseDecodeList(header: string | undefined): DecodeList {
   return parsedHeader(decodeListSchema, header);
-}
-
-/** The `number`th input as it is decoded: copies count on from its seed. */
-export function generationInputOf(
-  { ids, hidden }: StreamedInput,
-  number: number,
-  { maxNewTokens, params, copies, seed, logprobs, owner }: DecodeOptions,
-): GenerationInput {
-  return {
-    ...{ hidden, prompt: ids, maxNewTokens, params, copies, owner },
-    seed: seed + number * copies,
-    ...(logprobs !== null && { logprobs }),
-  };
 }
 
 /** Of a request for the labels' scores of a list. */

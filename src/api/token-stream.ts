@@ -63,7 +63,7 @@ export function parseDecodeRequest(
   }
   const parsed = decodeHeaderSchema.safeParse(json);
   if (!parsed.success) throw malformed();
-  const { inputTokens, maxNewTokens, stream, params, copies, seed, logprobs, adapter, owner } = parsed.data;
+  const { inputTokens, ...options } = parsed.data;
   const tokens = inputTokens.reduce((sum, n) => sum + n, 0);
   if (body.byteLength !== tokens * (dModel + 1) * 4) throw malformed();
   const ids = new Int32Array(body, 0, tokens);
@@ -72,19 +72,22 @@ export function parseDecodeRequest(
     const hidden = new Float32Array(body, (tokens + first * dModel) * 4, count * dModel);
     const prompt = Array.from(ids.subarray(first, first + count));
     first += count;
-    return {
-      hidden,
-      prompt,
-      maxNewTokens,
-      params,
-      copies,
-      owner,
-      // Copies of an input count on from its seed.
-      seed: seed + i * copies,
-      ...(logprobs !== null && { logprobs }),
-    };
+    return generationInputOf({ ids: prompt, hidden }, i, options);
   });
-  return { inputs, stream, adapter };
+  return { inputs, stream: options.stream, adapter: options.adapter };
+}
+
+/** The `number`th input of a request as it is decoded: copies of an input count on from its seed. */
+export function generationInputOf(
+  { ids, hidden }: { ids: readonly number[]; hidden: Float32Array },
+  number: number,
+  { maxNewTokens, params, copies, seed, logprobs, owner }: Omit<DecodeOptions, "stream" | "adapter">,
+): GenerationInput {
+  return {
+    ...{ hidden, prompt: ids, maxNewTokens, params, copies, owner },
+    seed: seed + number * copies,
+    ...(logprobs !== null && { logprobs }),
+  };
 }
 
 /** A half's error: the gateway makes the client's of it. */

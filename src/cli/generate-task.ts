@@ -1,9 +1,9 @@
 /** `edge-t5 generate --task NAME INPUT`: a text, table, document or image through a task, of any length. */
 import { readFile, stat } from "node:fs/promises";
 import { EdgeT5Error } from "../errors.ts";
-import { createNodeOcr } from "../readers/image/node.ts";
 import { contentOfPages } from "../readers/image/ocr.ts";
 import { imageFormat } from "../readers/image/size.ts";
+import { createOcrThread } from "../readers/image/thread.ts";
 import { readContent } from "../readers/index.ts";
 import type { GenerateOptions, TextToText } from "../t5/model.ts";
 import type { Content } from "../t5/text-to-text/content.ts";
@@ -54,7 +54,7 @@ async function readAny(
         "Captions are made by a deployment's Workers AI, not here. Set image.read to text.",
       );
     }
-    const ocr = await createNodeOcr();
+    const ocr = createOcrThread();
     try {
       return contentOfPages(await ocr.recognize(bytes, { languages: image.languages, signal }), image.languages);
     } finally {

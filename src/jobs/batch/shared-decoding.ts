@@ -1,7 +1,7 @@
 /** One model's halves, shared by rows that are answered side by side: what all of them decode goes through it in one batch. */
 import { setImmediate as turn } from "node:timers/promises";
 import type { Halves } from "../../api/answers.ts";
-import type { DecodeOptions } from "../../api/token-stream.ts";
+import { type DecodeOptions, generationInputOf } from "../../api/token-stream.ts";
 import type { Engine, HeldAdapter } from "../../t5/engine.ts";
 import { type GenerationInput, generate, type TokenEvent } from "../../t5/generate.ts";
 import { scoreLabels } from "../../t5/generation/labels.ts";
@@ -59,15 +59,12 @@ export class SharedDecoding {
 
   #decode(
     inputs: readonly Encoded[],
-    { maxNewTokens, params, copies, seed, logprobs }: Omit<DecodeOptions, "adapter" | "owner">,
+    options: Omit<DecodeOptions, "adapter" | "owner">,
     adapter: HeldAdapter | undefined,
   ): AsyncIterable<TokenEvent> {
     const request: Request = {
-      inputs: inputs.map(({ ids, hidden }, i) => ({
-        ...{ hidden, prompt: ids, maxNewTokens, params, copies, seed: seed + i * copies, adapter },
-        ...(logprobs !== null && { logprobs }),
-      })),
-      sequences: inputs.length * Math.max(copies, params.num_return_sequences),
+      inputs: inputs.map((input, i) => ({ ...generationInputOf(input, i, options), adapter })),
+      sequences: inputs.length * Math.max(options.copies, options.params.num_return_sequences),
       events: new Channel(),
     };
     this.#waiting.push(request);
