@@ -60,6 +60,8 @@ const tableOptions = z.strictObject({
   form: z.enum(["tapex", "totto"]).default("tapex"),
   /** Only these columns, in this order; null: all. */
   columns: z.array(z.string().max(200)).min(1).max(200).nullable().default(null),
+  /** Of `totto`: the first column's cells are their rows' headers. */
+  row_headers: z.boolean().default(false),
 });
 
 /** How an image becomes text (readers/image). */

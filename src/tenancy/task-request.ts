@@ -232,7 +232,7 @@ function tablesOf(value: unknown, param: string): Content {
 /** One of the tables, or what is chosen of it, as the task has it. */
 function tableText(
   tables: readonly Table[],
-  { table: { form, columns } }: Pick<Task["definition"], "table">,
+  { table: { form, columns, row_headers } }: Pick<Task["definition"], "table">,
   fill: (text: string) => string,
   { select = {}, bounds: { count, maxInputTokens } }: Sources,
   param: string,
@@ -247,7 +247,11 @@ function tableText(
   }
   const selected = selectTable(table, { ...others, ...(chosen && { columns: chosen }) });
   const budget = { count: (text: string) => count(fill(text)), limit: maxInputTokens };
-  const { text, rowsDropped } = linearizeTable(selected, { form, budget, ...(highlighted && { highlighted }) });
+  const { text, rowsDropped } = linearizeTable(selected, {
+    ...{ form, budget },
+    ...(highlighted && { highlighted }),
+    ...(row_headers && { rowHeaders: true }),
+  });
   const dropped = rowsDropped === 1 ? "The last row was" : `The last ${rowsDropped} rows were`;
   return { text, notes: rowsDropped > 0 ? [`${dropped} left out: the model takes ${maxInputTokens} tokens.`] : [] };
 }

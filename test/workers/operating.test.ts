@@ -91,6 +91,7 @@ describe("GET /metrics", () => {
       expect(total(after, "edge_t5_model_load_seconds", { worker })).toBeGreaterThanOrEqual(1);
       expect(total(after, "edge_t5_worker_up", { worker })).toBe(1);
     }
+    expect(total(after, "edge_t5_worker_up", { worker: "reader" })).toBe(1);
     expect(change(after, "edge_t5_batch_rows", { worker: "decoder" })).toBeGreaterThan(0);
     expect(total(after, "edge_t5_wasm_bytes", { worker: "decoder" })).toBeGreaterThan(1e6);
     expect(change(after, "edge_t5_usage_queue_lag_seconds", { queue: "usage" })).toBeGreaterThanOrEqual(1);
