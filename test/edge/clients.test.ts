@@ -306,16 +306,20 @@ describe("usage is what the answers said", () => {
 
     expect(await post("/models/german", { inputs: HOUSE })).toEqual([{ translation_text: HAUS }]);
     const leaving = new AbortController();
-    const endless = { model: ENDLESS, prompt: "hello", stream: true, max_tokens: 256, prompt_lookup_num_tokens: 0 };
+    const endless = { model: ENDLESS, prompt: "hello you", stream: true, max_tokens: 256, prompt_lookup_num_tokens: 0 };
     const left = await send("POST", "/v1/completions", endless, leaving.signal);
     const reader = left.body?.getReader();
     let seen = "";
-    while (seen.split("\n\n").length < 4) seen += new TextDecoder().decode((await reader?.read())?.value);
+    while (seen.split("\n\n").length < 4) {
+      const { value, done } = (await reader?.read()) ?? { done: true };
+      if (done) throw new Error(`The stream ended after ${seen}`);
+      seen += new TextDecoder().decode(value);
+    }
     leaving.abort();
     const statuses = [
       (await send("POST", "/v1/tasks/german", { input: " " })).status,
       (await send("POST", "/v1/tasks/none", { input: HOUSE })).status,
-      (await send("POST", "/v1/tasks/german", { input: "a ".repeat(2000) })).status,
+      (await send("POST", "/v1/tasks/german", { input: "a ".repeat(8000) })).status,
       (await fetch(`${kit.url}/v1/tasks/german`, { method: "POST", body: "{}" })).status,
     ];
     expect(statuses).toEqual([400, 404, 400, 401]);
