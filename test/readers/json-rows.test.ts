@@ -76,24 +76,26 @@ describe("JSON rows", () => {
     ["a mixture", '[{"a":1},[2]]', /row 2 is no object/],
     ["another mixture", '[[1],{"a":1}]', /row 2 is no list/],
     ["a row that is too long", "[[1],[1,2]]", /row 2 has 2 values for 1 columns/],
-    ["columns without rows", '{"columns":["a"]}', /without rows/],
     ["columns that are no names", '{"columns":[1],"rows":[]}', /no list of texts/],
   ])("that are %s are no table", (_, text, message) => {
     expect(() => read(text)).toThrow(refusal("E_FORMAT", message));
   });
 
+  test("of a request's body need rows: columns alone are no table", () => {
+    expect(() => readJsonValue({ columns: ["a"] })).toThrow(refusal("E_FORMAT", /without rows/));
+  });
+
   test("may name no columns: objects have them", () => {
-    expect(read('{"rows":[{"a":1},{"b":2}],"title":"T"}').tables).toEqual([
-      {
-        title: "T",
-        section: null,
-        columns: ["a", "b"],
-        rows: [
-          ["1", ""],
-          ["", "2"],
-        ],
-      },
-    ]);
+    const table = {
+      title: "T",
+      section: null,
+      columns: ["a", "b"],
+      rows: [
+        ["1", ""],
+        ["", "2"],
+      ],
+    };
+    expect(read('{"rows":[{"a":1},{"b":2}],"title":"T"}')).toEqual(table);
   });
 
   test("that are no JSON are damaged, by line where they have lines", () => {
