@@ -1,12 +1,14 @@
-/** A package's answers to the reference rows, how good they are, and how long a token takes. */
+/** A package's answers to rows, how good they are, how well it foretells people's answers, and how long a token takes. */
 
 import { answerAll } from "../../src/evaluation/evaluate.ts";
 import { T5 } from "../../src/index.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import type { EngineLoader, Sequence } from "../../src/t5/engine.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
-import { accuracy, corpusBleu, rouge } from "../../src/t5/metrics/index.ts";
-import { MAX_NEW_TOKENS, type ReferenceRow, readReference, type Task } from "./reference.ts";
+import { accuracy, type BleuCounts, bleuCounts, bleuOf, rouge } from "../../src/t5/metrics/index.ts";
+import { type Difference, differenceOf } from "./interval.ts";
+import { MAX_NEW_TOKENS, readReference, type Task } from "./reference.ts";
+import type { Row } from "./rows.ts";
 
 /** Rows decoded side by side. */
 const BATCH = 8;
@@ -14,11 +16,20 @@ const BATCH = 8;
 const WARM_UP_STEPS = 8;
 const TIMED_STEPS = 48;
 
+/** How little a row's reference surprises a model. */
+export interface Loss {
+  /** Negative log-probability of its tokens. */
+  nats: number;
+  tokens: number;
+}
+
 export interface Subject {
   /** Of all blobs: weights, graphs, tokenizer. */
   bytes: number;
   /** Greedy answers, in the order of the rows. */
-  answer(rows: readonly ReferenceRow[]): Promise<string[]>;
+  answer(rows: readonly Row[]): Promise<string[]>;
+  /** Of the references, in the order of the rows. */
+  losses(rows: readonly Row[]): Promise<Loss[]>;
   encode(text: string): number[];
   /** Milliseconds of a token of one stream. */
   timeToken(): Promise<number>;
@@ -28,22 +39,36 @@ export interface Subject {
 export async function loadSubject(dir: string, engine: EngineLoader, cacheBits?: 8 | 32): Promise<Subject> {
   const { blobs } = await readManifest(new FolderStore(dir));
   const model = await T5.fromPretrained(dir, { engine, maxNewTokens: MAX_NEW_TOKENS, batchSize: BATCH, cacheBits });
-  const prompt = model.tokenizer.encode(readReference("summarize")[0]?.input ?? "");
+  const { encoder, decoder, tokenizer } = model;
+  const prompt = tokenizer.encode(readReference("summarize")[0]?.input ?? "");
   return {
     bytes: Object.values(blobs).reduce((sum, { bytes }) => sum + bytes, 0),
     async answer(rows) {
       const options = { num_beams: 1, do_sample: false, max_new_tokens: MAX_NEW_TOKENS };
-      return (
-        await answerAll(
-          model,
-          rows.map(({ input }) => input),
-          options,
-        )
-      ).texts;
+      // Of an input with several references the answer is one.
+      const inputs = [...new Set(rows.map(({ input }) => input))];
+      const { texts } = await answerAll(model, inputs, options);
+      const answers = new Map(inputs.map((input, i) => [input, texts[i] as string]));
+      return rows.map(({ input }) => answers.get(input) as string);
     },
-    encode: (text) => model.tokenizer.encode(text),
+    async losses(rows) {
+      const losses: Loss[] = [];
+      for (const { input, reference } of rows) {
+        const ids = tokenizer.encode(reference).slice(0, MAX_NEW_TOKENS);
+        const sequence = await decoder.open(await encoder.encode(tokenizer.encode(input)), ids.length);
+        let nats = 0;
+        let before = decoder.config.decoderStartTokenId;
+        for (const id of ids) {
+          nats += surprise((await decoder.step([sequence], [before])).logits(0), id);
+          before = id;
+        }
+        decoder.close(sequence);
+        losses.push({ nats, tokens: ids.length });
+      }
+      return losses;
+    },
+    encode: (text) => tokenizer.encode(text),
     async timeToken() {
-      const { encoder, decoder } = model;
       const sequence = await decoder.open(await encoder.encode(prompt), WARM_UP_STEPS + TIMED_STEPS);
       let token = decoder.config.decoderStartTokenId;
       const step = async (one: Sequence) => {
@@ -61,27 +86,96 @@ export async function loadSubject(dir: string, engine: EngineLoader, cacheBits?:
   };
 }
 
-/**
- * Each task's own metric, and how far it may be from the float weights': of 200 rows a few texts that come out otherwise move
- * the BLEU of all by tenths.
- */
-export const METRICS: Record<Task, { name: string; tolerance: number }> = {
-  "translate-de": { name: "BLEU", tolerance: 0.75 },
-  "translate-fr": { name: "BLEU", tolerance: 0.75 },
-  summarize: { name: "ROUGE-L", tolerance: 0.5 },
-  "classify-package": { name: "accuracy", tolerance: 1.5 },
-};
+/** Negative log of the probability that these logits give to `id`. */
+function surprise(logits: Float32Array, id: number): number {
+  const largest = logits.reduce((most, logit) => Math.max(most, logit), Number.NEGATIVE_INFINITY);
+  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
+  return Math.log(total) + largest - (logits[id] ?? Number.NaN);
+}
 
-export function scoreOf(task: Task, answers: readonly string[], rows: readonly ReferenceRow[]): number {
-  const references = rows.map(({ reference }) => reference);
-  switch (METRICS[task].name) {
-    case "BLEU":
-      return corpusBleu(answers, references).score;
-    case "ROUGE-L":
-      return rouge(answers, references, { stemmer: true }).rougeL;
-    default:
-      return accuracy(answers, references);
-  }
+/** A metric of a task: what a row adds, and the score of rows. */
+interface Metric<Part> {
+  name: string;
+  part(answer: string, reference: string): Part;
+  score(parts: readonly Part[]): number;
+  /** How far int8 weights may be from the float weights that they were made of. */
+  ofWeights: number;
+  /** How far keys and values in int8 may be from float32 ones, and 14-bit activations from float32 arithmetic. */
+  ofArithmetic: number;
+}
+
+const BLEU: Metric<BleuCounts> = {
+  name: "BLEU",
+  part: (answer, reference) => bleuCounts(answer, reference),
+  score: (parts) => bleuOf(parts).score,
+  ofWeights: 0.1,
+  ofArithmetic: 0.1,
+};
+const ROUGE_L: Metric<number> = {
+  name: "ROUGE-L",
+  part: (answer, reference) => rouge([answer], [reference], { stemmer: true }).rougeL,
+  score: mean,
+  ofWeights: 0.1,
+  ofArithmetic: 0.1,
+};
+const ACCURACY: Metric<number> = {
+  name: "accuracy",
+  part: (answer, reference) => accuracy([answer], [reference]),
+  score: mean,
+  ofWeights: 0.5,
+  ofArithmetic: 0.5,
+};
+/** In nats a token. */
+export const LOSS_TOLERANCE = { ofWeights: 0.01, ofArithmetic: 0.001 };
+
+const METRICS = {
+  "translate-de": BLEU,
+  "translate-fr": BLEU,
+  summarize: ROUGE_L,
+  "classify-package": ACCURACY,
+} as const satisfies Record<Task, unknown>;
+
+/** The task's metric, whatever it adds up. */
+export function metricOf(task: Task): Metric<unknown> {
+  return METRICS[task] as Metric<unknown>;
+}
+
+export function scoreOf(task: Task, answers: readonly string[], rows: readonly Row[]): number {
+  return metricOf(task).score(partsOf(task, answers, rows));
+}
+
+/** How much better `ours` are than `theirs`. */
+export function scoreDifference(
+  task: Task,
+  ours: readonly string[],
+  theirs: readonly string[],
+  rows: readonly Row[],
+): Difference {
+  const parts = [ours, theirs].map((answers) => partsOf(task, answers, rows)) as [unknown[], unknown[]];
+  return differenceOf(inputsOf(rows), ...parts, metricOf(task).score);
+}
+
+/** How much more `ours` are than `theirs`, in nats a token. */
+export function lossDifference(ours: readonly Loss[], theirs: readonly Loss[], rows: readonly Row[]): Difference {
+  return differenceOf(inputsOf(rows), ours, theirs, lossOf);
+}
+
+/** Nats a token. */
+export function lossOf(losses: readonly Loss[]): number {
+  const sum = (of: (loss: Loss) => number) => losses.reduce((total, loss) => total + of(loss), 0);
+  return sum(({ nats }) => nats) / sum(({ tokens }) => tokens);
+}
+
+function partsOf(task: Task, answers: readonly string[], rows: readonly Row[]): unknown[] {
+  return rows.map(({ reference }, i) => metricOf(task).part(answers[i] ?? "", reference));
+}
+
+function inputsOf(rows: readonly Row[]): string[] {
+  return rows.map(({ input }) => input);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 /** Share of rows with the same answer, in percent. */
