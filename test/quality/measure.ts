@@ -3,7 +3,8 @@
 import { answerAll } from "../../src/evaluation/evaluate.ts";
 import { T5 } from "../../src/index.ts";
 import { FolderStore } from "../../src/store/folder.ts";
-import type { EngineLoader, Sequence } from "../../src/t5/engine.ts";
+import type { DecoderInput, EngineLoader, Sequence } from "../../src/t5/engine.ts";
+import { logSumExp } from "../../src/t5/generation/scores.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
 import { accuracy, type BleuCounts, bleuCounts, bleuOf, rouge } from "../../src/t5/metrics/index.ts";
 import { type Difference, differenceOf } from "./interval.ts";
@@ -39,8 +40,8 @@ export interface Subject {
 export async function loadSubject(dir: string, engine: EngineLoader, cacheBits?: 8 | 32): Promise<Subject> {
   const { blobs } = await readManifest(new FolderStore(dir));
   const model = await T5.fromPretrained(dir, { engine, maxNewTokens: MAX_NEW_TOKENS, batchSize: BATCH, cacheBits });
-  const { encoder, decoder, tokenizer } = model;
-  const prompt = tokenizer.encode(readReference("summarize")[0]?.input ?? "");
+  const { encoder, decoder } = model;
+  const prompt = model.tokenizer.encode(readReference("summarize")[0]?.input ?? "");
   return {
     bytes: Object.values(blobs).reduce((sum, { bytes }) => sum + bytes, 0),
     async answer(rows) {
@@ -53,21 +54,12 @@ export async function loadSubject(dir: string, engine: EngineLoader, cacheBits?:
     },
     async losses(rows) {
       const losses: Loss[] = [];
-      for (const { input, reference } of rows) {
-        const ids = tokenizer.encode(reference).slice(0, MAX_NEW_TOKENS);
-        const sequence = await decoder.open(await encoder.encode(tokenizer.encode(input)), ids.length);
-        let nats = 0;
-        let before = decoder.config.decoderStartTokenId;
-        for (const id of ids) {
-          nats += surprise((await decoder.step([sequence], [before])).logits(0), id);
-          before = id;
-        }
-        decoder.close(sequence);
-        losses.push({ nats, tokens: ids.length });
+      for (let first = 0; first < rows.length; first += BATCH) {
+        losses.push(...(await lossesOf(model, rows.slice(first, first + BATCH))));
       }
       return losses;
     },
-    encode: (text) => tokenizer.encode(text),
+    encode: (text) => model.tokenizer.encode(text),
     async timeToken() {
       const sequence = await decoder.open(await encoder.encode(prompt), WARM_UP_STEPS + TIMED_STEPS);
       let token = decoder.config.decoderStartTokenId;
@@ -86,11 +78,35 @@ export async function loadSubject(dir: string, engine: EngineLoader, cacheBits?:
   };
 }
 
-/** Negative log of the probability that these logits give to `id`. */
-function surprise(logits: Float32Array, id: number): number {
-  const largest = logits.reduce((most, logit) => Math.max(most, logit), Number.NEGATIVE_INFINITY);
-  const total = logits.reduce((sum, logit) => sum + Math.exp(logit - largest), 0);
-  return Math.log(total) + largest - (logits[id] ?? Number.NaN);
+/** Of rows that are decoded side by side, each as long as its reference. */
+async function lossesOf({ encoder, decoder, tokenizer }: T5, rows: readonly Row[]): Promise<Loss[]> {
+  const references = rows.map(({ reference }) => tokenizer.encode(reference).slice(0, MAX_NEW_TOKENS));
+  const inputs: DecoderInput[] = [];
+  for (const [i, { input }] of rows.entries()) {
+    const hidden = await encoder.encode(tokenizer.encode(input));
+    inputs.push({ hidden, maxNewTokens: references[i]?.length ?? 0 });
+  }
+  const sequences = await decoder.openAll(inputs);
+  const all = sequences.map((sequence, i) => ({ sequence, ids: references[i] ?? [], nats: 0 }));
+  try {
+    const { decoderStartTokenId } = decoder.config;
+    for (let at = 0; at < MAX_NEW_TOKENS; at++) {
+      const going = all.filter(({ ids }) => at < ids.length);
+      if (going.length === 0) break;
+      const before = going.map(({ ids }) => ids[at - 1] ?? decoderStartTokenId);
+      const output = await decoder.step(
+        going.map(({ sequence }) => sequence),
+        before,
+      );
+      for (const [i, one] of going.entries()) {
+        const logits = output.logits(i);
+        one.nats += logSumExp(logits) - (logits[one.ids[at] as number] ?? Number.NaN);
+      }
+    }
+  } finally {
+    for (const sequence of sequences) decoder.close(sequence);
+  }
+  return all.map(({ nats, ids }) => ({ nats, tokens: ids.length }));
 }
 
 /** A metric of a task: what a row adds, and the score of rows. */
