@@ -69,8 +69,8 @@ interface Line {
 interface Comparison {
   weights: string;
   to: string;
-  /** Null where nothing is asked of them. */
-  tolerance: "ofWeights" | "ofArithmetic" | null;
+  /** Whether they may be no further apart than a metric's tolerance. */
+  isHeld: boolean;
 }
 
 interface Compared extends Comparison {
@@ -130,11 +130,11 @@ const command = defineCommand({
           same_text: sameText(own, measured.get("float32") ?? own),
         };
       });
-      const compared = comparisonsOf(checkpoint).flatMap((each) => {
+      const compared = COMPARISONS.flatMap((each) => {
         const [ours, theirs] = [measured.get(each.weights), measured.get(each.to)];
         return ours && theirs ? [compare(each, ours, theirs, rows)] : [];
       });
-      const problems = problemsOf(lines, compared);
+      const problems = problemsOf(lines, compared, !checkpoint);
       const passed = problems.length === 0;
       const counts = byTask((task) => rows[task].length);
       if (args.json)
@@ -196,14 +196,12 @@ function kept(most: number): Measured {
   return { texts, losses: null };
 }
 
-function comparisonsOf(checkpoint: string | undefined): Comparison[] {
-  return [
-    { weights: "int8", to: EXACT_CACHE, tolerance: "ofArithmetic" },
-    { weights: "int8", to: "float32", tolerance: checkpoint ? "ofWeights" : "ofArithmetic" },
-    { weights: "int8", to: "checkpoint", tolerance: "ofWeights" },
-    { weights: "int4", to: "float32", tolerance: null },
-  ];
-}
+const COMPARISONS: readonly Comparison[] = [
+  { weights: "int8", to: EXACT_CACHE, isHeld: true },
+  { weights: "int8", to: "float32", isHeld: true },
+  { weights: "int8", to: "checkpoint", isHeld: true },
+  { weights: "int4", to: "float32", isHeld: false },
+];
 
 function compare(comparison: Comparison, ours: Measured, theirs: Measured, rows: Rows): Compared {
   const { losses: ourLosses } = ours;
@@ -230,20 +228,20 @@ function sameText({ texts }: Measured, exact: Measured): number {
   );
 }
 
-/** Where int8 is further off than it may be. */
-function problemsOf(lines: readonly Line[], compared: readonly Compared[]): string[] {
+/** Where int8 is further off than it may be. @param sameWeights float32 computes with int8's */
+function problemsOf(lines: readonly Line[], compared: readonly Compared[], sameWeights: boolean): string[] {
   const int8 = lines.find(({ weights }) => weights === "int8");
   if (!int8 || compared.length === 0) return ["nothing was measured"];
-  const problems = compared.flatMap(({ weights, to, tolerance, scores, loss }) => {
-    if (!tolerance) return [];
-    const off = TASKS.filter((task) => isBeyond(scores[task], metricOf(task)[tolerance])).map(
-      (task) => `${weights}'s ${metricOf(task).name} of ${task} is more than ${metricOf(task)[tolerance]} off ${to}'s`,
-    );
-    const most = LOSS_TOLERANCE[tolerance];
-    return loss && isBeyond(loss, most) ? [...off, `${weights}'s loss is more than ${most} off ${to}'s`] : off;
-  });
-  const onSameWeights = compared.some(({ to, tolerance }) => to === "float32" && tolerance === "ofArithmetic");
-  if (onSameWeights && int8.same_text < LEAST_AGREEMENT) {
+  const problems = compared
+    .filter(({ isHeld }) => isHeld)
+    .flatMap(({ weights, to, scores, loss }) => {
+      const off = TASKS.filter((task) => isBeyond(scores[task], metricOf(task).tolerance)).map(
+        (task) => `${weights}'s ${metricOf(task).name} of ${task} is more than ${metricOf(task).tolerance} off ${to}'s`,
+      );
+      if (!loss || !isBeyond(loss, LOSS_TOLERANCE)) return off;
+      return [...off, `${weights}'s loss is more than ${LOSS_TOLERANCE} off ${to}'s`];
+    });
+  if (sameWeights && int8.same_text < LEAST_AGREEMENT) {
     problems.push(`int8 gives float32's text in less than ${LEAST_AGREEMENT} % of the rows`);
   }
   return problems;

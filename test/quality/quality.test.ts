@@ -75,12 +75,12 @@ describe.each(TASKS)("%s", (task) => {
 
   test("int8 keeps the checkpoint's score", async () => {
     const difference = scoreDifference(task, await answersOf(int8, task), greedy, rows);
-    expect(isBeyond(difference, metricOf(task).ofWeights), JSON.stringify(difference)).toBe(false);
+    expect(isBeyond(difference, metricOf(task).tolerance), JSON.stringify(difference)).toBe(false);
   });
 
   test("keys and values in int8 keep the score of float32 ones", async () => {
     const difference = scoreDifference(task, await answersOf(int8, task), await answersOf(exactCache, task), rows);
-    expect(isBeyond(difference, metricOf(task).ofArithmetic), JSON.stringify(difference)).toBe(false);
+    expect(isBeyond(difference, metricOf(task).tolerance), JSON.stringify(difference)).toBe(false);
   });
 
   test("int8 gives the text of float32 arithmetic on the same weights", async () => {
@@ -100,14 +100,14 @@ describe("the loss of people's answers", () => {
 
   test("is with int8 keys and values what it is with float32 ones", async () => {
     const { low, high } = lossDifference(await int8.losses(rows), exact, rows);
-    expect(low).toBeGreaterThan(-LOSS_TOLERANCE.ofArithmetic);
-    expect(high).toBeLessThan(LOSS_TOLERANCE.ofArithmetic);
+    expect(low).toBeGreaterThan(-LOSS_TOLERANCE);
+    expect(high).toBeLessThan(LOSS_TOLERANCE);
   });
 
   test("tells int4 weights from int8 ones", async () => {
     const some = rows.filter((_, i) => i % 2 === 0);
     const ofSome = exact.filter((_, i) => i % 2 === 0);
-    expect(isBeyond(lossDifference(await int4.losses(some), ofSome, some), LOSS_TOLERANCE.ofWeights)).toBe(true);
+    expect(isBeyond(lossDifference(await int4.losses(some), ofSome, some), LOSS_TOLERANCE)).toBe(true);
   });
 });
 
@@ -117,6 +117,6 @@ describe.each(["onnx", "onnx-web"] as const)("%s at 8 bits", (name) => {
     const subject = await loadSubject(DEFAULT_PACKAGE, await ENGINES[name]());
     const greedy = rows.map((row) => row.greedy);
     const difference = scoreDifference(task, await subject.answer(rows), greedy, rows);
-    expect(isBeyond(difference, metricOf(task).ofWeights), JSON.stringify(difference)).toBe(false);
+    expect(isBeyond(difference, metricOf(task).tolerance), JSON.stringify(difference)).toBe(false);
   });
 });
