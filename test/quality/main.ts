@@ -149,7 +149,7 @@ const command = defineCommand({
         });
       else
         console.log(
-          `${tableOf(lines)}\n\n${differenceTable(compared)}\n\n${explanation(checkpoint, counts)}\n` +
+          `${tableOf(lines)}\n\n${differenceTable(compared)}\n\n${explanation(checkpoint, measured.has("checkpoint"), counts)}\n` +
             (passed ? "passed" : `FAILED: ${problems.join("; ")}`),
         );
       process.exitCode = passed ? 0 : 1;
@@ -286,15 +286,15 @@ function signed(value: number, digits: number): string {
   return Number(text) === 0 ? text : `${value < 0 ? "−" : "+"}${text}`;
 }
 
-function explanation(checkpoint: string | undefined, counts: Record<Task, number>): string {
+function explanation(checkpoint: string | undefined, hasAnswers: boolean, counts: Record<Task, number>): string {
   const about =
     `${TASKS.map((task) => formatCount(counts[task])).join(" + ")} rows, greedy; a token of one stream; loss: of people's answers, nats a token;\n` +
     "same text: as float32's; differences with their 95 % intervals (paired bootstrap).";
   if (checkpoint) return about;
-  return (
-    `${about} float32 and int4 are the packaged int8 weights as\n` +
-    "they are, computed in float32 and rounded again; checkpoint: the float weights that they were made of, as Hugging Face answered."
-  );
+  const packaged = `${about} float32 and int4 are the packaged int8 weights as\nthey are, computed in float32 and rounded again`;
+  return hasAnswers
+    ? `${packaged}; checkpoint: the float weights that they were made of, as Hugging Face answered.`
+    : `${packaged}.`;
 }
 
 const rawArgs = process.argv.slice(2);
