@@ -196,7 +196,7 @@ function bind(koffi: Koffi, lib: LibraryHandle): Library {
     return out[0] as Pointer;
   };
   const floats = (at: Pointer, count: number) =>
-    count === 0 ? new Float32Array() : (koffi.decode(at, koffi.array("float", count, "Typed")) as Float32Array);
+    count === 0 ? new Float32Array() : (koffi.decode(at, "float", count) as Float32Array);
   const env = make("CreateEnv", LOG_FATAL, "edge-t5");
   return { call, make, check, floats, env, memory: make("CreateCpuMemoryInfo", ARENA_ALLOCATOR, DEFAULT_MEMORY) };
 }
