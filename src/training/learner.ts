@@ -4,7 +4,7 @@ import { Tensor } from "onnxruntime-node";
 import type { T5Config } from "../t5/config.ts";
 import type { Batch } from "./batch.ts";
 import { LOSSES, lossGraph, type StepGraph, type StepGraphOptions, stepGraph, type TrainedTensor } from "./graph.ts";
-import type { StepSession } from "./library.ts";
+import type { StepSession } from "./native-session.ts";
 import { Crew } from "./optimizers/crew.ts";
 import type { OptimizerOptions, Parameter } from "./optimizers/index.ts";
 import { sizeOf } from "./optimizers/optimizer.ts";

@@ -4,7 +4,7 @@ import { EdgeT5Error } from "../errors.ts";
 import { Graph } from "../onnx/graph.ts";
 import { encodeModel } from "../onnx/model-proto.ts";
 import { fuseTurned, reluFirst } from "./fuse.ts";
-import { openLibrarySession, type StepSession } from "./library.ts";
+import { openNativeSession, type StepSession } from "./native-session.ts";
 
 /** `auto`: the first of CUDA and WebGPU that is there, else the processor. Only `cpu` gives the same bits again. */
 export type Provider = "cpu" | "cuda" | "webgpu";
@@ -32,7 +32,7 @@ export async function openSession(
   }
   const model = encodeModel(graph);
   const names = graph.outputs.map(({ name }) => name);
-  const inPlace = chosen === "cpu" ? await openLibrarySession(model, names, threads) : null;
+  const inPlace = chosen === "cpu" ? await openNativeSession(model, names, threads) : null;
   if (inPlace) return { session: inPlace, provider: chosen };
   const session = await InferenceSession.create(model, {
     // What a provider has no kernel for runs on the processor.

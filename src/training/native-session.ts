@@ -75,7 +75,7 @@ let library: Promise<Library | null> | undefined;
  *
  * @throws Error with onnxruntime's words for a model that it does not take
  */
-export async function openLibrarySession(
+export async function openNativeSession(
   model: Uint8Array,
   outputNames: readonly string[],
   threads: number | undefined,
@@ -88,13 +88,13 @@ export async function openLibrarySession(
     ort.check(ort.call.SetSessionGraphOptimizationLevel(options, ALL_OPTIMIZATIONS));
     if (threads !== undefined) ort.check(ort.call.SetIntraOpNumThreads(options, threads));
     const session = ort.make("CreateSessionFromArray", ort.env, model, model.byteLength, options);
-    return new LibrarySession(ort, session, outputNames);
+    return new NativeSession(ort, session, outputNames);
   } finally {
     ort.call.ReleaseSessionOptions(options);
   }
 }
 
-class LibrarySession implements StepSession {
+class NativeSession implements StepSession {
   readonly outputNames: readonly string[];
   readonly #ort: Library;
   #session: Pointer | null;
@@ -196,7 +196,7 @@ function bind(koffi: Koffi, lib: LibraryHandle): Library {
     return out[0] as Pointer;
   };
   const floats = (at: Pointer, count: number) =>
-    count === 0 ? new Float32Array() : (koffi.decode(at, koffi.array("float", count, "Typed")) as Float32Array);
+    count === 0 ? new Float32Array() : (koffi.decode(at, "float", count) as Float32Array);
   const env = make("CreateEnv", LOG_FATAL, "edge-t5");
   return { call, make, check, floats, env, memory: make("CreateCpuMemoryInfo", ARENA_ALLOCATOR, DEFAULT_MEMORY) };
 }

@@ -5,7 +5,7 @@ import { Graph } from "../../src/onnx/graph.ts";
 import { encodeModel } from "../../src/onnx/model-proto.ts";
 import { parseHuggingFaceConfig } from "../../src/t5/config.ts";
 import { stepGraph } from "../../src/training/graph.ts";
-import { openLibrarySession } from "../../src/training/library.ts";
+import { openNativeSession } from "../../src/training/native-session.ts";
 import { dropoutMask, randomBits } from "../../src/training/random.ts";
 
 /** Inner states of 1,024 are padded. */
@@ -49,7 +49,7 @@ describe("a step's graph", () => {
     const { model, names, feeds, trained } = step();
     const binding = await InferenceSession.create(model, { intraOpNumThreads: 2 });
     const expected = await binding.run(feeds);
-    const session = (await openLibrarySession(model, names, 2))!;
+    const session = (await openNativeSession(model, names, 2))!;
     expect(session.outputNames).toEqual([...binding.outputNames]);
     const memory = new WebAssembly.Memory({ initial: 4, maximum: 4, shared: true });
     let at = 64;
@@ -74,14 +74,14 @@ describe("a step's graph", () => {
 
 describe("what goes wrong is told in onnxruntime's words", () => {
   test("a model that is none", async () => {
-    await expect(openLibrarySession(new Uint8Array([1, 2, 3]), [], 1)).rejects.toThrow(/protobuf|ModelProto|parse/i);
+    await expect(openNativeSession(new Uint8Array([1, 2, 3]), [], 1)).rejects.toThrow(/protobuf|ModelProto|parse/i);
   });
 
   test("an input that is missing, or of another size", async () => {
     const g = new Graph("sum");
     const x = g.input("x", "float32", [3]);
     g.output(g.op("Add", [x, g.float(1)]), "y", "float32", [3]);
-    const session = (await openLibrarySession(encodeModel(g), ["y"], 1))!;
+    const session = (await openNativeSession(encodeModel(g), ["y"], 1))!;
     await expect(session.run({}, { y: null })).rejects.toThrow(/\bx\b/);
     const two = new Tensor("float32", Float32Array.of(1, 2), [2]);
     await expect(session.run({ x: two }, { y: null })).rejects.toThrow(/invalid dimensions|Got: 2/i);
