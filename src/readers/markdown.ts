@@ -65,7 +65,12 @@ interface Piece {
 }
 
 /** Blocks, whose text still has its marks. */
-function piecesOf(text: string, markdown: InstanceType<typeof MarkdownIt>, env: object, limits: ReadLimits): Piece[] {
+function piecesOf(
+  text: string,
+  markdown: InstanceType<typeof MarkdownIt>,
+  env: Record<string, unknown>,
+  limits: ReadLimits,
+): Piece[] {
   const pieces: Piece[] = [];
   const tokens: Token[] = [];
   const take = () => {
