@@ -3,15 +3,21 @@
  * counted is what pdf.js will make.
  */
 
+import { inflated } from "./inflate.ts";
+
 /** Bytes that may still be made or looked at; below zero, they were too many. */
 export interface Budget {
   left: number;
 }
 
-/** Of zlib's data. Nothing for what is no such data. */
-export async function spendInflated(data: Uint8Array, budget: Budget, signal?: AbortSignal): Promise<void> {
+/**
+ * Of zlib's data; of what is no such data, nothing: pdf.js refuses it too. Checksums are looked at by neither.
+ *
+ * @throws Error where it is broken: pdf.js may go on
+ */
+export function spendInflated(data: Uint8Array, budget: Budget, signal?: AbortSignal): void {
   if (!isZlib(data)) return;
-  for await (const piece of inflated(data)) {
+  for (const piece of inflated([data.subarray(2)], { isRaw: true })) {
     signal?.throwIfAborted();
     budget.left -= piece.length;
     if (budget.left < 0) return;
@@ -22,33 +28,6 @@ function isZlib(data: Uint8Array): boolean {
   const [method = 0, flags = 0] = data;
   return (method & 15) === 8 && (method * 256 + flags) % 31 === 0 && (flags & 32) === 0;
 }
-
-/** Until the data ends by itself: what follows it is no error. */
-async function* inflated(data: Uint8Array): AsyncGenerator<Uint8Array> {
-  const stream = new DecompressionStream("deflate");
-  const writer = stream.writable.getWriter();
-  const reader = stream.readable.getReader();
-  const feed = async () => {
-    for (let at = 0; at < data.length; at += FED) await writer.write(data.slice(at, at + FED));
-    await writer.close();
-  };
-  // It fails where the data ends: the reader is told.
-  const fed = feed().catch(() => {});
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      yield value;
-    }
-  } catch {
-    // What is wrong with it, pdf.js will find.
-  } finally {
-    await reader.cancel().catch(() => {});
-    await fed;
-  }
-}
-
-const FED = 16_384;
 
 const CLEAR = 256;
 const END = 257;

@@ -50,15 +50,16 @@ export async function guardedPdf(bytes: Uint8Array, limits: ReadLimits, signal?:
   for (const stream of streamsOf(bytes)) {
     signal?.throwIfAborted();
     const { start, dictionary } = stream;
+    if (!dictionary) continue;
     const filters = filtersOf(dictionary);
-    if (nameOf(dictionary?.get("Subtype")) === "Image" || filters.some(({ name }) => OF_IMAGES.test(name))) {
+    if (nameOf(dictionary.get("Subtype")) === "Image" || filters.some(({ name }) => OF_IMAGES.test(name))) {
       // Names of nothing.
       for (const { start, end } of filters) copy.fill(0x78, start + 1, end);
-      copy.fill(0, start, endOf(copy, start, dictionary?.get("Length")));
+      copy.fill(0, start, endOf(copy, start, dictionary.get("Length")));
       continue;
     }
-    if (decryption) await decryptIn(copy, stream, decryption, decrypted);
-    await spend(copy.subarray(start), filters, parametersOf(dictionary), budget, signal);
+    if (decryption) await decryptIn(copy, { ...stream, dictionary }, decryption, decrypted);
+    spend(copy.subarray(start), filters, parametersOf(dictionary), budget, signal);
     if (budget.left < 0) throw tooLarge("The PDF's streams inflate to more bytes", "maxInflatedBytes", limits);
   }
   return copy;
@@ -119,11 +120,11 @@ function lineAfter(bytes: Uint8Array, at: number): number {
 /** In its place, filled up with spaces. An index is never encrypted, nor is what names a way of its own. */
 async function decryptIn(
   copy: Uint8Array,
-  { start, dictionary, object, generation }: PdfStream,
+  { start, dictionary, object, generation }: PdfStream & { dictionary: PdfDictionary },
   decryption: Decryption,
   budget: Budget,
 ): Promise<void> {
-  if (!dictionary || nameOf(dictionary.get("Type")) === "XRef") return;
+  if (nameOf(dictionary.get("Type")) === "XRef") return;
   if (filtersOf(dictionary).some(({ name }) => name === "Crypt")) return;
   const data = copy.subarray(start, endOf(copy, start, dictionary.get("Length")));
   budget.left -= data.length;
@@ -144,37 +145,49 @@ function endOf(bytes: Uint8Array, start: number, length: PdfValue | undefined): 
   return Math.max(start, bytes[end - 1] === 0x0d ? end - 1 : end);
 }
 
-function filtersOf(dictionary: PdfDictionary | null): readonly PdfName[] {
-  const value = dictionary?.get("F") ?? dictionary?.get("Filter");
+function filtersOf(dictionary: PdfDictionary): readonly PdfName[] {
+  const value = dictionary.get("F") ?? dictionary.get("Filter");
   const values: readonly PdfValue[] = Array.isArray(value) ? value : [value ?? null];
   if (values.some(isReference)) throw unusual("names its compression elsewhere");
   return values.filter(isName);
 }
 
 /** Of the compression that has any: the last. */
-function parametersOf(dictionary: PdfDictionary | null): PdfDictionary | null {
-  const value = dictionary?.get("DP") ?? dictionary?.get("DecodeParms");
+function parametersOf(dictionary: PdfDictionary): PdfDictionary | null {
+  const value = dictionary.get("DP") ?? dictionary.get("DecodeParms");
   const values: readonly PdfValue[] = Array.isArray(value) ? value : [value ?? null];
   if (values.some(isReference)) throw unusual("keeps its compression's parameters elsewhere");
   return values.findLast(isDictionary) ?? null;
 }
 
-async function spend(
+function spend(
   data: Uint8Array,
   filters: readonly PdfName[],
   parameters: PdfDictionary | null,
   budget: Budget,
   signal?: AbortSignal,
-): Promise<void> {
+): void {
   check(filters, parameters);
   let packed = data;
   for (const { name } of filters) {
     if (ASCII85.test(name)) packed = decodeAscii85(packed, budget);
     else if (ASCII_HEX.test(name)) packed = decodeAsciiHex(packed, budget);
-    else if (LZW.test(name)) return spendLzw(packed, numberOf(parameters, "EarlyChange", 1), budget);
-    else if (RUN_LENGTH.test(name)) return spendRunLength(packed, budget);
+    else if (LZW.test(name)) spendLzw(packed, numberOf(parameters, "EarlyChange", 1), budget);
+    else if (RUN_LENGTH.test(name)) spendRunLength(packed, budget);
+    else if (FLATE.test(name)) inflateWithin(packed, budget, signal);
   }
-  await spendInflated(packed, budget, signal);
+}
+
+function inflateWithin(data: Uint8Array, budget: Budget, signal?: AbortSignal): void {
+  try {
+    spendInflated(data, budget, signal);
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    const what = "A stream of the PDF is damaged: it cannot be unpacked";
+    throw new EdgeT5Error("E_DAMAGED", `${what}. Save or download the file again, or print it to a new PDF.`, {
+      cause,
+    });
+  }
 }
 
 function check(filters: readonly PdfName[], parameters: PdfDictionary | null): void {

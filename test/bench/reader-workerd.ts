@@ -1,4 +1,4 @@
-/** A Worker as it is deployed, in a workerd of its own: so that the process's memory is the Worker's. */
+/** A Worker as it is deployed, in a workerd of its own: so that the process's memory is the Worker's. On Linux, which tells it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -57,11 +57,9 @@ export class ServedWorker {
 
   /** Megabytes by which the process grows at most while `work` runs. */
   async growth(work: () => Promise<void>): Promise<number> {
-    // From here on, the peak is counted anew.
-    await writeFile(`/proc/${this.#pid}/clear_refs`, "5");
-    const before = await this.#memory("VmRSS");
+    const before = await resetPeak(this.#pid);
     await work();
-    return (await this.#memory("VmHWM")) - before;
+    return (await peakOf(this.#pid)) - before;
   }
 
   async stop(): Promise<void> {
@@ -75,11 +73,6 @@ export class ServedWorker {
     return this.#process.pid ?? 0;
   }
 
-  async #memory(name: "VmRSS" | "VmHWM"): Promise<number> {
-    const status = await readFile(`/proc/${this.#pid}/status`, "utf8");
-    return (Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024) / 1e6;
-  }
-
   async #awake(): Promise<void> {
     for (const began = Date.now(); ; ) {
       const response = await fetch(`${this.url}/healthz`).catch(() => null);
@@ -88,6 +81,22 @@ export class ServedWorker {
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
+}
+
+/** From here on, the process's peak is counted anew. @returns megabytes that it has */
+export async function resetPeak(pid: number): Promise<number> {
+  await writeFile(`/proc/${pid}/clear_refs`, "5");
+  return memoryOf(pid, "VmRSS");
+}
+
+/** Megabytes that the process had at most. */
+export function peakOf(pid: number): Promise<number> {
+  return memoryOf(pid, "VmHWM");
+}
+
+async function memoryOf(pid: number, name: "VmRSS" | "VmHWM"): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return (Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024) / 1e6;
 }
 
 function configuration(names: readonly string[], { vars, date, flags }: WorkerSettings, port: number): string {

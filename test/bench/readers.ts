@@ -22,7 +22,7 @@ import { DEFAULT_LIMITS, type ReadLimits, readContent } from "../../src/readers/
 import type { Content } from "../../src/t5/text-to-text/content.ts";
 import { bundleOf } from "./bundles.ts";
 import { type BenchFile, FILES } from "./reader-files.ts";
-import { ServedWorker, settingsOf } from "./reader-workerd.ts";
+import { peakOf, resetPeak, ServedWorker, settingsOf } from "./reader-workerd.ts";
 
 const HEAP_MB = 100;
 const READERS = ["csv", "json-rows", "xlsx", "docx", "html", "markdown", "pdf", "eml", "text"] as const;
@@ -59,7 +59,8 @@ function camelCase(name: string): string {
 async function readInNode(path: string, file: BenchFile): Promise<Run> {
   const bytes = new Uint8Array(await readFile(path));
   const limits = await limitsOf(file.name);
-  const before = process.memoryUsage().rss;
+  const { pid } = process;
+  const before = await resetPeak(pid);
   const began = performance.now();
   const read = async () => {
     if (!isImage(file.name)) return readContent(bytes, { as: file.as, filename: file.name }, limits);
@@ -68,8 +69,7 @@ async function readInNode(path: string, file: BenchFile): Promise<Run> {
   };
   const result = await read().then(resultOf, codeOf);
   const ms = performance.now() - began;
-  const grown = (process.resourceUsage().maxRSS * 1024 - before) / 1e6;
-  return { ms, grown_mb: Math.max(0, grown), result };
+  return { ms, grown_mb: (await peakOf(pid)) - before, result };
 }
 
 function resultOf(content: Content): string {

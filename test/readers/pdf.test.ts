@@ -165,6 +165,14 @@ describe("a PDF", () => {
       await expectRefused(documentOf(onePage(stream(twice, "/Filter 6 0 R"), ["[/Fl /Fl]"])), "E_FORMAT", /elsewhere/);
     });
 
+    it("is refused where its data is broken, which pdf.js would read on", async () => {
+      const broken = Buffer.from(bomb);
+      // A block of a kind that there is not.
+      broken[2] = 0x07;
+      const pdf = onePage(stream(broken, "/Filter /FlateDecode"));
+      await expectRefused(documentOf(pdf), "E_DAMAGED", /cannot be unpacked/);
+    });
+
     it("is refused in other compressions and with rows as wide", async () => {
       const limits = { maxInflatedBytes: 1_000_000 };
       const refused = (pdf: Uint8Array) =>

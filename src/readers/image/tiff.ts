@@ -204,7 +204,7 @@ async function readDeflatedPage(
     for (let strip = 0; offsets && sizes && strip < offsets.count && !scaler.isFull; strip++) {
       const start = offsets.at(strip);
       let rows = 0;
-      for await (const row of inflatedRows([bytes.subarray(start, start + sizes.at(strip))], rowBytes)) {
+      for (const row of inflatedRows([bytes.subarray(start, start + sizes.at(strip))], rowBytes)) {
         if (hasDifferences) addDifferences(row, format);
         scaler.push(toGrey(row));
         if (++rows === rowsPerStrip || scaler.isFull) break;
