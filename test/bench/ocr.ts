@@ -50,6 +50,7 @@ export const LEVELS: readonly Level[] = [
   { name: "turned: 270°", style: { turn: 270 } },
   { name: "noise: 20 of 255", style: { noise: 20 } },
   { name: "noise: 40 of 255", style: { noise: 40 } },
+  { name: "noise: 60 of 255", style: { noise: 60 } },
   { name: "noise: 80 of 255", style: { noise: 80 } },
   { name: "JPEG of quality 30", style: {}, jpegQuality: 30 },
   { name: "JPEG of quality 10", style: {}, jpegQuality: 10 },

@@ -159,7 +159,8 @@ export const FILES: readonly BenchFile[] = [
     const whole = await pdfOf(40);
     return whole.subarray(0, whole.length / 2);
   }),
-  hostile("lines.md", "Markdown, 10 MB of lists", () => utf8("- ".repeat(5e6))),
+  hostile("lists.md", "Markdown, lists in lists", () => utf8(`${"- ".repeat(2e6)}a`)),
+  hostile("lines.md", "Markdown, 2 million lines", () => utf8("-\n".repeat(2e6))),
   hostile("huge.png", "PNG, 100 megapixels", () => hugePng(10_000)),
   hostile("cut.png", "PNG that is cut in half", () => {
     const whole = scan();
