@@ -1,9 +1,10 @@
 /** A model that learns: weights, gradients and the optimizer's memory beside the graph that computes with them. */
 import { availableParallelism } from "node:os";
-import { type InferenceSession, Tensor } from "onnxruntime-node";
+import { Tensor } from "onnxruntime-node";
 import type { T5Config } from "../t5/config.ts";
 import type { Batch } from "./batch.ts";
 import { LOSSES, lossGraph, type StepGraph, type StepGraphOptions, stepGraph, type TrainedTensor } from "./graph.ts";
+import type { StepSession } from "./native-session.ts";
 import { Crew } from "./optimizers/crew.ts";
 import type { OptimizerOptions, Parameter } from "./optimizers/index.ts";
 import { sizeOf } from "./optimizers/optimizer.ts";
@@ -40,7 +41,7 @@ export class Learner {
   readonly #config: T5Config;
   readonly #options: LearnerOptions;
   readonly #graph: StepGraph;
-  readonly #session: InferenceSession;
+  readonly #session: StepSession;
   readonly #crew: Crew;
   readonly #seed: number;
   readonly #feeds: Readonly<Record<string, Tensor>>;
@@ -129,9 +130,10 @@ export class Learner {
   async evaluate(batches: readonly Batch[]): Promise<Losses> {
     this.#forward ??= openSession(lossGraph(this.#config, this.#options), this.#options);
     const { session } = await this.#forward;
+    const into = Object.fromEntries(session.outputNames.map((name) => [name, null]));
     let losses = NO_LOSSES;
     for (const batch of batches)
-      losses = added(losses, await session.run({ ...this.#feeds, ...inputsOf(batch) }), batch);
+      losses = added(losses, await session.run({ ...this.#feeds, ...inputsOf(batch) }, into), batch);
     return losses;
   }
 
@@ -222,7 +224,7 @@ export class Learner {
 }
 
 type Outputs = Record<string, Tensor | null>;
-type Results = InferenceSession.OnnxValueMapType;
+type Results = Awaited<ReturnType<StepSession["run"]>>;
 
 function added(losses: Losses, results: Results, batch: Batch): Losses {
   const sum = (name: string) => (results[name]!.data as Float32Array)[0]!;

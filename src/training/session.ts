@@ -4,6 +4,7 @@ import { EdgeT5Error } from "../errors.ts";
 import { Graph } from "../onnx/graph.ts";
 import { encodeModel } from "../onnx/model-proto.ts";
 import { fuseTurned, reluFirst } from "./fuse.ts";
+import { openNativeSession, type StepSession } from "./native-session.ts";
 
 /** `auto`: the first of CUDA and WebGPU that is there, else the processor. Only `cpu` gives the same bits again. */
 export type Provider = "cpu" | "cuda" | "webgpu";
@@ -21,7 +22,7 @@ export interface SessionOptions {
 export async function openSession(
   graph: Graph,
   { provider = "cpu", threads }: SessionOptions,
-): Promise<{ session: InferenceSession; provider: Provider }> {
+): Promise<{ session: StepSession; provider: Provider }> {
   const chosen = provider === "auto" ? await firstAvailable() : provider;
   if (chosen !== "cpu") await probe(chosen);
   // WebGPU has no kernels for what comes of these.
@@ -29,7 +30,11 @@ export async function openSession(
     fuseTurned(graph);
     reluFirst(graph);
   }
-  const session = await InferenceSession.create(encodeModel(graph), {
+  const model = encodeModel(graph);
+  const names = graph.outputs.map(({ name }) => name);
+  const inPlace = chosen === "cpu" ? await openNativeSession(model, names, threads) : null;
+  if (inPlace) return { session: inPlace, provider: chosen };
+  const session = await InferenceSession.create(model, {
     // What a provider has no kernel for runs on the processor.
     executionProviders: chosen === "cpu" ? ["cpu"] : [chosen, "cpu"],
     graphOptimizationLevel: "all",
