@@ -1,7 +1,7 @@
 /** Texts of any length in the shapes of OpenAI and Hugging Face: as the task's own endpoint answers them. */
 import { beforeAll, describe, expect, test } from "vitest";
 import { taskCache } from "../../src/tenancy/tasks.ts";
-import { database, type ErrorBody, makeKey, putModel, send, sendAs } from "./isolate.ts";
+import { bindingsFor, database, type ErrorBody, makeKey, putModel, send, sendAs } from "./isolate.ts";
 
 const GERMAN = "translate English to German: ";
 const SENTENCES = ["The house is old.", "Where is my book?", "I am hungry.", "It is raining.", "Tom sleeps."];
@@ -187,6 +187,41 @@ describe("what one prompt's answer has alone", () => {
     const { status, json } = await complete({ model: "letter", prompt: LETTER, max_tokens: 64 });
     expect([status, json.choices[0]?.finish_reason]).toEqual([200, "stop"]);
     expect(json.usage.completion_tokens).toBeGreaterThan(64);
+  });
+});
+
+describe("a request's pieces are counted together", () => {
+  const ask = (prompt: string[], bindings: object) => {
+    const body = { model: "letter", prompt };
+    return sendAs<Completion & ErrorBody>(key, "POST", "/v1/completions", body, {}, { bindings });
+  };
+  const told = (from: number, count: number) =>
+    Array.from({ length: count }, (_, i) => `House ${from + i} is old.`).join(" ");
+
+  test("of texts that the edge takes alone, too many", async () => {
+    // A call takes one input, and a request a dozen of calls.
+    const slow = { EDGE_CPU_MS: 1 };
+    expect((await ask([told(0, 8)], slow)).status).toBe(200);
+    const { status, json } = await ask([told(0, 8), told(8, 8)], slow);
+    expect([status, json.error.code, json.error.param]).toEqual([413, "content_too_large", "prompt"]);
+    expect(json.error.message).toContain("16 pieces");
+  });
+
+  test("texts in pieces and whole ones are a list each: Workers may be called so many times", async () => {
+    const { ENCODER, DECODER } = bindingsFor();
+    const calls: string[] = [];
+    const heard = (half: Fetcher) => {
+      const fetch = (url: string, request?: RequestInit) => {
+        calls.push(url.split("/").at(-1) ?? "");
+        return half.fetch(url, request);
+      };
+      return { fetch } as Fetcher;
+    };
+    const prompt = [HOUSE, told(0, 2), BOOK, told(2, 3), told(5, 2)];
+    const { json } = await ask(prompt, { ENCODER: heard(ENCODER), DECODER: heard(DECODER) });
+    expect(json.choices).toHaveLength(5);
+    const lists = calls.filter((call) => call !== "load").sort();
+    expect(lists).toEqual(["decode-list", "decode-list", "encode-list", "encode-list"]);
   });
 });
 
