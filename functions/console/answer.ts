@@ -10,6 +10,7 @@ export class AnswerView {
   readonly #live = byId("answer-text", HTMLDivElement);
   readonly #scores = byId("answer-scores", HTMLDivElement);
   readonly #status = byId("status", HTMLParagraphElement);
+  readonly #progress = byId("progress", HTMLProgressElement);
   readonly #copy = byId("answer-copy", HTMLButtonElement);
   readonly #explain = byId("explained", HTMLDetailsElement);
   readonly #inputs = byId("explained-inputs", HTMLOListElement);
@@ -58,6 +59,11 @@ export class AnswerView {
       this.#inputs.replaceChildren(...inputs.map((text) => make("li", {}, text)));
       this.#total.textContent = total > inputs.length ? `The first ${inputs.length} of ${total}.` : "";
       this.#explain.hidden = false;
+    } else if (event.kind === "progress") {
+      this.#progress.hidden = this.#firstAt !== null;
+      this.#progress.max = event.of;
+      this.#progress.value = event.done;
+      if (this.#firstAt === null) this.#status.textContent = `Read ${event.done} of ${event.of} parts…`;
     } else if (event.kind === "noted") {
       this.#noted.push(...event.notes);
     } else {
@@ -101,6 +107,7 @@ export class AnswerView {
     this.#firstAt = performance.now() - this.#began;
     figure("first", secondsOf(this.#firstAt));
     this.#status.textContent = status;
+    this.#progress.hidden = true;
     this.#copy.disabled = false;
   }
 
@@ -118,6 +125,7 @@ export class AnswerView {
   /** A busy region is read aloud when it is done, not piece by piece. */
   #setBusy(isBusy: boolean): void {
     this.#live.setAttribute("aria-busy", String(isBusy));
+    this.#progress.hidden = true;
     // Below a text that grows they would move.
     if (!isBusy) this.#notes.append(...this.#noted.map((note) => make("li", {}, note)));
   }

@@ -32,6 +32,7 @@ export type RunEvent =
   | { kind: "text"; index: number; text: string; isCut: boolean }
   | { kind: "label"; label: string; scores: readonly Score[] }
   | { kind: "noted"; notes: readonly string[] }
+  | { kind: "progress"; done: number; of: number }
   | { kind: "explained"; inputs: readonly string[]; total: number }
   | { kind: "used"; usage: Usage };
 
@@ -122,13 +123,30 @@ interface Told {
   notes?: readonly string[];
   explain?: { inputs: readonly string[]; total: number };
   usage?: Usage;
+  done?: number;
+  of?: number;
   error?: { message: string; code: string };
 }
 
 function* toldIn(told: Told, requestId: string | null): Generator<RunEvent, void, undefined> {
-  const { index = 0, text, output, outputs, label, scores = [], finish_reason, notes, explain, usage, error } = told;
+  const {
+    index = 0,
+    text,
+    output,
+    outputs,
+    label,
+    scores = [],
+    finish_reason,
+    notes,
+    explain,
+    usage,
+    done,
+    of,
+    error,
+  } = told;
   const isCut = finish_reason === "length";
   if (error) throw new CallError(error.message, error.code, requestId);
+  if (done !== undefined && of !== undefined) yield { kind: "progress", done, of };
   if (notes) yield { kind: "noted", notes };
   if (explain) yield { kind: "explained", ...explain };
   if (label !== undefined) yield { kind: "label", label, scores };

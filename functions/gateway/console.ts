@@ -100,6 +100,7 @@ ${raw(MARK)}
 <div class="row head">
 <h2 id="answer-title">Answer</h2>
 <p id="status" class="note" role="status"></p>
+<progress id="progress" aria-label="Parts of the text that were read" hidden></progress>
 <button id="answer-copy" type="button" class="button small" disabled>Copy</button>
 </div>
 <div id="answer" tabindex="0" role="group" aria-labelledby="answer-title">

@@ -4,7 +4,13 @@ import { answer, classify, type Halves, type Placement, type Prompt } from "../.
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
 import { ApiError } from "../../src/api-error.ts";
 import { inputsOfCall, type Load, MOST_LIST_CALLS } from "../../src/placement/work.ts";
-import type { LongBounds, LongModel, LongSize } from "../../src/t5/text-to-text/long/model.ts";
+import {
+  type LongBounds,
+  type LongModel,
+  type LongProgress,
+  type LongSize,
+  telling,
+} from "../../src/t5/text-to-text/long/model.ts";
 import { planSummary, summarizeLong } from "../../src/t5/text-to-text/long/summarize.ts";
 import { planTranslation, translated } from "../../src/t5/text-to-text/long/translate.ts";
 import type { LongInput } from "../../src/tenancy/task-request.ts";
@@ -78,6 +84,7 @@ export function planLong(
 
 /**
  * @param param the field of the request that the text stands in
+ * @param tell is told how far the model is, from the beginning again where another place goes on
  * @throws ApiError 400 for fields that a long text does not take, 413 `content_too_large`; 429 and 402 for limits
  */
 export async function performLong<Part>(
@@ -86,6 +93,7 @@ export async function performLong<Part>(
   plan: LongPlan<Part>,
   fields: GenerationFields,
   param = "input",
+  tell: (progress: LongProgress) => void = () => {},
 ): Promise<LongPerformance<Part>> {
   const { size, generation, bounds } = plan;
   refuseAlternatives(generation);
@@ -107,7 +115,8 @@ export async function performLong<Part>(
   const use = useOf(c, target, load);
   const way = <Encoded>(halves: Halves<Encoded>, env: Placement) => {
     metered.inputTokens = 0;
-    return plan.parts(longModelOf(halves, env, { target, generation, newTokens, metered, bounds }), gone.signal);
+    const model = longModelOf(halves, env, { target, generation, newTokens, metered, bounds });
+    return plan.parts(telling(model, tell), gone.signal);
   };
   const placed = placedAnswer(c, decision, {
     atEdge: () => way(halvesOf(use), c.env),

@@ -12,6 +12,7 @@ import type { Metered } from "./metered.ts";
 import { perform, performLabels } from "./perform.ts";
 import { boundsOf, type LongPerformance, performLong, planLong } from "./perform-long.ts";
 import { combined, windowsOf } from "./perform-windows.ts";
+import { ProgressLine } from "./progress.ts";
 import { readFile } from "./reader.ts";
 import { eventStream } from "./sse.ts";
 import { findTaskTarget } from "./target.ts";
@@ -46,7 +47,12 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   if (!long || run.isList) return answerTexts(run);
   const plan = planLong(c, target, long, fields, words ?? ownWords);
   const isWhole = plan.prompts.length === 1 && plan.prompts[0] === first?.prompt && (words ?? ownWords) === null;
-  return isWhole ? answerTexts(run) : answerLong(run, await performLong(c, target, plan, fields), first?.notes ?? []);
+  if (isWhole) return answerTexts(run);
+  const progress = new ProgressLine();
+  // Of a translation the text itself comes all the time.
+  const tell = fields.stream && long.mode === "sections" ? progress.tell : undefined;
+  const performance = await performLong(c, target, plan, fields, "input", tell);
+  return answerLong(run, performance, first?.notes ?? [], progress);
 }
 
 /** @throws ApiError as `renderInput` and `readFile` */
@@ -152,6 +158,7 @@ async function answerLong(
   run: Run,
   { metered, prompts, gone, parts }: LongPerformance,
   notes: readonly string[],
+  progress: ProgressLine,
 ): Promise<Response> {
   const { c, fields } = run;
   if (!fields.stream) {
@@ -164,25 +171,27 @@ async function answerLong(
     const result = withNotes({ output, finish_reason: "stop" as const }, [...notes, ...more]);
     return answered(run, metered, [result], prompts);
   }
-  const first = await parts.next();
+  const told = progress.between(parts);
+  const first = await told.next();
   async function* events(): AsyncGenerator<object, void, undefined> {
     try {
       if (notes.length > 0) yield { index: 0, notes };
-      for (let next = first; !next.done; next = await parts.next()) {
+      for (let next = first; !next.done; next = await told.next()) {
         const part = next.value;
-        if ("text" in part) yield { index: 0, text: part.text, finish_reason: null };
+        if ("object" in part) yield part;
+        else if ("text" in part) yield { index: 0, text: part.text, finish_reason: null };
         else yield { index: 0, text: "", finish_reason: "stop", ...(part.notes.length > 0 && { notes: part.notes }) };
       }
       yield await endOf(run, metered, prompts);
     } finally {
-      await parts.return();
+      await told.return();
     }
   }
   return eventResponse(
     c,
     eventStream(events(), () => {
       gone.abort();
-      return parts.return();
+      return told.return();
     }),
   );
 }

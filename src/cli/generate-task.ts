@@ -10,8 +10,10 @@ import type { Content } from "../t5/text-to-text/content.ts";
 import {
   classifyLong,
   type LongEnd,
+  type LongProgress,
   longModelOf,
   summarizeLong,
+  telling,
   translateLong,
 } from "../t5/text-to-text/long/index.ts";
 import type { TaskDefinition } from "../tenancy/task-definition.ts";
@@ -80,12 +82,13 @@ export function render(
   });
 }
 
-/** The answer in pieces, as they are made. */
+/** The answer in pieces, as they are made. @param tell of a summary by sections, how far it is */
 export async function* answerTask(
   t5: TextToText,
   { prompt, long }: RenderedInput,
   options: GenerateOptions,
   words: number | undefined,
+  tell: (progress: LongProgress) => void = () => {},
 ): AsyncGenerator<string, LongEnd, undefined> {
   const { signal } = options;
   if (long?.mode === "sentences") {
@@ -93,7 +96,7 @@ export async function* answerTask(
   }
   if (long?.mode === "sections") {
     const source = long.sections ?? long.text;
-    return yield* summarizeLong(longModelOf(t5, options), source, { fill: long.fill, words, signal });
+    return yield* summarizeLong(telling(longModelOf(t5, options), tell), source, { fill: long.fill, words, signal });
   }
   yield* t5.stream(prompt, options);
   return { notes: [] };

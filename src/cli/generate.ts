@@ -8,6 +8,7 @@ import { EdgeT5Error } from "../errors.ts";
 import { T5 } from "../index.ts";
 import { mergeGenerationParams } from "../t5/generation/config.ts";
 import type { Classification, GeneratedSequence, GenerateOptions, Generation } from "../t5/model.ts";
+import type { LongProgress } from "../t5/text-to-text/long/index.ts";
 import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import type { TableChoice } from "../tenancy/task-request.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
@@ -15,6 +16,7 @@ import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
 import { answerTask, labelTask, render, type TaskRunOptions, taskInputOf } from "./generate-task.ts";
 import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
+import { createProgress } from "./progress.ts";
 import { taskDefinitionOf } from "./task-definition.ts";
 
 /** Longest prompt in tokens: T5's positions are relative, so this bounds memory, not the model. */
@@ -172,10 +174,16 @@ async function runTask(
     return printScores(answer);
   }
   tellNotes(rendered.notes);
-  const pieces = answerTask(t5, rendered, options, words);
+  const progress = createProgress(process.stderr, String);
+  let isAnswering = false;
+  const tell = ({ done, of }: LongProgress) => {
+    if (!isAnswering && of > 1) progress.update(done, of, "parts read");
+  };
+  const pieces = answerTask(t5, rendered, options, words, isJson ? undefined : tell);
   let text = "";
   for (;;) {
-    const next = await pieces.next();
+    const next = await pieces.next().finally(() => progress.stop());
+    isAnswering = true;
     if (next.done) {
       if (isJson) return printJson({ text, notes: [...rendered.notes, ...next.value.notes], timings_ms: took() });
       process.stdout.write("\n");

@@ -30,8 +30,10 @@ function barProgress(stream: NodeJS.WriteStream, format: Format): Progress {
   return {
     update(done, total, what) {
       const payload = { amount: format(done), whole: format(total), what };
-      if (bar.isActive) bar.update(done, payload);
-      else bar.start(total, done, payload);
+      if (bar.isActive) {
+        bar.setTotal(total);
+        bar.update(done, payload);
+      } else bar.start(total, done, payload);
     },
     stop() {
       if (bar.isActive) bar.stop();

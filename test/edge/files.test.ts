@@ -130,6 +130,35 @@ function hundredMegapixels(): Uint8Array {
   return bytes;
 }
 
+test("a stream tells how far a summary is before there is any of it", { timeout: 60_000 }, async () => {
+  await put("brief", { model: "default", template: "summarize: {input}", input: "document", long: "sections" });
+  const text = Array.from({ length: 120 }, (_, i) => `Package ${i} is a library for sockets, files and games.`).join(
+    " ",
+  );
+  const body = JSON.stringify({ input: text, words: 40, stream: true });
+  const response = await kit.fetch("/v1/tasks/brief", { method: "POST", body });
+  expect([response.status, response.headers.get("x-edge-t5-served-by")]).toEqual([200, "edge"]);
+  const events = (await response.text()).split("\n\n").flatMap((each) => {
+    const data = each.replace(/^data: /, "");
+    return data && data !== "[DONE]"
+      ? [JSON.parse(data) as { object?: string; done: number; of: number; text?: string }]
+      : [];
+  });
+  const told = events.filter(({ object }) => object === "task.progress");
+  expect(told.length).toBeGreaterThan(1);
+  expect(told.every(({ done, of }) => done >= 1 && done <= of)).toBe(true);
+  const [first] = events;
+  expect(first).toMatchObject({ object: "task.progress" });
+  expect(events.findLastIndex(({ object }) => object !== undefined)).toBeLessThan(
+    events.findIndex(({ text: piece }) => piece),
+  );
+  const words = events
+    .map(({ text: piece = "" }) => piece)
+    .join("")
+    .split(" ");
+  expect(words.length).toBeGreaterThan(0);
+});
+
 describe("a table", () => {
   test("a CSV in a form, an XLSX as the body with its selection in the query", async () => {
     const csv = new TextEncoder().encode('town,people\r\n"Bonn, am Rhein",330000\r\n');

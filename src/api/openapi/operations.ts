@@ -105,7 +105,7 @@ const running: Operation[] = [
     ...{ method: "post", path: "/v1/tasks/:name", id: "runTask", tag: "Run" },
     summary: "One input, or a list of them, through a task",
     description:
-      "A file comes as a form's part `file`, beside parts that are called as the fields of JSON, or as the body itself, with its content type and the fields in the query.",
+      "A file comes as a form's part `file`, beside parts that are called as the fields of JSON, or as the body itself, with its content type and the fields in the query. A stream's events have `index`, `text` and `finish_reason`, the last one `usage`; while a long text is summed up, events whose `object` is `task.progress` tell how many prompts of the model are done, and of how many.",
     ...{ security: "key", scopes: ["tasks:run"] },
     body: { schema: ["TaskRun", taskRunSchema], example: { input: "The house is old." }, orFile: true },
     answer: { status: 200, schema: ["TaskResult", answers.taskResultSchema], types: ["text/event-stream"] },

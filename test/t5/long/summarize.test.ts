@@ -9,6 +9,7 @@ import {
   sectionsOf,
   splitSentences,
   summarizeLong,
+  telling,
 } from "../../../src/t5/text-to-text/long/index.ts";
 import { anyText, count, type Fake, fake, fill, PREFIX, randomOf } from "./fakes.ts";
 
@@ -335,5 +336,40 @@ describe("a choice of sentences", () => {
         expect(spreadOrder(size).sort((a, b) => a - b)).toEqual(Array.from({ length: size }, (_, i) => i));
       }),
     );
+  });
+});
+
+describe("what a number of words may cost", () => {
+  test("all rounds together read at most eight times what the first does, and a note says when that was it", async () => {
+    const read: number[] = [];
+    // A template far longer than a sentence: to read each by itself is to read the template as often.
+    const long = (text: string) => fill(`${"word ".repeat(60)}${text}`);
+    const model = fake(() => "So little.", { maxInputTokens: 512 });
+    const counted = {
+      ...model,
+      generate(prompts: readonly string[], options: Parameters<typeof model.generate>[1]) {
+        read.push(prompts.reduce((sum, prompt) => sum + count(prompt), 0));
+        return model.generate(prompts, options);
+      },
+    };
+    const text = Array.from({ length: 400 }, (_, i) => `It is ${i}.`).join(" ");
+    const { notes } = await collectText(summarizeLong(counted, text, { fill: long, words: 300 }));
+    const all = read.reduce((sum, each) => sum + each, 0);
+    expect(all).toBeLessThanOrEqual(8 * read[0]!);
+    expect(notes).toContain("The text was read 8 times over: no further round was made for the number of words.");
+  });
+
+  test("progress is told after each prompt, never more than there are", async () => {
+    const told: string[] = [];
+    const model = telling(
+      fake((text) => sentencesOf(text)[0] ?? ""),
+      ({ done, of }) => void told.push(`${done} of ${of}`),
+    );
+    await collectText(summarizeLong(model, prose(100), { fill }));
+    const [done, of] = told.at(-1)!.split(" of ").map(Number);
+    expect(told.length).toBe(done);
+    expect(done).toBe(of);
+    expect(told.map((each) => Number(each.split(" ")[0]))).toEqual(told.map((_, i) => i + 1));
+    expect(told.length).toBeGreaterThan(2);
   });
 });

@@ -18,8 +18,10 @@ export {
   type LongModel,
   type LongOptions,
   type LongPiece,
+  type LongProgress,
   type LongRunOptions,
   type LongSize,
+  telling,
 } from "./model.ts";
 export { type Section, sectionsOf } from "./sections.ts";
 export { type Piece, splitSentences } from "./sentences.ts";

@@ -40,6 +40,30 @@ export interface LongPiece {
   readonly finishReason: FinishReason | null;
 }
 
+/** Prompts that have their answers, of those that the model was given so far: later rounds add to them. */
+export interface LongProgress {
+  readonly done: number;
+  readonly of: number;
+}
+
+/** The model, which tells how far it is after each prompt. */
+export function telling(model: LongModel, tell: (progress: LongProgress) => void): LongModel {
+  let [done, of] = [0, 0];
+  return {
+    ...model,
+    async *generate(prompts, options) {
+      of += prompts.length;
+      for await (const piece of model.generate(prompts, options)) {
+        if (piece.finishReason !== null) {
+          done++;
+          tell({ done, of });
+        }
+        yield piece;
+      }
+    },
+  };
+}
+
 /** Makes a prompt of a piece of the text: a task's template. */
 export type Fill = (text: string) => string;
 

@@ -39,7 +39,7 @@ export interface SummaryPlan {
   /**
    * Of the first round. Later ones read summaries of at most a quarter of a window each: each has at most half as many
    * prompts as the one before. Words that the first round has not enough of take up to three more over the whole text, the
-   * last of them a prompt a sentence.
+   * last of them a prompt a sentence; all rounds together read at most {@link MOST_READINGS} times what the first does.
    */
   readonly size: LongSize;
 }
@@ -209,6 +209,10 @@ class Rounds {
   readonly #signal: AbortSignal | undefined;
   /** New tokens of a summary that goes into another, or of which only so many words are of use. */
   readonly #most: number;
+  /** Tokens of prompts so far, and at most. */
+  #spent = 0;
+  #budget = Number.POSITIVE_INFINITY;
+  #isSpent = false;
   /** Sentences of windows' summaries: those that come again in another round are not summarized again. */
   readonly #known = new Map<string, readonly string[]>();
 
@@ -248,7 +252,9 @@ class Rounds {
   async *within(band: Band): AsyncGenerator<string, LongEnd, undefined> {
     const prompts = this.#source.prompts();
     if (prompts.length === 0) return NOTHING;
-    let level = await this.#enough(await this.#summarize(prompts), band);
+    const first = await this.#summarize(prompts);
+    this.#budget = MOST_READINGS * this.#spent;
+    let level = await this.#enough(first, band);
     while (level.words > band.most) {
       const next = await this.#condensed(level, band);
       if (!next) break;
@@ -256,7 +262,7 @@ class Rounds {
     }
     const { sentences, notes } = chosenOf(level, band);
     for (const [i, sentence] of sentences.entries()) yield i === 0 ? sentence : ` ${sentence}`;
-    return { notes };
+    return { notes: this.#isSpent ? [...notes, SPENT] : notes };
   }
 
   /** Smaller windows, more summaries, until they have enough words or windows are but a sentence. */
@@ -266,7 +272,9 @@ class Rounds {
     for (let tries = 0; tries < REFINEMENTS && level.words < band.least; tries++) {
       if (level.summaries.length >= most) break;
       const isLast = tries === REFINEMENTS - 1 || level.words === 0;
-      const next = await this.#summarize(this.#source.prompts(isLast ? most : windowsFor(level, band)));
+      const prompts = this.#source.prompts(isLast ? most : windowsFor(level, band));
+      if (!this.#mayRead(prompts)) break;
+      const next = await this.#summarize(prompts);
       if (next.words > level.words) level = next;
     }
     return level;
@@ -278,7 +286,9 @@ class Rounds {
     for (let tries = 0; tries < 2; tries++) {
       const wanted = windowsFor(last, band);
       if (wanted > level.summaries.length / 2) return null;
-      const next = await this.#summarize(this.#over(level, wanted));
+      const prompts = this.#over(level, wanted);
+      if (!this.#mayRead(prompts)) return null;
+      const next = await this.#summarize(prompts);
       if (next.words === 0 || next.words >= level.words) return null;
       if (next.words >= band.least) return next;
       last = next;
@@ -286,8 +296,24 @@ class Rounds {
     return null;
   }
 
+  /** Whether another round's prompts are within what all rounds together may read. */
+  #mayRead(prompts: readonly string[]): boolean {
+    const isWithin = this.#spent + this.#tokensOf(this.#missing(prompts)) <= this.#budget;
+    this.#isSpent ||= !isWithin;
+    return isWithin;
+  }
+
+  #tokensOf(prompts: readonly string[]): number {
+    return prompts.reduce((sum, prompt) => sum + this.#model.count(prompt), 0);
+  }
+
+  #missing(prompts: readonly string[]): string[] {
+    return [...new Set(prompts.filter((prompt) => !this.#known.has(prompt)))];
+  }
+
   async #summarize(prompts: readonly string[]): Promise<Level> {
-    const missing = [...new Set(prompts.filter((prompt) => !this.#known.has(prompt)))];
+    const missing = this.#missing(prompts);
+    this.#spent += this.#tokensOf(missing);
     const answers = missing.map(() => ({ text: "", isCut: false }));
     const options = { maxNewTokens: this.#most, signal: this.#signal };
     for await (const { index, text, finishReason } of missing.length > 0
@@ -342,6 +368,10 @@ class Rounds {
 
 const NOTHING: LongEnd = { notes: ["There is nothing to summarize: the text has no words."] };
 const EMPTY = { text: "", isCut: false };
+
+/** How many times the tokens of the first round all rounds together may read, for a number of words. */
+const MOST_READINGS = 8;
+const SPENT = `The text was read ${MOST_READINGS} times over: no further round was made for the number of words.`;
 
 /** How often a text is cut into smaller windows, the last time into sentences. */
 const REFINEMENTS = 3;
