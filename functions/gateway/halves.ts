@@ -236,10 +236,3 @@ function oneAfterTheOther(
   pipe().catch(() => {});
   return readable;
 }
-
-export async function health(env: GatewayBindings) {
-  const [encoder, decoder] = await Promise.all(
-    [env.ENCODER, env.DECODER].map(async (half) => (await half.fetch("http://half/healthz")).json()),
-  );
-  return { encoder, decoder };
-}

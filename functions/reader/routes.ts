@@ -9,6 +9,7 @@ import { DEFAULT_LIMITS, type ReadLimits, readContent } from "../../src/readers/
 import type { Content } from "../../src/t5/text-to-text/content.ts";
 import { cappedBody } from "../shared/capped-body.ts";
 import { errorOf } from "../shared/error-of.ts";
+import { healthOf } from "../shared/health.ts";
 import { toEdgeT5Error } from "../shared/known-error.ts";
 import { identify, type MetricsAnswer, type ObservedEnv, observe, traced } from "../shared/observe.ts";
 
@@ -46,7 +47,11 @@ export function readerApp(): Hono<ReaderEnv> {
     const behind = c.env.OCR ? await metricsOf(c.env.OCR) : {};
     return c.json({ workers: { reader: metrics.snapshot(), ...behind } } satisfies MetricsAnswer);
   });
-  app.get("/healthz", (c) => c.json({ status: "ok" }));
+  app.get("/healthz", async (c) => {
+    const { OCR } = c.env;
+    const ocr = OCR && (await healthOf(traced(OCR, c.get("requestId")), "OCR"));
+    return c.json({ status: "ok", ...(ocr && { ocr }) });
+  });
 
   /**
    * Query `as`: `document` (default) or `table`; of images `languages`, and `image`: `text` (default) or `caption`. Answer:

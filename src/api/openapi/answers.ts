@@ -270,5 +270,16 @@ export const deletedVersionSchema = z.object({
 
 const half = z.looseObject({ models: z.record(z.string(), z.looseObject({ state: z.string() })) });
 
-/** The halves for who sends the metrics' or the admin token. */
-export const healthSchema = z.object({ status: z.literal("ok"), encoder: half.optional(), decoder: half.optional() });
+const reader = z.looseObject({
+  status: z.literal("ok"),
+  /** Where it is bound. */
+  ocr: z.looseObject({ wasm_bytes: count, captions: z.boolean() }).optional(),
+});
+
+/** The private Workers for who sends the metrics' or the admin token; the reader where it is bound. */
+export const healthSchema = z.object({
+  status: z.literal("ok"),
+  encoder: half.optional(),
+  decoder: half.optional(),
+  reader: reader.optional(),
+});
