@@ -5,7 +5,7 @@ import { errorBody } from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { Registry } from "../../src/observability/metrics.ts";
 import { imageFormat } from "../../src/readers/image/size.ts";
-import { DEFAULT_LIMITS, type ReadLimits, readContent } from "../../src/readers/index.ts";
+import { DEFAULT_LIMITS, type ReadLimits, readContent, sniff } from "../../src/readers/index.ts";
 import type { Content } from "../../src/t5/text-to-text/content.ts";
 import { cappedBody } from "../shared/capped-body.ts";
 import { errorOf } from "../shared/error-of.ts";
@@ -66,6 +66,8 @@ export function readerApp(): Hono<ReaderEnv> {
     try {
       const bytes = await cappedBody(c.req.raw, limits);
       const isImage = as === "document" && imageFormat(bytes) !== null;
+      // Who declares an image as something else is refused as for any file.
+      if (isImage) sniff(bytes, hints);
       const content = isImage ? await readImage(c, bytes) : await readContent(bytes, { ...hints, as, signal }, limits);
       result = "read";
       return c.json(content);
