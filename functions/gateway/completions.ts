@@ -5,10 +5,10 @@ import { collect } from "../../src/api/answers.ts";
 import { type Completion, type CompletionChoice, parseCompletionRequest, usageOf } from "../../src/api/completions.ts";
 import { completionBodyOf } from "../../src/api/hugging-face.ts";
 import { ApiError } from "../../src/api-error.ts";
-import { promptsOf } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
-import { perform, performLabels } from "./perform.ts";
+import { inputsOf, performTexts } from "./perform-texts.ts";
+import { performWindows } from "./perform-windows.ts";
 import { eventStream } from "./sse.ts";
 import { findTarget } from "./target.ts";
 
@@ -18,7 +18,7 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   const request = parseCompletionRequest(name === undefined ? body : completionBodyOf(body, name));
   const target = await findTarget(c, request.model);
   const { task } = target;
-  const texts = task ? promptsOf(task, request.prompts, "prompt") : request.prompts;
+  const inputs = inputsOf(target, request.prompts, "prompt");
   const base: Completion = {
     id: "",
     object: "text_completion",
@@ -29,22 +29,25 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
   if (task?.definition.labels) {
     if (request.stream) throw noStream(task.name);
     const { labels } = task.definition;
-    const { metered, inputTokens, results } = await performLabels(c, target, labels, texts, "prompt", request.fields);
+    const { metered, results } = await performWindows(c, target, labels, inputs, "prompt", request.fields);
     const choices = results.map(
       ({ scores }, index): CompletionChoice => ({
         ...{ text: scores[0]?.label ?? "", index, logprobs: null },
         finish_reason: "stop",
       }),
     );
-    return c.json({ ...base, id: idOf(metered.id), choices, usage: usageOf(inputTokens, metered.outputTokens) });
+    return c.json({
+      ...base,
+      id: idOf(metered.id),
+      choices,
+      usage: usageOf(metered.inputTokens, metered.outputTokens),
+    });
   }
-  const { metered, inputTokens, generation, prompts, gone, pieces } = await perform(
-    ...([c, target, texts, "prompt", request.fields] as const),
-  );
+  const { metered, generation, gone, pieces } = await performTexts(c, target, inputs, "prompt", request.fields);
   base.id = idOf(metered.id);
-  const usage = () => usageOf(inputTokens, metered.outputTokens);
+  const usage = () => usageOf(metered.inputTokens, metered.outputTokens);
   if (!request.stream) {
-    const choices = await collect(pieces, prompts.length, generation);
+    const choices = await collect(pieces, inputs.length, generation);
     return c.json({ ...base, choices, usage: usage() } satisfies Completion);
   }
   // The first piece is waited for, so that what goes wrong before it has a status of its own.

@@ -4,21 +4,21 @@ import type { Context } from "hono";
 import { collect } from "../../src/api/answers.ts";
 import { fieldsOf, huggingFaceSchema, textKeyOf } from "../../src/api/hugging-face.ts";
 import { parseWith } from "../../src/api/parse.ts";
-import { promptsOf } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
-import { perform, performLabels } from "./perform.ts";
+import { inputsOf, performTexts } from "./perform-texts.ts";
+import { performWindows } from "./perform-windows.ts";
 import { findTarget } from "./target.ts";
 
 export async function huggingFace(c: Context<GatewayEnv>): Promise<Response> {
-  const { inputs, parameters } = parseWith(huggingFaceSchema, await readJson(c.req.raw), "an inference request");
+  const { inputs: given, parameters } = parseWith(huggingFaceSchema, await readJson(c.req.raw), "an inference request");
   const target = await findTarget(c, c.req.param("name") ?? "");
   const { task } = target;
-  const texts = task ? promptsOf(task, inputs, "inputs") : inputs;
+  const inputs = inputsOf(target, given, "inputs");
   const labels = task?.definition.labels;
   if (labels) {
     const { top_k, ...others } = parameters ?? {};
-    const { results } = await performLabels(c, target, labels, texts, "inputs", fieldsOf(others));
+    const { results } = await performWindows(c, target, labels, inputs, "inputs", fieldsOf(others));
     return c.json(
       results.map(({ scores }) =>
         scores.slice(0, top_k || scores.length).map(({ label, score }) => ({ label, score })),
@@ -26,8 +26,8 @@ export async function huggingFace(c: Context<GatewayEnv>): Promise<Response> {
     );
   }
   const fields = fieldsOf(parameters ?? {});
-  const { generation, prompts, pieces } = await perform(c, target, texts, "inputs", fields);
-  const choices = await collect(pieces, prompts.length, generation);
-  const perInput = choices.length / prompts.length;
-  return c.json(choices.map(({ text }, i) => ({ [textKeyOf(prompts[Math.floor(i / perInput)]?.text ?? "")]: text })));
+  const { generation, pieces } = await performTexts(c, target, inputs, "inputs", fields);
+  const choices = await collect(pieces, inputs.length, generation);
+  const perInput = choices.length / inputs.length;
+  return c.json(choices.map(({ text }, i) => ({ [textKeyOf(inputs[Math.floor(i / perInput)]?.prompt ?? "")]: text })));
 }

@@ -1,6 +1,6 @@
 /** A text of any length through a task: in pieces that fit the model, and back to one answer (src/t5/text-to-text/long). */
 import type { Context } from "hono";
-import { answer, classify, type Halves, newTokensOf, type Placement, type Prompt } from "../../src/api/answers.ts";
+import { answer, classify, type Halves, type Placement, type Prompt } from "../../src/api/answers.ts";
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
 import { ApiError } from "../../src/api-error.ts";
 import { inputsOfCall, type Load, MOST_LIST_CALLS } from "../../src/placement/work.ts";
@@ -12,35 +12,34 @@ import type { GatewayEnv } from "./bindings.ts";
 import { halvesOf } from "./halves.ts";
 import { Metered } from "./metered.ts";
 import { originHalves } from "./origin-halves.ts";
-import { boundsOfAnswer, goneOf, limitsOf, placedAnswer, useOf } from "./perform.ts";
+import { goneOf, limitsOf, newTokensFor, placedAnswer, useOf } from "./perform.ts";
 import { decide, longestOf, originBounds, ruleOf } from "./placing.ts";
 import { chargeOf, generationOf, type Target } from "./target.ts";
 
 /** A piece of the answer; its end, with what is to be said of it. */
 export type LongPart = { text: string } | { notes: readonly string[] };
 
-export interface LongPerformance {
+export interface LongPerformance<Part = LongPart> {
   metered: Metered;
   /** Of the first round. */
   prompts: readonly string[];
   gone: AbortController;
   /** May be read once. */
-  parts: AsyncGenerator<LongPart, void, undefined>;
+  parts: AsyncGenerator<Part, void, undefined>;
 }
 
 /** Prompts that a request may come to, wherever it runs: a book of six hundred pages. */
 const MOST_PROMPTS = 20_000;
 
-/** A text in pieces, before anything runs. */
-export interface LongPlan {
-  input: LongInput;
+/** What goes through the model in pieces, before anything runs. */
+export interface LongPlan<Part = LongPart> {
   prompts: readonly string[];
   size: LongSize;
   /** Of an answer, at most. */
   newTokens: number;
   generation: Generation;
   bounds: LongBounds;
-  parts(model: LongModel, signal: AbortSignal): AsyncGenerator<LongPart, void, undefined>;
+  parts(model: LongModel, signal: AbortSignal): AsyncGenerator<Part, void, undefined>;
 }
 
 /**
@@ -55,9 +54,9 @@ export function planLong(
   words: number | null,
 ): LongPlan {
   const generation = generationOf(target, fields);
-  const most = newTokensOf(boundsOfAnswer(c, target, fields), generation, limitsOf(target), fields.max_tokens ?? null);
+  const most = newTokensFor(c, target, generation, fields);
   const bounds = boundsOf(c, target, most);
-  const common = { input, generation, bounds };
+  const common = { generation, bounds };
   const { text, sections, fill } = input;
   if (input.mode === "sentences") {
     const plan = planTranslation(text, bounds, { fill });
@@ -77,13 +76,17 @@ export function planLong(
   };
 }
 
-/** @throws ApiError 400 for fields that a long text does not take, 413 `content_too_large`; 429 and 402 for limits */
-export async function performLong(
+/**
+ * @param param the field of the request that the text stands in
+ * @throws ApiError 400 for fields that a long text does not take, 413 `content_too_large`; 429 and 402 for limits
+ */
+export async function performLong<Part>(
   c: Context<GatewayEnv>,
   target: Target,
-  plan: LongPlan,
+  plan: LongPlan<Part>,
   fields: GenerationFields,
-): Promise<LongPerformance> {
+  param = "input",
+): Promise<LongPerformance<Part>> {
   const { size, generation, bounds } = plan;
   refuseAlternatives(generation);
   const { newTokens } = plan;
@@ -96,7 +99,7 @@ export async function performLong(
   const mostPrompts = decision.at === "edge" ? Math.min(MOST_PROMPTS, MOST_LIST_CALLS * ofCall) : MOST_PROMPTS;
   if (size.prompts > mostPrompts) {
     const message = `The text comes to ${size.prompts} pieces for the model; up to ${mostPrompts} are taken here. Divide it.`;
-    throw new ApiError(413, "content_too_large", message, { param: "input" });
+    throw new ApiError(413, "content_too_large", message, { param });
   }
   const charge = chargeOf(target, size.promptTokens, size.prompts * newTokens);
   const metered = await Metered.begin(c, charge);
@@ -165,7 +168,7 @@ function longModelOf<Encoded>(
       const prompts = order.map(({ prompt }) => prompt);
       metered.inputTokens += prompts.reduce((sum, { ids }) => sum + ids.length, 0);
       const most = Math.min(maxNewTokens, newTokens);
-      const work = { tokenizer, prompts, generation, maxNewTokens: most, stream: true };
+      const work = { tokenizer, prompts, generation, maxNewTokens: most, stream: true, asList: true };
       for await (const { index, text, finishReason } of answer(halves, env, work, signal, metered)) {
         yield { index: order[index]?.index ?? 0, text, finishReason };
       }

@@ -50,9 +50,8 @@ export async function perform(
   fields: GenerationFields,
 ): Promise<Performance> {
   const generation = generationOf(target, fields);
-  const limits = limitsOf(target);
   const prompts = tokenizeFor(c, target, texts, param);
-  const maxNewTokens = newTokensOf(boundsOfAnswer(c, target, fields), generation, limits, fields.max_tokens ?? null);
+  const maxNewTokens = newTokensFor(c, target, generation, fields);
   const load: Load = {
     ...{ promptTokens: longest(prompts), inputs: prompts.length, newTokens: maxNewTokens },
     sequences: Math.max(generation.candidates, generation.params.num_beams),
@@ -163,8 +162,22 @@ function tokenizeFor(c: Context<GatewayEnv>, target: Target, texts: readonly str
   return tokenize(bounds, { manifest, tokenizer: target.model.tokenizer }, texts, limitsOf(target), param);
 }
 
+/**
+ * Most new tokens of a sequence.
+ *
+ * @throws ApiError 400 `context_length_exceeded` when more are asked for than may be made
+ */
+export function newTokensFor(
+  c: Context<GatewayEnv>,
+  target: Target,
+  generation: Generation,
+  fields: GenerationFields,
+): number {
+  return newTokensOf(boundsOfAnswer(c, target, fields), generation, limitsOf(target), fields.max_tokens ?? null);
+}
+
 /** A default that is longer than the edge's answers is cut: only who asks for more goes elsewhere. */
-export function boundsOfAnswer(c: Context<GatewayEnv>, target: Target, { max_tokens }: GenerationFields): Placement {
+function boundsOfAnswer(c: Context<GatewayEnv>, target: Target, { max_tokens }: GenerationFields): Placement {
   const rule = ruleOf(target);
   const isAsked = max_tokens != null || target.task?.definition.generation.max_new_tokens !== undefined;
   return isAsked || rule.run === "origin" ? longestOf(c.env, rule) : c.env;

@@ -5,13 +5,13 @@ import { type Classified, collect } from "../../src/api/answers.ts";
 import type { GenerationFields } from "../../src/api/generation.ts";
 import { explanationOf, type TaskResult, taskUsage } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
-import { type ClassificationPlan, combineScores, planClassification } from "../../src/t5/text-to-text/long/classify.ts";
 import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from "../../src/tenancy/task-request.ts";
 import { answersCache } from "./answers-cache.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import type { Metered } from "./metered.ts";
 import { perform, performLabels } from "./perform.ts";
-import { boundsOf, inOrder, performLong, planLong } from "./perform-long.ts";
+import { boundsOf, type LongPerformance, performLong, planLong } from "./perform-long.ts";
+import { combined, windowsOf } from "./perform-windows.ts";
 import { readFile } from "./reader.ts";
 import { eventStream } from "./sse.ts";
 import { findTaskTarget } from "./target.ts";
@@ -150,7 +150,7 @@ async function answerTexts(run: Run): Promise<Response> {
 
 async function answerLong(
   run: Run,
-  { metered, prompts, gone, parts }: Awaited<ReturnType<typeof performLong>>,
+  { metered, prompts, gone, parts }: LongPerformance,
   notes: readonly string[],
 ): Promise<Response> {
   const { c, fields } = run;
@@ -189,19 +189,14 @@ async function answerLong(
 
 async function answerLabels(run: Run, labels: readonly string[]): Promise<Response> {
   const { c, target, fields, inputs } = run;
-  const bounds = boundsOf(c, target, 1);
-  const plans = inputs.map(({ long, prompt }) =>
-    long?.mode === "windows" ? planClassification(long.text, bounds, long) : { prompts: [prompt], weights: [1] },
-  );
+  const plans = windowsOf(c, target, inputs);
   const texts = plans.flatMap(({ prompts }) => prompts);
   const cache = fields.stream ? null : await answersCache(c, target, texts, fields);
   const cached = await cache?.read();
   if (cached) return answered(run, cached.metered, cached.results, texts);
   const { metered, results } = await performLabels(c, target, labels, texts, "input", fields);
-  const told = inputs.map(({ notes }, i) => {
-    const first = plans.slice(0, i).reduce((sum, { prompts }) => sum + prompts.length, 0);
-    const plan = plans[i] as Pick<ClassificationPlan, "prompts" | "weights">;
-    return withNotes(labelResult(labels, plan, results.slice(first, first + plan.prompts.length)), notes);
+  const told = combined(labels, plans, results).map((one, i) => {
+    return withNotes(labelResult(one, plans[i]?.prompts.length ?? 1), inputs[i]?.notes ?? []);
   });
   if (!fields.stream) {
     cache?.write(told);
@@ -217,19 +212,10 @@ async function answerLabels(run: Run, labels: readonly string[]): Promise<Respon
   );
 }
 
-/** Of an input's windows, the most probable label first. */
-function labelResult(
-  labels: readonly string[],
-  plan: Pick<ClassificationPlan, "prompts" | "weights">,
-  windows: readonly Classified[],
-): TaskResult {
-  const { scores } = combineScores(
-    plan,
-    windows.map((window) => inOrder(labels, window)),
-  );
-  const told = labels.map((label, i) => ({ label, score: scores[i] ?? 0 })).sort((a, b) => b.score - a.score);
+function labelResult({ scores }: Classified, windows: number): TaskResult {
+  const told = scores.map(({ label, score }) => ({ label, score }));
   const [best] = told;
-  const notes = windows.length > 1 ? [`The text went through the model in ${windows.length} windows.`] : [];
+  const notes = windows > 1 ? [`The text went through the model in ${windows} windows.`] : [];
   return withNotes({ label: best?.label ?? "", score: best?.score ?? 0, scores: told }, notes);
 }
 

@@ -59,6 +59,8 @@ export interface Work {
   maxNewTokens: number;
   /** Whether somebody waits for every single token. */
   stream: boolean;
+  /** Whether also few prompts go as a list: of a request that has many such, whose calls are counted. */
+  asList?: boolean | undefined;
 }
 
 /** A piece of one sequence. */
@@ -140,7 +142,7 @@ export function newTokensOf(
 export async function* answer<Encoded>(
   halves: Halves<Encoded>,
   env: Placement,
-  { tokenizer, prompts, generation, maxNewTokens, stream }: Work,
+  { tokenizer, prompts, generation, maxNewTokens, stream, asList = false }: Work,
   signal: AbortSignal,
   counter: Counter,
 ): AsyncGenerator<Piece, void, undefined> {
@@ -157,7 +159,7 @@ export async function* answer<Encoded>(
   const ids = prompts.map((prompt) => prompt.ids);
   for (const each of ids) counter.workUnits += each.length;
   let open = choices.length;
-  for await (const event of decodeAll(halves, env, ids, options, signal)) {
+  for await (const event of decodeAll(halves, env, ids, { ...options, asList }, signal)) {
     const choice = choices[event.index];
     if (!choice) throw new Error("The decoder named a sequence that nobody asked for.");
     if (choice.ended) continue;
@@ -176,12 +178,12 @@ async function* decodeAll<Encoded>(
   halves: Halves<Encoded>,
   { MAX_SEQUENCES }: Placement,
   ids: readonly (readonly number[])[],
-  options: Omit<DecodeOptions, "adapter" | "owner">,
+  { asList, ...options }: Omit<DecodeOptions, "adapter" | "owner"> & { asList: boolean },
   signal: AbortSignal,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   const { copies, seed, params } = options;
   const together = Math.max(1, Math.floor(MAX_SEQUENCES / Math.max(copies, params.num_beams)));
-  if (halves.decodeList && ids.length > together) return yield* halves.decodeList(ids, options, signal);
+  if (halves.decodeList && ids.length > (asList ? 1 : together)) return yield* halves.decodeList(ids, options, signal);
   const answersEach = Math.max(copies, params.num_return_sequences);
   for (let first = 0; first < ids.length; first += together) {
     const group = ids.slice(first, first + together);

@@ -90,20 +90,36 @@ export interface LongInput {
  *
  * @throws ApiError 400 `invalid_type`, `missing_field`, `unknown_field`, `empty_prompt`
  */
-export function promptsOf(
+export function promptsOf(task: Pick<Task, "definition">, inputs: readonly TaskInput[], param: string): string[] {
+  return renderTexts(task, inputs, param).map(({ prompt }) => prompt);
+}
+
+/** As {@link promptsOf}, for texts of any length. */
+export function renderTexts(
   { definition }: Pick<Task, "definition">,
   inputs: readonly TaskInput[],
   param: string,
-): string[] {
+): RenderedInput[] {
   const template = parseTemplate(definition.template);
   return inputs.map((input, i) => {
     const at = inputs.length > 1 ? `${param}.${i}` : param;
     const given = fieldsOf(template, definition, input, at);
-    return fillTemplate(
-      template,
-      mapValues(given, (value, field) => textOf(value, field, at)),
-    );
+    const texts = mapValues(given, (value, field) => textOf(value, field, at));
+    return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts, null), notes: [] };
   });
+}
+
+/** What goes piece by piece; null where the task does not have it so, or there is no telling what. */
+function longOf(
+  template: Template,
+  definition: Task["definition"],
+  texts: Readonly<Record<string, string>>,
+  sections: readonly Section[] | null,
+): LongInput | null {
+  const field = longField(definition);
+  if (definition.long === "refuse" || field === null) return null;
+  const fill = (text: string) => fillTemplate(template, { ...texts, [field]: text });
+  return { mode: definition.long, text: texts[field] ?? "", sections, fill };
 }
 
 /**
@@ -130,7 +146,6 @@ export async function renderInput(
     else texts[field] = textOf(value, field, param);
   }
   if (contentName !== null && sources.content) content = sources.content;
-  const long = longField(definition);
   const fillWith = (field: string) => (text: string) => fillTemplate(template, { ...texts, [field]: text });
   let sections: readonly Section[] | null = null;
   if (contentName !== null && content !== null) {
@@ -148,10 +163,7 @@ export async function renderInput(
       throw new ApiError(400, "empty_prompt", `There is no text in what ${param} was given.`, { param });
     }
   }
-  const prompt = fillTemplate(template, texts);
-  if (definition.long === "refuse" || long === null) return { prompt, long: null, notes };
-  const text = texts[long] ?? "";
-  return { prompt, long: { mode: definition.long, text, sections, fill: fillWith(long) }, notes };
+  return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts, sections), notes };
 }
 
 /** A task's fields by name, all of them and no others. @param elsewhere one that is given in another way */
@@ -229,6 +241,13 @@ function tablesOf(value: unknown, param: string): Content {
   }
 }
 
+/** By its section, or by the sheet's name before what stands above the table, where only one has it. */
+function tableNamed(tables: readonly Table[], name: string): Table | undefined {
+  const exact = tables.find(({ section }) => section === name);
+  const [ofSheet, another] = tables.filter(({ section }) => section?.startsWith(`${name}: `));
+  return exact ?? (another ? undefined : ofSheet);
+}
+
 /** One of the tables, or what is chosen of it, as the task has it. */
 function tableText(
   tables: readonly Table[],
@@ -238,7 +257,7 @@ function tableText(
   param: string,
 ): { text: string; notes: string[] } {
   const { table: which = 0, highlighted, columns: chosen = columns ?? undefined, ...others } = select;
-  const table = typeof which === "number" ? tables[which] : tables.find(({ section }) => section === which);
+  const table = typeof which === "number" ? tables[which] : tableNamed(tables, which);
   if (!table) {
     const names = tables.map(({ section }, i) => section ?? `number ${i}`).join(", ");
     throw new ApiError(400, "invalid_value", `${param} has no table ${JSON.stringify(which)}. It has ${names}.`, {

@@ -15,6 +15,9 @@ const HAUS = "Das Haus ist alt.";
 const PACKAGE = "A chess game for two players.";
 const IMAGES = DEMO_TASKS.find(({ name }) => name === "summarize")?.example ?? "";
 const SUMMARY = "image manipulation tool";
+/** No window holds them. */
+const LETTER = Array.from({ length: 90 }, (_, i) => `The house number ${i} is old.`).join(" ");
+const REPORT = Array.from({ length: 30 }, (_, i) => `Part ${i}: ${IMAGES}`).join("\n\n");
 
 let state: Awaited<ReturnType<typeof makeState>>;
 let kit: Kit;
@@ -29,6 +32,20 @@ afterAll(async () => {
   await kit?.stop();
   await state?.remove();
 });
+
+interface Answer {
+  output: string;
+  scores: { label: string; score: number }[];
+  usage: { input_tokens: number; output_tokens: number; total_tokens: number };
+}
+
+/** One of the demo's tasks at its own endpoint. */
+async function runTask(name: string, input: string): Promise<Answer> {
+  const headers = { authorization: `Bearer ${key}` };
+  const init = { method: "POST", headers, body: JSON.stringify({ input }) };
+  const response = await fetch(`${kit.url}/v1/tasks/${name}`, init);
+  return (await response.json()) as Answer;
+}
 
 /** One of a tenant of its own. */
 async function makeKey(tenant: string, settings: object = {}, limits: object = {}): Promise<string> {
@@ -63,6 +80,26 @@ describe("the openai client", () => {
     expect(pieces.join("")).toBe(HAUS);
     expect(pieces.length).toBeGreaterThan(3);
     expect(usage?.completion_tokens).toBe(6);
+  });
+
+  test("translates a text of any length, alone and among others, whole and streamed", async () => {
+    const openai = clientOf(key);
+    const { output, usage } = await runTask("translate-de", LETTER);
+    const { input_tokens: prompt_tokens, output_tokens: completion_tokens, total_tokens } = usage;
+    const whole = await openai.completions.create({ model: "translate-de", prompt: LETTER });
+    expect(whole.choices).toEqual([{ text: output, index: 0, logprobs: null, finish_reason: "stop" }]);
+    expect(whole.usage).toEqual({ prompt_tokens, completion_tokens, total_tokens });
+    const ask = { model: "translate-de", prompt: [HOUSE, LETTER] };
+    const both = await openai.completions.create(ask);
+    expect(both.choices.map(({ text }) => text)).toEqual([HAUS, output]);
+    const texts = ["", ""];
+    const stream = await openai.completions.create({ ...ask, stream: true });
+    for await (const chunk of stream) for (const { index, text } of chunk.choices) texts[index] += text;
+    expect(texts).toEqual([HAUS, output]);
+    const summary = await openai.completions.create({ model: "summarize", prompt: REPORT });
+    expect(summary.choices[0]?.text).toBe((await runTask("summarize", REPORT)).output);
+    const echoed = openai.completions.create({ ...ask, logprobs: 1 });
+    await expect(echoed).rejects.toMatchObject({ status: 400, param: "logprobs" });
   });
 
   test("throws its own errors: 401, 404, 400, 402, 429 with when to come again", async () => {
@@ -114,6 +151,22 @@ describe("Hugging Face's client, as it is", () => {
     expect(labels.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 5);
     const best = await hf.textClassification({ ...classify, parameters: { top_k: 2, function_to_apply: "softmax" } });
     expect(best).toEqual(labels.slice(0, 2));
+  });
+
+  test("translates, summarizes and classifies texts of any length", async () => {
+    const hf = client();
+    const translation = await runTask("translate-de", LETTER);
+    const translate = { endpointUrl: endpointUrl("translate-de"), inputs: LETTER };
+    expect(await hf.translation(translate)).toEqual({ translation_text: translation.output });
+    let streamed = "";
+    for await (const chunk of hf.textGenerationStream(translate)) {
+      streamed += (chunk as unknown as OpenAI.Completion).choices[0]?.text ?? "";
+    }
+    expect(streamed).toBe(translation.output);
+    const summary = { summary_text: (await runTask("summarize", REPORT)).output };
+    expect(await hf.summarization({ endpointUrl: endpointUrl("summarize"), inputs: REPORT })).toEqual(summary);
+    const classify = { endpointUrl: endpointUrl("classify-package"), inputs: REPORT };
+    expect(await hf.textClassification(classify)).toEqual((await runTask("classify-package", REPORT)).scores);
   });
 
   test("generates text of a model and of a task, whole and streamed, with the parameters of its pipelines", async () => {

@@ -1,9 +1,7 @@
-/** The whole way of a request over TCP, through all Workers, with the clients that people have. */
-import { readFile } from "node:fs/promises";
+/** The whole way of a request over TCP, through three Workers, with the clients that people have. */
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { jpegOf, pngOf, renderPage } from "../readers/image-pages.ts";
 import { ENDLESS, Kit, makeState } from "./kit.ts";
 
 const PROMPT = "translate English to German: The house is old.";
@@ -17,7 +15,7 @@ let openai: OpenAI;
 
 beforeAll(async () => {
   state = await makeState();
-  kit = await Kit.start(state.state, ["--readers", "all"]);
+  kit = await Kit.start(state.state);
   openai = new OpenAI({ baseURL: `${kit.url}/v1`, apiKey: kit.key, maxRetries: 0 });
 }, START_MS);
 
@@ -187,116 +185,6 @@ describe("streaming", () => {
     stream.controller.abort();
     expect((await kit.idleSteps(ENDLESS)) - before).toBeLessThan(MAX_TOKENS);
     expect((await kit.health()).decoder.models[ENDLESS]?.open_sequences).toBe(0);
-  });
-});
-
-describe("files of tasks", () => {
-  interface Answer {
-    output: string;
-    notes?: string[];
-    explain: { inputs: string[] };
-    error: { code: string; message: string };
-  }
-  type Way = (task: string, bytes: Uint8Array<ArrayBuffer>, type: string) => Promise<Response>;
-
-  const asJson: Way = (task, bytes, type) => {
-    const file = { data: Buffer.from(bytes).toString("base64"), content_type: type };
-    return kit.fetch(`/v1/tasks/${task}`, {
-      method: "POST",
-      body: JSON.stringify({ input: { file }, explain: true }),
-    });
-  };
-  const asForm: Way = (task, bytes, type) => {
-    const body = new FormData();
-    body.set("explain", "true");
-    body.set("file", new Blob([bytes], { type }), "page");
-    return kit.fetch(`/v1/tasks/${task}`, { method: "POST", body });
-  };
-  const asBody: Way = (task, bytes, type) =>
-    kit.fetch(`/v1/tasks/${task}?explain=true`, { method: "POST", body: bytes, headers: { "content-type": type } });
-  const WAYS = Object.entries({ JSON: asJson, "a form": asForm, "the body": asBody });
-
-  const page = renderPage({ lines: 1, points: 14 });
-  const PNG = Uint8Array.from(pngOf(page.image));
-  const IMAGES = { "image/png": PNG, "image/jpeg": Uint8Array.from(jpegOf(page.image)) };
-  const GERMAN = "translate English to German: ";
-
-  async function answerOf(asked: Promise<Response>): Promise<[status: number, answer: Answer]> {
-    const response = await asked;
-    return [response.status, (await response.json()) as Answer];
-  }
-
-  beforeAll(async () => {
-    const tasks = {
-      letter: { template: `${GERMAN}{image}`, input: "image" },
-      scene: { template: "summarize: {image}", input: "image", image: { read: "caption" } },
-      cells: { template: "summarize: {table}", input: "table" },
-      ask: { template: "question: {question} {table}", input: "table" },
-    };
-    for (const [name, task] of Object.entries(tasks)) {
-      const body = JSON.stringify({ model: "default", ...task });
-      expect((await kit.fetch(`/v1/tasks/${name}`, { method: "PUT", body })).status).toBe(201);
-    }
-  });
-
-  test("their readers answer for /healthz, and load nothing for it", async () => {
-    expect((await kit.health()).reader).toEqual({ status: "ok", ocr: { wasm_bytes: 0, captions: false } });
-    expect(await (await fetch(`${kit.url}/healthz`)).json()).toEqual({ status: "ok" });
-  });
-
-  test.each(Object.entries(IMAGES))(
-    "%s: the model is given the text in it, however it is sent",
-    async (type, bytes) => {
-      const alone = await openai.completions.create({ model: "default", prompt: `${GERMAN}${page.text}` });
-      for (const [way, send] of WAYS) {
-        const [status, answer] = await answerOf(send("letter", bytes, type));
-        expect([way, status, answer.explain]).toEqual([way, 200, { inputs: [`${GERMAN}${page.text}`], total: 1 }]);
-        expect(answer.output).toBe(alone.choices[0]?.text);
-        expect(answer.notes).toEqual([
-          expect.stringMatching(/^The image was read by OCR \(eng\): confidence \d+ of 100\.$/),
-        ]);
-      }
-      expect((await kit.health()).reader?.ocr?.wasm_bytes).toBeGreaterThan(0);
-    },
-  );
-
-  test.each(WAYS)(
-    "as %s: refused where the type is not the bytes', or the header says 100 megapixels",
-    async (_, send) => {
-      for (const type of ["image/jpeg", "application/pdf"]) {
-        const [status, { error }] = await answerOf(send("letter", PNG, type));
-        expect([status, error.code, error.message]).toEqual([415, "unsupported_format", expect.stringContaining(type)]);
-      }
-      const claims = Buffer.from(PNG);
-      claims.writeUInt32BE(10_000, 16);
-      claims.writeUInt32BE(10_000, 20);
-      const [status, { error }] = await answerOf(send("letter", Uint8Array.from(claims), "image/png"));
-      expect([status, error.code]).toEqual([413, "content_too_large"]);
-      expect(error.message).toMatch(/10,000 × 10,000 pixels.*40,000,000/);
-    },
-  );
-
-  test("what is seen in one needs Workers AI: the error says how to switch it on", async () => {
-    const [status, { error }] = await answerOf(asBody("scene", PNG, "image/png"));
-    expect([status, error.code]).toEqual([400, "invalid_value"]);
-    expect(error.message).toContain('put an [ai] section with binding = "AI" into functions/ocr/wrangler.toml');
-  });
-
-  test("tables: CSV as a form's file, XLSX as the body, a part of it selected", async () => {
-    const form = new FormData();
-    form.set("input", '{"question":"How many live in Ulm?"}');
-    form.set("explain", "true");
-    form.set("file", new Blob(["city,people\nBonn,330000\nUlm,126000\n"], { type: "text/csv" }), "towns.csv");
-    const [, csv] = await answerOf(kit.fetch("/v1/tasks/ask", { method: "POST", body: form }));
-    const cells = "col : city | people row 1 : Bonn | 330000 row 2 : Ulm | 126000";
-    expect(csv.explain.inputs).toEqual([`question: How many live in Ulm? ${cells}`]);
-
-    const body = await readFile(new URL("../fixtures/office/openpyxl.xlsx", import.meta.url));
-    const select = { table: "People", columns: ["name", "number"], rows: { from: 2 } };
-    const query = new URLSearchParams({ explain: "true", select: JSON.stringify(select) });
-    const headers = { "content-type": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet" };
-    const [, xlsx] = await answerOf(kit.fetch(`/v1/tasks/cells?${query}`, { method: "POST", body, headers }));
-    expect(xlsx.explain.inputs).toEqual(["summarize: col : name | number row 1 : Bo & Co <3 | -2"]);
   });
 });
 

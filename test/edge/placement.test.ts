@@ -163,6 +163,27 @@ describe("with an origin", () => {
     expect([origin.json.scores, origin.json.usage]).toEqual([edge.json.scores, edge.json.usage]);
   });
 
+  test("a list's texts are as many inputs as they have pieces, in every shape", async () => {
+    await startOrigin();
+    await untilOrigin();
+    await putTask("pieces", { template: GERMAN, long: "sentences", placement: { edge: { inputs: 3 } } });
+    const [first, second] = [`${HOUSE} I am hungry.`, `Where is my book? ${HOUSE}`];
+    const asked: [prompt: string[], at: string][] = [
+      [[first], "edge"],
+      [[first, HOUSE], "edge"],
+      [[first, second], "origin"],
+    ];
+    const texts: (string | undefined)[] = [];
+    for (const [prompt, at] of asked) {
+      const answer = await complete({ model: "pieces", prompt });
+      expect([answer.status, answer.at]).toEqual([200, at]);
+      texts.push(answer.json.choices?.[0]?.text);
+      const inferred = await call("POST", "/models/pieces", { inputs: prompt });
+      expect([inferred.status, inferred.at]).toEqual([200, at]);
+    }
+    expect(new Set(texts).size).toBe(1);
+  });
+
   test("adapters stay their tenant's", async () => {
     const { url } = await startOrigin();
     await untilOrigin();

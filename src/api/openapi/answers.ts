@@ -270,13 +270,12 @@ export const deletedVersionSchema = z.object({
 
 const half = z.looseObject({ models: z.record(z.string(), z.looseObject({ state: z.string() })) });
 
-const reader = z.looseObject({
+const reader = z.object({
   status: z.literal("ok"),
-  /** Where it is bound. */
-  ocr: z.looseObject({ wasm_bytes: count, captions: z.boolean() }).optional(),
+  ocr: z.object({ wasm_bytes: count, captions: z.boolean() }).optional(),
 });
 
-/** The private Workers for who sends the metrics' or the admin token; the reader where it is bound. */
+/** The Workers for who sends the metrics' or the admin token. */
 export const healthSchema = z.object({
   status: z.literal("ok"),
   encoder: half.optional(),

@@ -88,10 +88,14 @@ const PROMPT = "translate English to German: The house is old.";
 
 const COMPLETION = { schema: ["CompletionRequest", completionRequestSchema] } as const;
 
+const LONG_TEXTS =
+  "With a task's name, texts of any length go as its `long` says. What one prompt's answer has alone (several answers, log-probabilities, echo, stop) is for texts that fit; `max_tokens` of a longer one is each piece's.";
+
 const running: Operation[] = [
   {
     ...{ method: "post", path: "/v1/completions", id: "createCompletion", tag: "Run" },
     summary: "OpenAI's completions, of a model or of one of the tenant's tasks",
+    description: LONG_TEXTS,
     ...{ security: "key", scopes: ["tasks:run"] },
     body: { ...COMPLETION, example: { model: "default", prompt: PROMPT } },
     answer: { status: 200, schema: ["Completion", answers.completionSchema], types: ["text/event-stream"] },
@@ -110,6 +114,7 @@ const running: Operation[] = [
   {
     ...{ method: "post", path: "/models/:name", id: "runHuggingFace", tag: "Run" },
     summary: "Hugging Face's inference, of a model or a task",
+    description: LONG_TEXTS,
     ...{ security: "key", scopes: ["tasks:run"] },
     body: { schema: ["HuggingFaceRequest", huggingFaceSchema], example: { inputs: PROMPT } },
     answer: { status: 200, schema: ["HuggingFaceAnswer", answers.huggingFaceAnswerSchema] },
@@ -118,6 +123,7 @@ const running: Operation[] = [
   {
     ...{ method: "post", path: "/models/:name/v1/completions", id: "createHuggingFaceCompletion", tag: "Run" },
     summary: "What Hugging Face's client asks for a text generation: completions of the model in the path",
+    description: LONG_TEXTS,
     ...{ security: "key", scopes: ["tasks:run"] },
     body: { ...COMPLETION, example: { model: "default", prompt: PROMPT } },
     answer: { status: 200, schema: ["Completion", answers.completionSchema], types: ["text/event-stream"] },

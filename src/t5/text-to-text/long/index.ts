@@ -25,4 +25,5 @@ export { type Section, sectionsOf } from "./sections.ts";
 export { type Piece, splitSentences } from "./sentences.ts";
 export { planSummary, type SummaryOptions, type SummaryPlan, summarizeLong } from "./summarize.ts";
 export { longModelOf } from "./t5.ts";
+export { type OfText, together } from "./together.ts";
 export { planTranslation, type TranslationPart, type TranslationPlan, translated, translateLong } from "./translate.ts";
