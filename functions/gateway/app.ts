@@ -20,13 +20,13 @@ import { completions } from "./completions.ts";
 import { showConsole, showScript } from "./console.ts";
 import { cors } from "./cors.ts";
 import { showDocument, showReference } from "./docs.ts";
-import { health } from "./halves.ts";
+import { showHealth } from "./health.ts";
 import { huggingFace } from "./hugging-face.ts";
 import { internalJobs } from "./internal-jobs.ts";
 import { internalObjects } from "./internal-objects.ts";
 import { jobFamilies } from "./job-metrics.ts";
 import { metrics, showMetrics } from "./metrics.ts";
-import { mayReadMetrics, requireMetricsToken } from "./metrics-auth.ts";
+import { requireMetricsToken } from "./metrics-auth.ts";
 import { findModel, listModels, modelNotFound } from "./models.ts";
 import { preload } from "./preload.ts";
 import { bringsFile, limitFile } from "./task-input.ts";
@@ -99,12 +99,7 @@ app.delete("/v1/models/:model", requireKey("adapters:write"), async (c) => {
 
 app.route("/admin/models", adminModels);
 
-/** That all Workers answer; which models the halves hold is the operator's to know. */
-app.get("/healthz", async (c) => {
-  const [halves, isTold] = await Promise.all([health(c.env), mayReadMetrics(c)]);
-  return c.json({ status: "ok", ...(isTold && halves) });
-});
-
+app.get("/healthz", showHealth);
 app.get("/metrics", requireMetricsToken, async (c) => showMetrics(c, await jobFamilies(c.env.DB)));
 app.get("/openapi.json", showDocument);
 app.get("/docs", showReference);

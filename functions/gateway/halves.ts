@@ -236,12 +236,3 @@ function oneAfterTheOther(
   pipe().catch(() => {});
   return readable;
 }
-
-export async function health(env: GatewayBindings) {
-  const [encoder, decoder, reader] = await Promise.all(
-    [env.ENCODER, env.DECODER, env.READER].map(async (worker) =>
-      (await worker?.fetch("http://worker/healthz"))?.json(),
-    ),
-  );
-  return { encoder, decoder, ...(reader !== undefined && { reader }) };
-}

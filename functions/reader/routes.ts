@@ -5,10 +5,11 @@ import { errorBody } from "../../src/api/token-stream.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
 import { Registry } from "../../src/observability/metrics.ts";
 import { imageFormat } from "../../src/readers/image/size.ts";
-import { DEFAULT_LIMITS, type ReadLimits, readContent } from "../../src/readers/index.ts";
+import { DEFAULT_LIMITS, type ReadLimits, readContent, sniff } from "../../src/readers/index.ts";
 import type { Content } from "../../src/t5/text-to-text/content.ts";
 import { cappedBody } from "../shared/capped-body.ts";
 import { errorOf } from "../shared/error-of.ts";
+import { healthOf } from "../shared/health.ts";
 import { toEdgeT5Error } from "../shared/known-error.ts";
 import { identify, type MetricsAnswer, type ObservedEnv, observe, traced } from "../shared/observe.ts";
 
@@ -47,7 +48,8 @@ export function readerApp(): Hono<ReaderEnv> {
     return c.json({ workers: { reader: metrics.snapshot(), ...behind } } satisfies MetricsAnswer);
   });
   app.get("/healthz", async (c) => {
-    const ocr = await (await c.env.OCR?.fetch("http://ocr/healthz"))?.json<object>();
+    const { OCR } = c.env;
+    const ocr = OCR && (await healthOf(traced(OCR, c.get("requestId")), "OCR"));
     return c.json({ status: "ok", ...(ocr && { ocr }) });
   });
 
@@ -64,6 +66,8 @@ export function readerApp(): Hono<ReaderEnv> {
     try {
       const bytes = await cappedBody(c.req.raw, limits);
       const isImage = as === "document" && imageFormat(bytes) !== null;
+      // Who declares an image as something else is refused as for any file.
+      if (isImage) sniff(bytes, hints);
       const content = isImage ? await readImage(c, bytes) : await readContent(bytes, { ...hints, as, signal }, limits);
       result = "read";
       return c.json(content);

@@ -37,6 +37,14 @@ export interface HalfHealth {
   upstream?: HalfHealth;
 }
 
+export interface Health {
+  status: string;
+  encoder: HalfHealth;
+  decoder: HalfHealth;
+  /** Where it is bound. */
+  reader?: { status: string; ocr?: { wasm_bytes: number; captions: boolean } };
+}
+
 export class Kit {
   readonly url: string;
   /** An API key that may do everything. */
@@ -120,10 +128,10 @@ export class Kit {
   }
 
   /** With models by name: `/healthz` has them by `NAME@VERSION`. */
-  async health(): Promise<{ status: string; encoder: HalfHealth; decoder: HalfHealth; reader?: object }> {
+  async health(): Promise<Health> {
     const response = await fetch(`${this.url}/healthz`, { headers: { authorization: `Bearer ${this.adminToken}` } });
     const text = await response.text();
-    return JSON.parse(text.replace(/("[\w.-]+)@[0-9a-f]{16}"/g, '$1"')) as Awaited<ReturnType<Kit["health"]>>;
+    return JSON.parse(text.replace(/("[\w.-]+)@[0-9a-f]{16}"/g, '$1"')) as Health;
   }
 
   /** Decoder steps made for a model so far; 0 before it is loaded. */

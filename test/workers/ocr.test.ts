@@ -2,6 +2,7 @@
 import { createExecutionContext } from "cloudflare:test";
 import { expect, test } from "vitest";
 import worker from "../../functions/ocr/index.ts";
+import { type ReaderBindings, readerApp } from "../../functions/reader/routes.ts";
 import { errorOf } from "../../functions/shared/error-of.ts";
 import type { Content } from "../../src/t5/text-to-text/content.ts";
 import page from "../fixtures/image/page.png";
@@ -14,6 +15,20 @@ async function post(path: string, body: BodyInit | null, headers: Record<string,
   const request = new Request(`http://ocr${path}`, { method: "POST", body, headers });
   return worker.fetch(request, ENV, createExecutionContext());
 }
+
+test("the reader's health has this Worker's, for which nothing is loaded", async () => {
+  const context = createExecutionContext();
+  const OCR = { fetch: (url: string, init?: RequestInit) => worker.request(url, init, ENV, context) } as Fetcher;
+  const bindings = { OCR } as ReaderBindings;
+  const response = await readerApp().request("/healthz", {}, bindings, context);
+  expect(await response.json()).toEqual({ status: "ok", ocr: { wasm_bytes: 0, captions: false } });
+  const broken = { OCR: { fetch: () => Promise.reject(new Error("gone")) } as unknown as Fetcher } as ReaderBindings;
+  const refused = await readerApp().request("/healthz", {}, broken, context);
+  expect([refused.status, (await errorOf(refused, "reader")).message]).toEqual([
+    500,
+    expect.stringMatching(/^The OCR Worker does not answer\./),
+  ]);
+});
 
 test("the text of an image, as a document", async () => {
   const response = await post("/ocr?languages=eng", page, { "content-type": "image/png" });

@@ -7,7 +7,7 @@ import { app } from "../../functions/gateway/app.ts";
 import { type DocumentedAnswer, type DocumentedOperation, openApiDocument } from "../../src/api/openapi/document.ts";
 import { MANIFEST_KEY } from "../../src/t5/manifest.ts";
 import { versionOf } from "../../src/tenancy/model-versions.ts";
-import { ADMIN_TOKEN, makeKey, packageFile, putModel, send } from "./isolate.ts";
+import { ADMIN_TOKEN, AS_ADMIN, makeKey, packageFile, putModel, send } from "./isolate.ts";
 import { deliver, deliveryOf, makeEvent } from "./usage.ts";
 
 const { ADAPTERS } = env as unknown as { ADAPTERS: Fetcher };
@@ -249,6 +249,7 @@ describe("examples work, and answers have the shapes that are told", () => {
 
   test("operating", async () => {
     await call("getHealth");
+    expect(await call("getHealth", AS_ADMIN)).toMatchObject({ reader: { status: "ok" } });
     expect(await call("getMetrics")).toContain("edge_t5_requests_total");
     expect(JSON.parse(await call("getDocument"))).toEqual(JSON.parse(JSON.stringify(document)));
     expect(await call("getReference")).toContain("<!doctype html>");

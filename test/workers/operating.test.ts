@@ -300,6 +300,23 @@ describe("the log", () => {
     expect(Object.keys(told.decoder.models).length).toBeGreaterThan(0);
   });
 
+  test("/healthz asks the reader too where it is bound, and names who does not answer", async () => {
+    expect(await (await send("/healthz", AS_ADMIN)).json()).toMatchObject({ reader: { status: "ok" } });
+    const unbound = await send("/healthz", AS_ADMIN, { bindings: { READER: undefined as never } });
+    expect(Object.keys(await unbound.json<object>())).toEqual(["status", "encoder", "decoder"]);
+    const broken: [Fetcher["fetch"], string][] = [
+      [() => Promise.reject(new Error(CANARY)), "The reader Worker does not answer."],
+      [async () => new Response("error code: 1101", { status: 500 }), "The reader Worker answered 500"],
+    ];
+    for (const [fetch, message] of broken) {
+      const answer = await send("/healthz", {}, { bindings: { READER: { fetch } as Fetcher } });
+      expect([answer.status, await answer.json()]).toMatchObject([
+        503,
+        { error: { code: "worker_unavailable", message: expect.stringContaining(message) } },
+      ]);
+    }
+  });
+
   test("every answer says the id: errors of any kind, streams, preflights, what is not there", async () => {
     const headers = { "x-request-id": "told" };
     const stream = JSON.stringify({ model: "m", prompt: PROMPT, stream: true });

@@ -495,6 +495,8 @@ const operating: Operation[] = [
     ...{ method: "get", path: "/healthz", id: "getHealth", tag: "Operating", security: "none" },
     ...{
       summary: "Whether all Workers answer; with the metrics token, what they hold",
+      description: "Readers of files and images are asked too where the deployment has them.",
+      errors: [503],
       answer: { status: 200, schema: ["Health", answers.healthSchema] },
     },
   },
