@@ -37,7 +37,7 @@ export default defineConfig({
               compatibilityFlags: ["nodejs_compat", "enable_request_signal"],
               modulesRules: [
                 { type: "CompiledWasm", include: ["**/*.wasm"] },
-                { type: "Data", include: ["**/*.traineddata.gz", "**/*.png"] },
+                { type: "Data", include: ["**/*.traineddata.gz", "**/*.png", "**/*.pdf"] },
               ],
               r2Buckets: ["SHARDS"],
               d1Databases: ["DB"],

@@ -99,7 +99,7 @@ app.delete("/v1/models/:model", requireKey("adapters:write"), async (c) => {
 
 app.route("/admin/models", adminModels);
 
-/** That both halves answer; which models they hold is the operator's to know. */
+/** That all Workers answer; which models the halves hold is the operator's to know. */
 app.get("/healthz", async (c) => {
   const [halves, isTold] = await Promise.all([health(c.env), mayReadMetrics(c)]);
   return c.json({ status: "ok", ...(isTold && halves) });

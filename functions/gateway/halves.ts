@@ -238,8 +238,10 @@ function oneAfterTheOther(
 }
 
 export async function health(env: GatewayBindings) {
-  const [encoder, decoder] = await Promise.all(
-    [env.ENCODER, env.DECODER].map(async (half) => (await half.fetch("http://half/healthz")).json()),
+  const [encoder, decoder, reader] = await Promise.all(
+    [env.ENCODER, env.DECODER, env.READER].map(async (worker) =>
+      (await worker?.fetch("http://worker/healthz"))?.json(),
+    ),
   );
-  return { encoder, decoder };
+  return { encoder, decoder, ...(reader !== undefined && { reader }) };
 }

@@ -46,7 +46,10 @@ export function readerApp(): Hono<ReaderEnv> {
     const behind = c.env.OCR ? await metricsOf(c.env.OCR) : {};
     return c.json({ workers: { reader: metrics.snapshot(), ...behind } } satisfies MetricsAnswer);
   });
-  app.get("/healthz", (c) => c.json({ status: "ok" }));
+  app.get("/healthz", async (c) => {
+    const ocr = await (await c.env.OCR?.fetch("http://ocr/healthz"))?.json<object>();
+    return c.json({ status: "ok", ...(ocr && { ocr }) });
+  });
 
   /**
    * Query `as`: `document` (default) or `table`; of images `languages`, and `image`: `text` (default) or `caption`. Answer:

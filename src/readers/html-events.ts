@@ -14,7 +14,7 @@ export interface Sink {
 export type Source = (sink: Sink) => void;
 
 const DROPPED = new Set(
-  "script style noscript template svg canvas iframe object embed audio video map button input select textarea datalist dialog menu nav footer aside head rt rp img picture source track link meta base"
+  "script style noscript template svg canvas iframe object embed audio video map button input select textarea datalist dialog menu nav footer aside head title rt rp img picture source track link meta base"
     .split(" ")
     .concat("frameset", "applet", "progress", "meter"),
 );

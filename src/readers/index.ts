@@ -1,4 +1,7 @@
-/** Files to contents: what a file is, by its bytes, then the reader for it. */
+/**
+ * Files to contents: what a file is, by its bytes, then the reader for it. `import { readContent } from "edge-t5/readers"`,
+ * in Node, in Workers and in browsers: bytes in, and nothing is fetched.
+ */
 import { EdgeT5Error } from "../errors.ts";
 import type { Content, Document, Table } from "../t5/text-to-text/content.ts";
 import { charsetOf, type Decoded, declaredInMarkup, decodeText } from "./encoding.ts";
@@ -6,14 +9,16 @@ import { DEFAULT_LIMITS, type ReadLimits, tooLarge } from "./limits.ts";
 import { type FileKind, type Hints, sniff } from "./sniff.ts";
 import { outOfTime } from "./time.ts";
 
+export type { Block, Content, Document, Table } from "../t5/text-to-text/content.ts";
 export { DEFAULT_LIMITS, type ReadLimits } from "./limits.ts";
 export { type FileKind, type Hints, sniff } from "./sniff.ts";
 
+/** What a file is to be read as, and what its sender says of it. */
 export interface ReadRequest extends Hints {
   /** What is wanted of the file: its text with all that stands in it, or its tables alone. */
-  as: "document" | "table";
+  readonly as: "document" | "table";
   /** When it aborts, reading ends: at once where it waits, at the next page where it computes. */
-  signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -22,6 +27,8 @@ export interface ReadRequest extends Hints {
  *
  * Readers are loaded when a file first needs them, where the bundle has them apart.
  *
+ * @param bytes of the whole file
+ * @param limits of what is taken from it; each is named by the error of a file that is over it
  * @throws EdgeT5Error `E_FORMAT` for a kind that is not read, images among them, and a declared type that the bytes
  * contradict; `E_DAMAGED` for a broken or cut file; `E_TOO_LARGE` over a limit, of time too; `E_INPUT` for tables of a file
  * that has none

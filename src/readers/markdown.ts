@@ -5,19 +5,91 @@ import { BlockList } from "./blocks.ts";
 import { htmlText } from "./html-text.ts";
 import { type ReadLimits, tooLarge } from "./limits.ts";
 
-/** @throws EdgeT5Error `E_TOO_LARGE` over a limit */
+/** Of a document at its limit of blocks: one with text, one without. */
+const LINES_PER_BLOCK = 2;
+
+/**
+ * Tokens take ten times their text's memory: here they are gone after each block, and those within its text after each text.
+ *
+ * @throws EdgeT5Error `E_TOO_LARGE` over a limit
+ */
 export function readMarkdown(text: string, limits: ReadLimits): Document {
-  const { front, body } = withoutFrontMatter(text.replace(/\r\n?/g, "\n"));
-  // A list and its item are two levels.
-  const maxNesting = limits.maxDepth * 2;
-  const tokens = new MarkdownIt({ html: true, maxNesting }).parse(body, {});
-  // What stands deeper is silently left out.
-  if (tokens.some(({ level }) => level >= maxNesting - 2)) {
-    throw tooLarge("Quotations and lists stand deeper in each other", "maxDepth", limits);
-  }
+  const { front, body } = withoutFrontMatter(text.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd"));
+  checkLines(body, limits);
+  const markdown = new MarkdownIt({ html: true, maxNesting: maxNesting(limits) });
+  // References are known when the last block is.
+  const env = {};
+  const pieces = piecesOf(body, markdown, env, limits);
   const blocks = new BlockList(limits);
-  writeTokens(tokens, blocks, limits);
+  const inline = (text: string) => {
+    const tokens: Token[] = [];
+    markdown.inline.parse(text, markdown, env, tokens);
+    return inlineText(tokens);
+  };
+  for (const { place, text, isPlain, rows } of pieces) {
+    if (rows) {
+      blocks.table(rows.map((row) => row.map((cell) => inline(cell).replace(/\n/g, " "))));
+      continue;
+    }
+    const written = isPlain ? text : inline(text);
+    if (place.kind === "heading") blocks.heading(place.level, written);
+    else if (place.kind === "item") blocks.item(place.depth, written.replace(/\n/g, " "));
+    else blocks.paragraph(written);
+  }
   return blocks.document(titleOf(front));
+}
+
+/** A list and its item are two levels. */
+function maxNesting({ maxDepth }: ReadLimits): number {
+  return maxDepth * 2;
+}
+
+function checkLines(text: string, limits: ReadLimits): void {
+  let lines = 1;
+  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines++;
+  if (lines <= limits.maxBlocks * LINES_PER_BLOCK) return;
+  const what = `The Markdown has ${lines.toLocaleString("en")} lines, more than ${LINES_PER_BLOCK} for each block`;
+  throw tooLarge(what, "maxBlocks", limits);
+}
+
+interface Piece {
+  readonly place:
+    | { readonly kind: "heading"; readonly level: number }
+    | { readonly kind: "item"; readonly depth: number }
+    | { readonly kind: "paragraph" };
+  readonly text: string;
+  /** Whether the text is as it is to stand: code, markup's text. */
+  readonly isPlain: boolean;
+  /** Of a table; then there is nothing else. */
+  readonly rows: readonly (readonly string[])[] | null;
+}
+
+/** Blocks, whose text still has its marks. */
+function piecesOf(
+  text: string,
+  markdown: InstanceType<typeof MarkdownIt>,
+  env: Record<string, unknown>,
+  limits: ReadLimits,
+): Piece[] {
+  const pieces: Piece[] = [];
+  const tokens: Token[] = [];
+  const take = () => {
+    // What stands deeper is silently left out.
+    if (tokens.some(({ level }) => level >= maxNesting(limits) - 2)) {
+      throw tooLarge("Quotations and lists stand deeper in each other", "maxDepth", limits);
+    }
+    addPieces(tokens, pieces, limits);
+    if (pieces.length > limits.maxBlocks) throw tooLarge("The file has too many paragraphs", "maxBlocks", limits);
+    tokens.length = 0;
+  };
+  // Asked before each block: those before it that stand in none are complete.
+  markdown.block.ruler.before("table", "take", ({ level }) => {
+    if (level === 0) take();
+    return false;
+  });
+  markdown.block.parse(text, markdown, env, tokens);
+  take();
+  return pieces;
 }
 
 /** YAML's between lines of three hyphens, or TOML's between plus signs, at the very beginning. */
@@ -35,23 +107,24 @@ function titleOf(front: string): string | null {
   return /^title\s*[:=]\s*(["']?)(.+)\1\s*$/m.exec(front)?.[2] ?? null;
 }
 
-function writeTokens(tokens: readonly Token[], blocks: BlockList, limits: ReadLimits): void {
+function addPieces(tokens: readonly Token[], pieces: Piece[], limits: ReadLimits): void {
   const items: { depth: number; isBegun: boolean }[] = [];
   let lists = 0;
   let level = 0;
   let rows: string[][] | null = null;
-  const write = (text: string) => {
+  const paragraph = { kind: "paragraph" } as const;
+  const add = (text: string, isPlain: boolean) => {
     const item = items.at(-1);
-    if (level > 0) blocks.heading(level, text);
-    else if (item && !item.isBegun) blocks.item(item.depth, text.replace(/\n/g, " "));
-    else blocks.paragraph(text);
+    const isFirst = item && !item.isBegun;
+    const own = isFirst ? { kind: "item" as const, depth: item.depth } : paragraph;
+    pieces.push({ place: level > 0 ? { kind: "heading", level } : own, text, isPlain, rows: null });
     if (item) item.isBegun = true;
   };
-  for (const { type, tag, content, children } of tokens) {
-    if (type === "inline" && rows) rows.at(-1)?.push(inlineText(children).replace(/\n/g, " "));
-    else if (type === "inline") write(inlineText(children));
-    else if (type === "fence" || type === "code_block") write(content);
-    else if (type === "html_block") write(htmlText(content, limits));
+  for (const { type, tag, content } of tokens) {
+    if (type === "inline" && rows) rows.at(-1)?.push(content);
+    else if (type === "inline") add(content, false);
+    else if (type === "fence" || type === "code_block") add(content, true);
+    else if (type === "html_block") add(htmlText(content, limits), true);
     else if (type === "heading_open") level = Number(tag.slice(1));
     else if (type === "heading_close") level = 0;
     else if (/_list_open$/.test(type)) lists++;
@@ -61,7 +134,7 @@ function writeTokens(tokens: readonly Token[], blocks: BlockList, limits: ReadLi
     else if (type === "table_open") rows = [];
     else if (type === "tr_open") rows?.push([]);
     else if (type === "table_close") {
-      blocks.table(rows ?? []);
+      pieces.push({ place: paragraph, text: "", isPlain: true, rows });
       rows = null;
     }
   }

@@ -1,86 +1,114 @@
 /**
- * A PDF's streams, held to the limits before pdf.js inflates them, which it does without any. Images are blanked: nobody
- * reads them here, and what calls itself an image can then not be page content that inflates to gigabytes.
+ * A PDF's streams, held to the limits before pdf.js inflates them, which it does without any. What is counted is the copy
+ * that pdf.js gets: encrypted streams are decrypted in it first.
  *
  * Streams are found by their keyword, wherever it stands, as pdf.js finds objects that a file's index does not tell of.
+ * Images' compressions are made unknown: nobody reads images here, and what calls itself one can then not be page content
+ * that inflates to gigabytes.
  */
 import { EdgeT5Error } from "../errors.ts";
 import { type ReadLimits, tooLarge } from "./limits.ts";
+import {
+  dictionaryAt,
+  indexOfText,
+  isDictionary,
+  isName,
+  isReference,
+  isTextAt,
+  isWhite,
+  nameOf,
+  type PdfDictionary,
+  type PdfName,
+  type PdfValue,
+} from "./pdf-dictionary.ts";
+import { type Decryption, encryptKeys, openEncryption } from "./pdf-encryption.ts";
+import { type Budget, decodeAscii85, decodeAsciiHex, spendInflated, spendLzw, spendRunLength } from "./pdf-filters.ts";
 
 /** Of a predictor: it holds a row at once. */
 const WIDEST_ROW = 100_000;
-const LONGEST_DICTIONARY = 65_536;
 
-const INFLATING = /^(?:FlateDecode|Fl|LZWDecode|LZW|RunLengthDecode|RL)$/;
 const OF_IMAGES = /^(?:DCTDecode|DCT|JPXDecode|JBIG2Decode|CCITTFaxDecode|CCF)$/;
+const FLATE = /^Fl(?:ateDecode)?$/;
+const LZW = /^LZW(?:Decode)?$/;
+const RUN_LENGTH = /^(?:RunLengthDecode|RL)$/;
+const ASCII85 = /^(?:ASCII85Decode|A85)$/;
+const ASCII_HEX = /^(?:ASCIIHexDecode|AHx)$/;
 
 /**
- * @returns a copy to be read
- * @throws EdgeT5Error `E_TOO_LARGE` where streams inflate to too much; `E_FORMAT` for an encrypted file, and for
+ * @returns a copy to be read, without encryption
+ * @throws EdgeT5Error `E_TOO_LARGE` where streams inflate to too much; `E_FORMAT` for a file that needs a password, and for
  * compressions that cannot be held to a limit
  */
 export async function guardedPdf(bytes: Uint8Array, limits: ReadLimits, signal?: AbortSignal): Promise<Uint8Array> {
   const copy = bytes.slice();
-  let left = limits.maxInflatedBytes;
-  for (const { start, dictionary } of streamsOf(bytes)) {
+  const keys = encryptKeys(bytes);
+  const decryption = keys.length > 0 ? await openEncryption(bytes, keys) : null;
+  // No key any more: pdf.js is to decrypt nothing a second time.
+  for (const at of keys) copy[at + 1] = 0x58;
+  const budget: Budget = { left: limits.maxInflatedBytes };
+  const decrypted: Budget = { left: bytes.length };
+  for (const stream of streamsOf(bytes)) {
+    signal?.throwIfAborted();
+    const { start, dictionary } = stream;
+    if (!dictionary) continue;
     const filters = filtersOf(dictionary);
-    if (/\/Subtype\s*\/Image\b/.test(dictionary) || filters.some((name) => OF_IMAGES.test(name))) {
-      blank(copy, start);
+    if (nameOf(dictionary.get("Subtype")) === "Image" || filters.some(({ name }) => OF_IMAGES.test(name))) {
+      // Names of nothing.
+      for (const { start, end } of filters) copy.fill(0x78, start + 1, end);
+      copy.fill(0, start, endOf(copy, start, dictionary.get("Length")));
       continue;
     }
-    check(dictionary, filters);
-    const data = /^(?:ASCII85Decode|A85)$/.test(filters[0] ?? "")
-      ? decodeAscii85(bytes.subarray(start))
-      : bytes.subarray(start);
-    left -= await inflatedSize(data, left, signal);
-    if (left < 0) throw tooLarge("The PDF's streams inflate to more bytes", "maxInflatedBytes", limits);
+    if (decryption) await decryptIn(copy, { ...stream, dictionary }, decryption, decrypted);
+    spend(copy.subarray(start), filters, parametersOf(dictionary), budget, signal);
+    if (budget.left < 0) throw tooLarge("The PDF's streams inflate to more bytes", "maxInflatedBytes", limits);
   }
   return copy;
 }
 
 interface PdfStream {
   /** Of its data. */
-  start: number;
-  /** What stands before it, from its object's beginning. */
-  dictionary: string;
+  readonly start: number;
+  /** Null for a word that merely looks like the keyword. */
+  readonly dictionary: PdfDictionary | null;
+  readonly object: number;
+  readonly generation: number;
 }
 
 function* streamsOf(bytes: Uint8Array): Generator<PdfStream> {
-  let object = 0;
+  let header = { object: 0, generation: 0, end: 0 };
+  let isComment = false;
   for (let at = 0; at + 6 < bytes.length; at++) {
     const byte = bytes[at];
-    if (byte === 0x6f && isAt(bytes, at, "obj") && isDigitBefore(bytes, at)) object = at + 3;
-    else if (
-      byte === 0x2f &&
-      isAt(bytes, at, "/Encrypt") &&
-      !/[A-Za-z]/.test(String.fromCharCode(bytes[at + 8] ?? 0))
-    ) {
-      throw encrypted();
-    } else if (byte === 0x73 && isAt(bytes, at, "stream") && bytes[at - 1] !== 0x64) {
-      const dictionary = unescaped(bytes.subarray(Math.max(object, at - LONGEST_DICTIONARY), at));
-      yield { start: lineAfter(bytes, at + 6), dictionary };
-      object = at + 6;
+    if (byte === 0x0a || byte === 0x0d) isComment = false;
+    else if (byte === 0x25) isComment = true;
+    else if (byte === 0x6f && !isComment && isTextAt(bytes, at, "obj")) header = headerAt(bytes, at) ?? header;
+    else if (byte === 0x73 && isTextAt(bytes, at, "stream") && bytes[at - 1] !== 0x64) {
+      const start = lineAfter(bytes, at + 6);
+      yield { ...header, start, dictionary: dictionaryBefore(bytes, header.end, at) };
+      header = { ...header, end: at + 6 };
     }
   }
 }
 
-function isAt(bytes: Uint8Array, at: number, text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false;
-  return true;
-}
-
 /** As in `7 0 obj`. */
-function isDigitBefore(bytes: Uint8Array, at: number): boolean {
-  let before = at - 1;
-  while (before >= 0 && bytes[before]! <= 0x20) before--;
-  return bytes[before]! >= 0x30 && bytes[before]! <= 0x39;
+function headerAt(bytes: Uint8Array, at: number): { object: number; generation: number; end: number } | null {
+  const before = String.fromCharCode(...bytes.subarray(Math.max(0, at - 40), at));
+  const [, object, generation] = /(\d+)\s+(\d+)\s*$/.exec(before) ?? [];
+  return generation === undefined ? null : { object: Number(object), generation: Number(generation), end: at + 3 };
 }
 
-/** Names may have any character as `#` and two digits. */
-function unescaped(bytes: Uint8Array): string {
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return text.replace(/#([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+/**
+ * @returns null where the word is no keyword: no dictionary ends before it
+ * @throws EdgeT5Error `E_FORMAT` for one that may be read in two ways
+ */
+function dictionaryBefore(bytes: Uint8Array, start: number, at: number): PdfDictionary | null {
+  let end = at;
+  while (isWhite(bytes[end - 1])) end--;
+  const line = String.fromCharCode(...bytes.subarray(Math.max(start, at - 1000), at));
+  if (!/>>(?:\s|\0|%[^\r\n]*[\r\n])*$/.test(line)) return null;
+  const found = dictionaryAt(bytes, start);
+  if (found?.end !== end) throw unusual("has a dictionary that cannot be read");
+  return found.dictionary;
 }
 
 function lineAfter(bytes: Uint8Array, at: number): number {
@@ -89,104 +117,100 @@ function lineAfter(bytes: Uint8Array, at: number): number {
   return bytes[end] === 0x0d && bytes[end + 1] === 0x0a ? end + 2 : end + 1;
 }
 
-function filtersOf(dictionary: string): string[] {
-  const long = /\/Filter\s*(\[[^\]]*\]|\/\w+|\d+\s+\d+\s+R)/.exec(dictionary)?.[1];
-  const found = long ?? /\/F\s*(\[[^\]]*\]|\/\w+)/.exec(dictionary)?.[1] ?? "";
-  if (/\d\s+R/.test(found)) throw unusual("names its compression elsewhere");
-  return [...found.matchAll(/\/(\w+)/g)].map(([, name = ""]) => name);
+/** In its place, filled up with spaces. An index is never encrypted, nor is what names a way of its own. */
+async function decryptIn(
+  copy: Uint8Array,
+  { start, dictionary, object, generation }: PdfStream & { dictionary: PdfDictionary },
+  decryption: Decryption,
+  budget: Budget,
+): Promise<void> {
+  if (nameOf(dictionary.get("Type")) === "XRef") return;
+  if (filtersOf(dictionary).some(({ name }) => name === "Crypt")) return;
+  const data = copy.subarray(start, endOf(copy, start, dictionary.get("Length")));
+  budget.left -= data.length;
+  if (budget.left < 0) throw unusual("lies in another one");
+  const plain = await decryption.decrypt(data, object, generation);
+  data.set(plain);
+  data.fill(0x20, plain.length);
 }
 
-function check(dictionary: string, filters: readonly string[]): void {
-  const inflating = filters.filter((name) => INFLATING.test(name));
-  if (inflating.length > 1) throw unusual("is compressed twice");
-  if (inflating.some((name) => /^(?:LZW|R)/.test(name)))
-    throw unusual(`is compressed by ${inflating[0]}, as until 1996`);
-  if (/\/(?:DecodeParms|DP)\s*\[?\s*\d+\s+\d+\s+R/.test(dictionary))
-    throw unusual("keeps its compression's parameters elsewhere");
-  const columns =
-    Number(/\/Columns\s+(\d+)/.exec(dictionary)?.[1] ?? 0) * Number(/\/Colors\s+(\d+)/.exec(dictionary)?.[1] ?? 1);
-  if (columns > WIDEST_ROW) throw unusual(`has rows of ${columns} values`);
-}
-
-/** The data's first bytes, so that no decompression takes it. */
-function blank(bytes: Uint8Array, start: number): void {
-  for (let i = start; i < start + 16 && bytes[i] !== 0x65 && i < bytes.length; i++) bytes[i] = 0;
-}
-
-/** @returns bytes that come out of zlib's data, as far as `most` and one piece more; 0 for what is no such data */
-async function inflatedSize(data: Uint8Array, most: number, signal?: AbortSignal): Promise<number> {
-  if (!isZlib(data)) return 0;
-  let size = 0;
-  for await (const piece of inflated(data)) {
-    signal?.throwIfAborted();
-    size += piece.length;
-    if (size > most) return size;
+function endOf(bytes: Uint8Array, start: number, length: PdfValue | undefined): number {
+  if (typeof length === "number" && length >= 0) {
+    let after = start + length;
+    while (isWhite(bytes[after])) after++;
+    if (isTextAt(bytes, after, "endstream")) return start + length;
   }
-  return size;
+  const end = indexOfText(bytes, "endstream", start);
+  if (bytes[end - 1] === 0x0a) return Math.max(start, bytes[end - 2] === 0x0d ? end - 2 : end - 1);
+  return Math.max(start, bytes[end - 1] === 0x0d ? end - 1 : end);
 }
 
-function isZlib(data: Uint8Array): boolean {
-  const [method = 0, flags = 0] = data;
-  return (method & 15) === 8 && (method * 256 + flags) % 31 === 0 && (flags & 32) === 0;
+function filtersOf(dictionary: PdfDictionary): readonly PdfName[] {
+  const value = dictionary.get("F") ?? dictionary.get("Filter");
+  const values: readonly PdfValue[] = Array.isArray(value) ? value : [value ?? null];
+  if (values.some(isReference)) throw unusual("names its compression elsewhere");
+  return values.filter(isName);
 }
 
-/** Until the data ends by itself: what follows it is no error. */
-async function* inflated(data: Uint8Array): AsyncGenerator<Uint8Array> {
-  const stream = new DecompressionStream("deflate");
-  const writer = stream.writable.getWriter();
-  const reader = stream.readable.getReader();
-  const feed = async () => {
-    for (let at = 0; at < data.length; at += FED) await writer.write(data.slice(at, at + FED));
-    await writer.close();
-  };
-  // It fails where the data ends: the reader is told.
-  const fed = feed().catch(() => {});
+/** Of the compression that has any: the last. */
+function parametersOf(dictionary: PdfDictionary): PdfDictionary | null {
+  const value = dictionary.get("DP") ?? dictionary.get("DecodeParms");
+  const values: readonly PdfValue[] = Array.isArray(value) ? value : [value ?? null];
+  if (values.some(isReference)) throw unusual("keeps its compression's parameters elsewhere");
+  return values.findLast(isDictionary) ?? null;
+}
+
+function spend(
+  data: Uint8Array,
+  filters: readonly PdfName[],
+  parameters: PdfDictionary | null,
+  budget: Budget,
+  signal?: AbortSignal,
+): void {
+  check(filters, parameters);
+  let packed = data;
+  for (const { name } of filters) {
+    if (ASCII85.test(name)) packed = decodeAscii85(packed, budget);
+    else if (ASCII_HEX.test(name)) packed = decodeAsciiHex(packed, budget);
+    else if (LZW.test(name)) spendLzw(packed, numberOf(parameters, "EarlyChange", 1), budget);
+    else if (RUN_LENGTH.test(name)) spendRunLength(packed, budget);
+    else if (FLATE.test(name)) inflateWithin(packed, budget, signal);
+  }
+}
+
+function inflateWithin(data: Uint8Array, budget: Budget, signal?: AbortSignal): void {
   try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      yield value;
-    }
-  } catch {
-    // What is wrong with it, pdf.js will find.
-  } finally {
-    await reader.cancel().catch(() => {});
-    await fed;
+    spendInflated(data, budget, signal);
+  } catch (cause) {
+    if (signal?.aborted) throw cause;
+    const what = "A stream of the PDF is damaged: it cannot be unpacked";
+    throw new EdgeT5Error("E_DAMAGED", `${what}. Save or download the file again, or print it to a new PDF.`, {
+      cause,
+    });
   }
 }
 
-const FED = 16_384;
-
-function decodeAscii85(data: Uint8Array): Uint8Array {
-  const out: number[] = [];
-  let group: number[] = [];
-  for (const byte of data) {
-    if (byte === 0x7e) break;
-    if (byte === 0x7a && group.length === 0) out.push(0, 0, 0, 0);
-    else if (byte >= 0x21 && byte <= 0x75) group.push(byte - 0x21);
-    if (group.length < 5) continue;
-    out.push(...bytesOf(group, 4));
-    group = [];
-  }
-  if (group.length > 1) out.push(...bytesOf([...group, 84, 84, 84, 84].slice(0, 5), group.length - 1));
-  return Uint8Array.from(out);
+function check(filters: readonly PdfName[], parameters: PdfDictionary | null): void {
+  const packing = filters.filter(({ name }) => !ASCII85.test(name) && !ASCII_HEX.test(name) && name !== "Crypt");
+  const [first, second] = packing;
+  if (second) throw unusual("is compressed twice");
+  const isKnown = first === undefined || [FLATE, LZW, RUN_LENGTH].some((known) => known.test(first.name));
+  if (!isKnown) throw unusual(`is compressed by ${first.name}`);
+  if (filters.length > 3 || (first !== undefined && filters.at(-1) !== first)) throw unusual("is compressed twice");
+  if (![0, 1].includes(numberOf(parameters, "EarlyChange", 1))) throw unusual("has codes of no known length");
+  const columns = numberOf(parameters, "Columns", 0) * numberOf(parameters, "Colors", 1);
+  if (!(columns <= WIDEST_ROW)) throw unusual(`has rows of ${columns} values`);
 }
 
-function bytesOf(group: readonly number[], count: number): number[] {
-  const value = group.reduce((sum, digit) => sum * 85 + digit, 0);
-  return [24, 16, 8, 0].slice(0, count).map((shift) => Math.floor(value / 2 ** shift) & 255);
+/** NaN for what is no number. */
+function numberOf(parameters: PdfDictionary | null, name: string, otherwise: number): number {
+  const value = parameters?.get(name) ?? otherwise;
+  return typeof value === "number" ? value : Number.NaN;
 }
 
 function unusual(what: string): EdgeT5Error {
   return new EdgeT5Error(
     "E_FORMAT",
     `A stream of the PDF ${what}, which is not read here. Print the file to a new PDF and send that.`,
-  );
-}
-
-export function encrypted(): EdgeT5Error {
-  return new EdgeT5Error(
-    "E_FORMAT",
-    "The PDF is encrypted. Send a copy without protection: print it to a new PDF, or run qpdf --decrypt IN.pdf OUT.pdf.",
   );
 }

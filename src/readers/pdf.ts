@@ -7,7 +7,8 @@ import type { Document } from "../t5/text-to-text/content.ts";
 import { BlockList } from "./blocks.ts";
 import { type ReadLimits, tooLarge } from "./limits.ts";
 import { type PdfPage, writePdf } from "./pdf-blocks.ts";
-import { encrypted, guardedPdf } from "./pdf-guard.ts";
+import { passwordNeeded } from "./pdf-encryption.ts";
+import { guardedPdf } from "./pdf-guard.ts";
 import { type Fragment, fragmentsOf } from "./pdf-layout.ts";
 import { outOfTime } from "./time.ts";
 
@@ -18,7 +19,7 @@ type TextItem = Extract<TextContent["items"][number], { str: string }>;
 
 /**
  * @param signal when it aborts, reading ends after the piece of a page that is being read
- * @throws EdgeT5Error `E_FORMAT` for an encrypted file and one without a text layer; `E_DAMAGED`; `E_TOO_LARGE` over a
+ * @throws EdgeT5Error `E_FORMAT` for a file that needs a password and one without a text layer; `E_DAMAGED`; `E_TOO_LARGE` over a
  * limit, of time too
  */
 export async function readPdf(
@@ -29,8 +30,9 @@ export async function readPdf(
   const data = await guardedPdf(bytes, limits, signal).catch((error) => {
     throw told(error, signal);
   });
+  // A password that opens nothing: what is encrypted in a way that was not seen is not decrypted by pdf.js either.
   const { getDocument } = await import("unpdf/pdfjs");
-  const task = getDocument({ ...WITHOUT_RESOURCES, data });
+  const task = getDocument({ ...WITHOUT_RESOURCES, data, password: crypto.randomUUID() });
   try {
     const loaded = await unlessAborted(task.promise, signal);
     const { pages, characters } = await unlessAborted(readPages(loaded, limits, signal), signal);
@@ -183,7 +185,7 @@ function noTextLayer(pages: number): EdgeT5Error {
 function told(error: unknown, signal?: AbortSignal): EdgeT5Error {
   if (error instanceof EdgeT5Error) return error;
   if (signal?.aborted) return outOfTime(signal);
-  if (error instanceof Error && error.name === "PasswordException") return encrypted();
+  if (error instanceof Error && error.name === "PasswordException") return passwordNeeded();
   return new EdgeT5Error("E_DAMAGED", "The PDF is broken or cut. Send the whole file, or print it to a new PDF.", {
     cause: error,
   });

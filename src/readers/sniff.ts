@@ -6,13 +6,16 @@
 import { EdgeT5Error } from "../errors.ts";
 import { beginningOf, quoted } from "./encoding.ts";
 
+/** Kinds that are text, with no bytes of their own to be known by. */
 export type TextKind = "html" | "markdown" | "csv" | "tsv" | "json" | "jsonl" | "eml" | "text";
+/** What a file may be; `zip`, `ole` and images are known and not read. */
 export type FileKind = "pdf" | "docx" | "xlsx" | "zip" | "ole" | "png" | "jpeg" | "webp" | "tiff" | "gif" | TextKind;
 
 /** What is said of a file by who sends it. */
 export interface Hints {
-  contentType?: string | undefined;
-  filename?: string | undefined;
+  /** As of HTTP: "text/csv; charset=utf-8". */
+  readonly contentType?: string | undefined;
+  readonly filename?: string | undefined;
 }
 
 const TEXT_KINDS: readonly FileKind[] = ["html", "markdown", "csv", "tsv", "json", "jsonl", "eml", "text"];
@@ -70,6 +73,8 @@ const EXTENSIONS: Readonly<Record<string, TextKind>> = {
 };
 
 /**
+ * What a file is, by its first bytes; of text, by what is said of it, or by a look at it.
+ *
  * @throws EdgeT5Error `E_FORMAT` where the declared type contradicts the bytes, and for a PDF whose header is not at its
  * beginning; `E_DAMAGED` for a ZIP archive (DOCX, XLSX) that was cut
  */

@@ -241,6 +241,13 @@ function tablesOf(value: unknown, param: string): Content {
   }
 }
 
+/** By its section, or by the sheet's name before what stands above the table, where only one has it. */
+function tableNamed(tables: readonly Table[], name: string): Table | undefined {
+  const exact = tables.find(({ section }) => section === name);
+  const [ofSheet, another] = tables.filter(({ section }) => section?.startsWith(`${name}: `));
+  return exact ?? (another ? undefined : ofSheet);
+}
+
 /** One of the tables, or what is chosen of it, as the task has it. */
 function tableText(
   tables: readonly Table[],
@@ -250,7 +257,7 @@ function tableText(
   param: string,
 ): { text: string; notes: string[] } {
   const { table: which = 0, highlighted, columns: chosen = columns ?? undefined, ...others } = select;
-  const table = typeof which === "number" ? tables[which] : tables.find(({ section }) => section === which);
+  const table = typeof which === "number" ? tables[which] : tableNamed(tables, which);
   if (!table) {
     const names = tables.map(({ section }, i) => section ?? `number ${i}`).join(", ");
     throw new ApiError(400, "invalid_value", `${param} has no table ${JSON.stringify(which)}. It has ${names}.`, {

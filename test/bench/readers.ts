@@ -1,80 +1,198 @@
 /**
- * `node test/bench/readers.ts [NAME…]`: time and memory of reading one file, each in a process of its own whose JavaScript
- * heap has 100 MB, about what an isolate of 128 MB leaves. Memory is what the process grew by at most, buffers included.
+ * `npm run bench:readers [-- --workerd] [--json] [NAME…]`: time and memory of reading one file, each in a process of its own,
+ * with the limits of functions/reader; of a hostile one, until it is refused. Memory is what the process grew by at most,
+ * the reader's code, the file and its content included. In Node the JavaScript heap has 100 MB, about what an isolate of
+ * 128 MB leaves; with `--workerd`, the Workers run in workerd too, as they are built for deployment.
+ *
+ * And what each reader adds to a bundle: alone, minified and gzipped; readers share some of it.
  */
 import { spawnSync } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { PDFDocument, StandardFonts } from "pdf-lib";
-import { readContent } from "../../src/readers/index.ts";
+import { parseArgs } from "node:util";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import { formatTable } from "../../src/cli/output.ts";
+import { EdgeT5Error } from "../../src/errors.ts";
+import { createNodeOcr } from "../../src/readers/image/node.ts";
+import { contentOfPages } from "../../src/readers/image/ocr.ts";
+import { DEFAULT_LIMITS, type ReadLimits, readContent } from "../../src/readers/index.ts";
+import type { Content } from "../../src/t5/text-to-text/content.ts";
+import { bundleOf } from "./bundles.ts";
+import { type BenchFile, FILES } from "./reader-files.ts";
+import { peakOf, resetPeak, ServedWorker, settingsOf } from "./reader-workerd.ts";
 
 const HEAP_MB = 100;
-const WORDS = "the mill by the river turns a wheel of oak and stone as long as water comes down from the hills".split(
-  " ",
-);
+const READERS = ["csv", "json-rows", "xlsx", "docx", "html", "markdown", "pdf", "eml", "text"] as const;
 
-/** The same words in another order each time. */
-function sentence(seed: number): string {
-  const words = Array.from({ length: 14 }, (_, i) => WORDS[(seed * 7 + i * (1 + (seed % 5))) % WORDS.length]);
-  return `In year ${seed} ${words.join(" ")}.`;
+interface Run {
+  readonly ms: number;
+  readonly grown_mb: number;
+  /** "40 blocks", "1,000 rows", or the error's code. */
+  readonly result: string;
 }
 
-function repeated(bytes: number, piece: (i: number) => string): string {
-  const parts: string[] = [];
-  for (let i = 0, length = 0; length < bytes; i++) length += parts[parts.push(piece(i)) - 1]!.length;
-  return parts.join("");
+interface FileFigures {
+  readonly file: string;
+  readonly megabytes: number;
+  readonly is_hostile: boolean;
+  /** Null where its heap was not enough. */
+  readonly node: Run | null;
+  readonly workerd?: Run;
 }
 
-async function pdfOf(pages: number): Promise<Uint8Array> {
-  const pdf = await PDFDocument.create();
-  const font = await pdf.embedFont(StandardFonts.TimesRoman);
-  for (let page = 0; page < pages; page++) {
-    const lines = Array.from({ length: 45 }, (_, i) => sentence(page * 45 + i));
-    pdf.addPage().drawText(lines.join("\n"), { x: 40, y: 780, size: 9, lineHeight: 12, font });
-  }
-  return pdf.save();
+const isImage = (name: string) => name.endsWith(".png");
+
+async function limitsOf(name: string): Promise<ReadLimits> {
+  const { vars } = await settingsOf(isImage(name) ? "ocr" : "reader");
+  const set = Object.entries(vars).map(([name, value]) => [camelCase(name), value]);
+  return { ...DEFAULT_LIMITS, ...Object.fromEntries(set) };
 }
 
-const utf8 = (text: string) => new TextEncoder().encode(text);
-const mail =
-  "From: a@example.org\r\nTo: b@example.org\r\nSubject: S\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n";
-const base64 = `${"QUJD".repeat(19)}\r\n`;
+/** MAX_BYTES: maxBytes. */
+function camelCase(name: string): string {
+  return name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
+}
 
-const FILES: Readonly<Record<string, () => Promise<Uint8Array>>> = {
-  "PDF of 40 pages": () => pdfOf(40),
-  "PDF of 200 pages": () => pdfOf(200),
-  "page of 100 kB": async () => utf8(`<title>T</title><main>${repeated(1e5, (i) => `<p>${sentence(i)}</p>`)}</main>`),
-  "page of 1 MB": async () => utf8(`<title>T</title><main>${repeated(1e6, (i) => `<p>${sentence(i)}</p>`)}</main>`),
-  "page of 5 MB": async () =>
-    utf8(`<!doctype html><main>${repeated(5e6, (i) => `<div class="a b"><p>${sentence(i)}</p></div>`)}</main>`),
-  "Markdown of 3 MB": async () => utf8(repeated(3e6, (i) => `${i % 9 ? "" : `# Part ${i}\n\n`}*${sentence(i)}*\n\n`)),
-  "text of 4 MB": async () => utf8(repeated(4e6, (i) => `${sentence(i)}\n${i % 5 ? "" : "\n"}`)),
-  "mail of 10 MB": async () =>
-    utf8(
-      `${mail}--b\r\n\r\n${sentence(1)}\r\n--b\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n${repeated(1e7, () => base64)}--b--`,
-    ),
-};
-
-async function measure(name: string): Promise<void> {
-  const bytes = await FILES[name]!();
-  const before = process.memoryUsage().rss;
+async function readInNode(path: string, file: BenchFile): Promise<Run> {
+  const bytes = new Uint8Array(await readFile(path));
+  const limits = await limitsOf(file.name);
+  const { pid } = process;
+  const before = await resetPeak(pid);
   const began = performance.now();
-  const content = await readContent(bytes, { as: "document" });
-  const ms = Math.round(performance.now() - began);
-  const peak = process.resourceUsage().maxRSS * 1024;
-  const blocks = content.kind === "document" ? content.document.blocks.length : 0;
-  const grown = Math.max(0, Math.round((peak - before) / 1e6));
-  console.log(`${name} (${(bytes.length / 1e6).toFixed(2)} MB): ${ms} ms, ${grown} MB, ${blocks} blocks`);
+  const read = async () => {
+    if (!isImage(file.name)) return readContent(bytes, { as: file.as, filename: file.name }, limits);
+    const ocr = await createNodeOcr();
+    return contentOfPages(await ocr.recognize(bytes, { languages: ["eng"], limits }), ["eng"]);
+  };
+  const result = await read().then(resultOf, codeOf);
+  const ms = performance.now() - began;
+  return { ms, grown_mb: (await peakOf(pid)) - before, result };
 }
 
-const [first, child] = process.argv.slice(2);
-if (first === "--child") await measure(child!);
-else {
-  const wanted = process.argv.slice(2);
-  for (const name of Object.keys(FILES).filter((name) => wanted.length === 0 || wanted.includes(name))) {
-    const self = fileURLToPath(import.meta.url);
-    const run = spawnSync(process.execPath, [`--max-old-space-size=${HEAP_MB}`, self, "--child", name], {
-      encoding: "utf8",
+function resultOf(content: Content): string {
+  const [count, unit] =
+    content.kind === "document"
+      ? [content.document.blocks.length, "blocks"]
+      : [content.tables.reduce((sum, { rows }) => sum + rows.length, 0), "rows"];
+  return `${count.toLocaleString("en")} ${unit}`;
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof EdgeT5Error) return error.code;
+  throw error;
+}
+
+/** In a process that has only this file in its memory. */
+function spawnNode(path: string, { name }: BenchFile): Run | null {
+  const args = [`--max-old-space-size=${HEAP_MB}`, fileURLToPath(import.meta.url), "--child", path, name];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  if (status === 0) return JSON.parse(stdout) as Run;
+  if (/heap out of memory|heap limit/.test(stderr)) return null;
+  throw new Error(`${name}: ${stderr}`);
+}
+
+type Bundles = Readonly<Record<"reader" | "ocr", ReadonlyMap<string, Buffer>>>;
+
+async function readInWorkerd(bytes: Uint8Array, file: BenchFile, bundles: Bundles): Promise<Run> {
+  const name = isImage(file.name) ? "ocr" : "reader";
+  const worker = await ServedWorker.start(bundles[name], await settingsOf(name));
+  try {
+    const path = name === "ocr" ? "/ocr?languages=eng" : `/read?as=${file.as}`;
+    let result = "";
+    let ms = 0;
+    const grown_mb = await worker.growth(async () => {
+      const began = performance.now();
+      const headers = { "x-edge-t5-filename": file.name, "content-type": "application/octet-stream" };
+      const response = await fetch(worker.url + path, { method: "POST", headers, body: Buffer.from(bytes) });
+      const answer = (await response.json()) as Content | { error: { code: string } };
+      ms = performance.now() - began;
+      result = "error" in answer ? answer.error.code : resultOf(answer);
     });
-    console.log(run.status === 0 ? run.stdout.trim() : `${name}: more than ${HEAP_MB} MB of heap`);
+    return { ms, grown_mb, result };
+  } finally {
+    await worker.stop();
+  }
+}
+
+async function bundleSizes(): Promise<Record<string, number>> {
+  const sizes: Record<string, number> = {};
+  for (const reader of READERS) {
+    const entry = fileURLToPath(new URL(`../../src/readers/${reader}.ts`, import.meta.url));
+    const { outputFiles } = await build({
+      entryPoints: [entry],
+      bundle: true,
+      minify: true,
+      write: false,
+      format: "esm",
+      platform: "browser",
+      logLevel: "error",
+    });
+    sizes[reader] = gzipSync(outputFiles[0]!.contents).length / 1e3;
+  }
+  return sizes;
+}
+
+async function measureFiles(names: readonly string[], inWorkerd: boolean): Promise<FileFigures[]> {
+  const bundles = inWorkerd ? { reader: await bundleOf("reader"), ocr: await bundleOf("ocr") } : null;
+  const dir = await mkdtemp(join(tmpdir(), "edge-t5-files-"));
+  const figures: FileFigures[] = [];
+  try {
+    for (const file of FILES.filter(({ name }) => names.length === 0 || names.includes(name))) {
+      const bytes = await file.make();
+      const path = join(dir, file.name);
+      await writeFile(path, bytes);
+      figures.push({
+        file: file.what,
+        megabytes: bytes.length / 1e6,
+        is_hostile: file.isHostile,
+        node: spawnNode(path, file),
+        ...(bundles && { workerd: await readInWorkerd(bytes, file, bundles) }),
+      });
+      await rm(path);
+    }
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+  return figures;
+}
+
+function filesTable(figures: readonly FileFigures[]): string {
+  const cells = (run: Run | null | undefined) =>
+    run ? [run.ms.toFixed(0).padStart(6), run.grown_mb.toFixed(0).padStart(6)] : ["", ""];
+  const rows = figures.map(({ file, megabytes, node, workerd }) => [
+    file,
+    megabytes.toFixed(2).padStart(6),
+    ...cells(node),
+    ...(workerd ? cells(workerd) : []),
+    node === null ? `more than ${HEAP_MB} MB of heap in Node` : node.result,
+    ...(workerd && workerd.result !== node?.result ? [`in workerd: ${workerd.result}`] : []),
+  ]);
+  const inWorkerd = figures.some(({ workerd }) => workerd) ? ["WORKERD, MS", "GROWN, MB"] : [];
+  return formatTable(["FILE", "MB", "NODE, MS", "GROWN, MB", ...inWorkerd, "READ"], rows);
+}
+
+if (import.meta.main) {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: "boolean" },
+      workerd: { type: "boolean" },
+      child: { type: "boolean" },
+    },
+  });
+  if (values.child) {
+    const [path = "", name] = positionals;
+    console.log(JSON.stringify(await readInNode(path, FILES.find((file) => file.name === name)!)));
+  } else {
+    const files = await measureFiles(positionals, values.workerd ?? false);
+    const bundles = await bundleSizes();
+    if (values.json) console.log(JSON.stringify({ files, bundle_gzip_kb: bundles }));
+    else {
+      const sizes = Object.entries(bundles).map(([reader, kb]) => [reader, kb.toFixed(1).padStart(8)]);
+      console.log(`${filesTable(files)}\n\n${formatTable(["READER", "GZIP, KB"], sizes)}`);
+    }
   }
 }

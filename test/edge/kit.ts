@@ -120,7 +120,7 @@ export class Kit {
   }
 
   /** With models by name: `/healthz` has them by `NAME@VERSION`. */
-  async health(): Promise<{ status: string; encoder: HalfHealth; decoder: HalfHealth }> {
+  async health(): Promise<{ status: string; encoder: HalfHealth; decoder: HalfHealth; reader?: object }> {
     const response = await fetch(`${this.url}/healthz`, { headers: { authorization: `Bearer ${this.adminToken}` } });
     const text = await response.text();
     return JSON.parse(text.replace(/("[\w.-]+)@[0-9a-f]{16}"/g, '$1"')) as Awaited<ReturnType<Kit["health"]>>;

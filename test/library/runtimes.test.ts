@@ -1,7 +1,7 @@
-/** `import { T5 } from "edge-t5"`: the compiled package, installed in a project, in every runtime that it is for. */
+/** `import { T5 } from "edge-t5"`, `import { readContent } from "edge-t5/readers"`: the compiled package, installed in a project, in every runtime that it is for. */
 import { execFile } from "node:child_process";
 import { createReadStream, existsSync } from "node:fs";
-import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -29,6 +29,16 @@ const EXPECTED = {
   tokens: expect.arrayContaining([1]),
 };
 
+const PDF = join(ROOT, "test/fixtures/readers/encrypted/aes-256.pdf");
+
+const EXPECTED_OF_FILES = {
+  kind: "html",
+  rows: [["north", "flour"]],
+  blocks: ["The mill", "It turns."],
+  pdf: "The mill by the river turns again. Nobody needs a key to read of it.",
+  refused: "E_TOO_LARGE",
+};
+
 let project: string;
 let server: Server;
 let address: string;
@@ -39,7 +49,7 @@ beforeAll(async () => {
   await mkdir(join(project, "node_modules"));
   await symlink(ROOT, join(project, "node_modules/edge-t5"));
   await writeFile(join(project, "package.json"), JSON.stringify({ type: "module", dependencies: { "edge-t5": "*" } }));
-  for (const file of ["everywhere.js", "main.js"]) {
+  for (const file of ["everywhere.js", "main.js", "readers.js", "readers-main.js"]) {
     await copyFile(fileURLToPath(new URL(file, import.meta.url)), join(project, file));
   }
   const types: Record<string, string> = { ".js": "text/javascript", ".html": "text/html", ".wasm": "application/wasm" };
@@ -67,8 +77,9 @@ describe.each([
   ["Deno", [join(BIN, "deno"), "run", "-A", "--node-modules-dir=manual", "--no-lock"]],
   ["Bun", [join(BIN, "bun")]],
 ])("%s", (_, [command = "", ...args]) => {
-  const run = async (...source: string[]) => {
-    const { stdout } = await promisify(execFile)(command, [...args, "main.js", ...source], { cwd: project });
+  const run = (...source: string[]) => runFile("main.js", ...source);
+  const runFile = async (...file: string[]) => {
+    const { stdout } = await promisify(execFile)(command, [...args, ...file], { cwd: project });
     return JSON.parse(stdout);
   };
 
@@ -80,13 +91,21 @@ describe.each([
     expect(await run(DEFAULT_PACKAGE)).toEqual(EXPECTED);
     expect(await run(`${address}/model`)).toEqual(EXPECTED);
   });
+
+  test("files to contents", async () => {
+    expect(await runFile("readers-main.js", PDF)).toEqual(EXPECTED_OF_FILES);
+  });
 });
 
 test.skipIf(!existsSync(CHROMIUM))("Chromium, bundled", async () => {
   const web = join(project, "web");
   await build({
     stdin: {
-      contents: 'import { everywhere } from "./everywhere.js"; globalThis.everywhere = everywhere;',
+      contents: `
+        import { everywhere } from "./everywhere.js";
+        import { readers } from "./readers.js";
+        Object.assign(globalThis, { everywhere, readers });
+      `,
       resolveDir: project,
     },
     bundle: true,
@@ -110,6 +129,8 @@ test.skipIf(!existsSync(CHROMIUM))("Chromium, bundled", async () => {
     expect(await page.evaluate(`everywhere("${address}/model")`)).toEqual(EXPECTED);
     expect(await page.evaluate("everywhere().catch((error) => error.code)")).toBe("E_INPUT");
     expect(await page.evaluate('everywhere("./folder").catch((error) => error.code)')).toBe("E_INPUT");
+    const pdf = [...(await readFile(PDF))];
+    expect(await page.evaluate(`readers(Uint8Array.from(${JSON.stringify(pdf)}))`)).toEqual(EXPECTED_OF_FILES);
     expect(errors).toEqual([]);
   } finally {
     await browser.close();

@@ -41,6 +41,28 @@ describe("Markdown", () => {
     await expectRefused(tablesOf(utf8("# No table")), "E_INPUT", /there is none in it/);
   });
 
+  it("knows a link's target that stands after it, and in a list", async () => {
+    const text = "See [the mill][m] and [that][n].\n\n- one\n\n  [m]: /mill\n- two [m]\n";
+    const { document } = await documentOf(utf8(text), { contentType: "text/markdown" });
+    expect(outline(document)).toEqual(["See the mill and [that][n].", "item0 one", "item0 two m"]);
+  });
+
+  it("of more lines than blocks can have is refused before it is read", async () => {
+    for (const line of ["", "-", "> -", "[a]: b"]) {
+      const text = utf8(`${line}\n`.repeat(250_000));
+      await expectRefused(
+        documentOf(text, { contentType: "text/markdown" }),
+        "E_TOO_LARGE",
+        /250,001 lines.*maxBlocks/,
+      );
+    }
+  });
+
+  it("of more blocks than the limit is refused", async () => {
+    const reading = documentOf(utf8("a\n\n".repeat(60)), { contentType: "text/markdown" }, { maxBlocks: 50 });
+    await expectRefused(reading, "E_TOO_LARGE", /maxBlocks/);
+  });
+
   it.each([
     ["quotations", `${">".repeat(100_000)} a`],
     ["lists", `${"- ".repeat(50_000)}a`],

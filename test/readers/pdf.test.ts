@@ -1,7 +1,10 @@
 import { deflateSync } from "node:zlib";
+import fc from "fast-check";
 import { degrees, PDFDocument, StandardFonts } from "pdf-lib";
 import { describe, expect, it } from "vitest";
-import { documentOf, expectRefused, fixture, outline, tablesOf } from "./fixture.ts";
+import { spendLzw } from "../../src/readers/pdf-filters.ts";
+import { documentOf, expectRefused, fixture, outline, tablesOf, utf8 } from "./fixture.ts";
+import { lzw } from "./lzw.ts";
 import { FONT, flate, onePage, rawPdf, shown, stream } from "./raw-pdf.ts";
 
 describe("a PDF", () => {
@@ -66,11 +69,65 @@ describe("a PDF", () => {
     expect((await documentOf(await pdf.save())).notes).toEqual(["Pages without text, perhaps images: 2."]);
   });
 
-  it("that is encrypted is refused, with or without a password to open it", async () => {
+  it.each(["rc4-40", "rc4-128", "aes-128", "aes-128-open-metadata", "aes-256-r5", "aes-256"])(
+    "that anybody may open is read: %s",
+    async (name) => {
+      const { document } = await documentOf(fixture(`encrypted/${name}.pdf`));
+      expect(outline(document)).toEqual(["The mill by the river turns again. Nobody needs a key to read of it."]);
+    },
+  );
+
+  it.each(["password-rc4", "password-aes-256"])("that needs a password says so: %s", async (name) => {
+    await expectRefused(documentOf(fixture(`encrypted/${name}.pdf`)), "E_FORMAT", /needs a password.*qpdf/);
+  });
+
+  it("that is encrypted in another way, or says broken things of it, is refused", async () => {
     const page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] >>";
     const objects = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>", page];
-    const pdf = rawPdf([...objects, "<< /Filter /Standard /V 1 /R 2 /P -4 /O () /U () >>"], "/Encrypt 4 0 R");
-    await expectRefused(documentOf(pdf), "E_FORMAT", /encrypted.*qpdf/);
+    const encrypted = (dictionary: string, key = "Encrypt") => rawPdf([...objects, dictionary], `/${key} 4 0 R`);
+    const refused = (pdf: Uint8Array, message: RegExp) => expectRefused(documentOf(pdf), "E_FORMAT", message);
+    await refused(encrypted("<< /Filter /Adobe.PubSec /V 4 >>"), /by the filter Adobe.PubSec/);
+    await refused(encrypted("<< /Filter /Standard /V 3 >>"), /of version 3/);
+    await refused(encrypted("<< /Filter /Standard /V 4 /CF << /A << /CFM /Q >> >> /StmF /A >>"), /by the method Q/);
+    await refused(encrypted("7"), /does not say/);
+    const short = encrypted("<< /Filter /Standard /V 1 /R 2 /P -4 /O () /U () >>");
+    await expectRefused(documentOf(short), "E_DAMAGED", /what it says of it is broken \(U\)/);
+    // Hidden from whoever looks for the word: nobody decrypts it.
+    await refused(
+      encrypted(`<< /Filter /Standard /V 1 /R 2 /P -4 /O <${"00".repeat(32)}> /U <${"00".repeat(32)}> >>`, "Encr#79pt"),
+      /needs a password/,
+    );
+  });
+
+  it("that is encrypted and inflates to too much is refused like any", async () => {
+    const limits = { maxInflatedBytes: 50 };
+    for (const name of ["rc4-128", "aes-128", "aes-256"]) {
+      const reading = documentOf(fixture(`encrypted/${name}.pdf`), {}, limits);
+      await expectRefused(reading, "E_TOO_LARGE", /maxInflatedBytes/);
+    }
+  });
+
+  it.each([0, 1])("whose text is in LZW is read: codes %i early", async (early) => {
+    const lines = Array.from({ length: 200 }, (_, i) => `Line ${i} of ${i * i} and more`);
+    const content = `BT /F1 1 Tf 1.2 TL 20 280 Td ${lines.map((line) => `(${line}) Tj T*`).join(" ")} ET`;
+    const parameters = `/DecodeParms << /EarlyChange ${early} >>`;
+    const pdf = onePage(stream(lzw(utf8(content), early), `/Filter /LZWDecode ${parameters}`));
+    expect(outline((await documentOf(pdf)).document)).toEqual([lines.join(" ")]);
+  });
+
+  it("whose text is in letters, or in runs, is read", async () => {
+    const flat = deflateSync(shown("packed and written down"));
+    const hex = utf8(`${flat.toString("hex")}>`);
+    const text = shown("in runs");
+    const runs = Uint8Array.from([text.length - 1, ...utf8(text), 128]);
+    for (const [data, filter] of [
+      [hex, "[/ASCIIHexDecode /FlateDecode]"],
+      [utf8(`${Buffer.from(hex).toString("hex")}>`), "[/AHx /AHx /Fl]"],
+      [runs, "/RunLengthDecode"],
+    ] as const) {
+      const { document } = await documentOf(onePage(stream(data, `/Filter ${filter}`)));
+      expect(outline(document)).toEqual([filter === "/RunLengthDecode" ? "in runs" : "packed and written down"]);
+    }
   });
 
   it.each([10_000, 1_000_000_000])("that counts %i pages is refused before any is read", async (count) => {
@@ -108,10 +165,35 @@ describe("a PDF", () => {
       await expectRefused(documentOf(onePage(stream(twice, "/Filter 6 0 R"), ["[/Fl /Fl]"])), "E_FORMAT", /elsewhere/);
     });
 
+    it("is refused where its data is broken, which pdf.js would read on", async () => {
+      const broken = Buffer.from(bomb);
+      // A block of a kind that there is not.
+      broken[2] = 0x07;
+      const pdf = onePage(stream(broken, "/Filter /FlateDecode"));
+      await expectRefused(documentOf(pdf), "E_DAMAGED", /cannot be unpacked/);
+    });
+
     it("is refused in other compressions and with rows as wide", async () => {
-      await expectRefused(documentOf(onePage(stream(bomb, "/Filter /LZWDecode"))), "E_FORMAT", /LZWDecode/);
+      const limits = { maxInflatedBytes: 1_000_000 };
+      const refused = (pdf: Uint8Array) =>
+        expectRefused(documentOf(pdf, {}, limits), "E_TOO_LARGE", /maxInflatedBytes/);
+      await refused(onePage(stream(lzw(new Uint8Array(2_000_000).fill(32)), "/Filter /LZWDecode")));
+      await refused(onePage(stream(new Uint8Array(20_000).fill(129), "/Filter /RL")));
+      await refused(onePage(stream(utf8(`${bomb.toString("hex")}>`), "/Filter [/AHx /Fl]")));
+      await refused(onePage(stream(new Uint8Array(300_000).fill(0x7a), "/Filter [/A85 /Fl]")));
+      await expectRefused(documentOf(onePage(stream(bomb, "/Filter /BrotliDecode"))), "E_FORMAT", /BrotliDecode/);
       const parameters = "/DecodeParms << /Predictor 12 /Columns 2000000000 >>";
       await expectRefused(documentOf(onePage(flate(shown("a"), parameters))), "E_FORMAT", /rows of 2000000000/);
+    });
+
+    it.each([
+      "/Filter /LZWDecode % 1 0 obj <<\n",
+      "/Filter /LZWDecode /X (1 0 obj << /A\\(b)",
+      "/Filter % /FlateDecode\n /LZWDecode",
+      "/X (1 0 obj <<) /Filter /LZWDecode",
+    ])("is refused where its dictionary may be read in two ways: %s", async (entries) => {
+      const data = lzw(new Uint8Array(2_000_000).fill(32));
+      await expectRefused(documentOf(onePage(stream(data, entries))), "E_FORMAT", /dictionary that cannot be read/);
     });
   });
 
@@ -139,4 +221,20 @@ describe("a PDF", () => {
     const pdf = rawPdf(["<< /Type /Catalog /Pages 2 0 R >>", pages, "[".repeat(200_000), FONT]);
     await expectRefused(documentOf(pdf), "E_DAMAGED");
   });
+});
+
+it("LZW is counted byte by byte, and a code's own step", () => {
+  const runs = fc.array(fc.tuple(fc.nat(255), fc.integer({ min: 1, max: 3000 })), { maxLength: 30 });
+  fc.assert(
+    fc.property(runs, fc.constantFrom(0, 1), (runs, early) => {
+      const data = Uint8Array.from(runs.flatMap(([byte, count]) => new Array<number>(count).fill(byte)));
+      const packed = lzw(data, early);
+      const budget = { left: 1e9 };
+      spendLzw(packed, early, budget);
+      const made = 1e9 - budget.left;
+      expect(made).toBeGreaterThanOrEqual(data.length);
+      // A code has nine bits at least.
+      expect(made).toBeLessThanOrEqual(data.length + (packed.length * 8) / 9);
+    }),
+  );
 });

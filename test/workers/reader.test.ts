@@ -1,7 +1,9 @@
 /** The readers' Worker inside workerd: what its libraries and text decoders can do there. */
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test";
+import { zlibSync } from "fflate";
 import { describe, expect, it } from "vitest";
 import { readerApp } from "../../functions/reader/routes.ts";
+import encryptedPdf from "../fixtures/readers/encrypted/aes-256.pdf";
 
 const LIMITS = {
   MAX_BYTES: 1_000_000,
@@ -40,6 +42,21 @@ describe("the readers' Worker", () => {
   it("reads a PDF", async () => {
     const { answer } = await read(PDF, { "content-type": "application/pdf" });
     expect(answer.document?.blocks).toEqual([{ kind: "paragraph", text: "The mill by the river" }]);
+  });
+
+  it("reads a PDF that only an owner's password guards", async () => {
+    const { answer } = await read(encryptedPdf, { "content-type": "application/pdf" });
+    const text = "The mill by the river turns again. Nobody needs a key to read of it.";
+    expect(answer.document?.blocks).toEqual([{ kind: "paragraph", text }]);
+  });
+
+  it("refuses a PDF that inflates to gigabytes", async () => {
+    const spaces = new Uint8Array(100_000_000).fill(32);
+    const packed = Buffer.from(zlibSync(spaces)).toString("latin1");
+    const stream = `4 0 obj << /Length ${packed.length} /Filter /FlateDecode >> stream\n${packed}\nendstream endobj\n`;
+    const bomb = PDF.replace(/4 0 obj[\s\S]*?endobj\n/, () => stream);
+    const { status, answer } = await read(Buffer.from(bomb, "latin1"), { "content-type": "application/pdf" });
+    expect([status, answer.error]).toEqual([413, expect.objectContaining({ code: "E_TOO_LARGE" })]);
   });
 
   it("reads a page, its main content found", async () => {

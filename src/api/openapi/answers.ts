@@ -270,5 +270,15 @@ export const deletedVersionSchema = z.object({
 
 const half = z.looseObject({ models: z.record(z.string(), z.looseObject({ state: z.string() })) });
 
-/** The halves for who sends the metrics' or the admin token. */
-export const healthSchema = z.object({ status: z.literal("ok"), encoder: half.optional(), decoder: half.optional() });
+const reader = z.object({
+  status: z.literal("ok"),
+  ocr: z.object({ wasm_bytes: count, captions: z.boolean() }).optional(),
+});
+
+/** The Workers for who sends the metrics' or the admin token. */
+export const healthSchema = z.object({
+  status: z.literal("ok"),
+  encoder: half.optional(),
+  decoder: half.optional(),
+  reader: reader.optional(),
+});

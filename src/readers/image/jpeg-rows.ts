@@ -2,6 +2,7 @@
  * Sequential JPEG (ITU T.81) in grey, row by row: only brightness is decoded, colours are skipped. For what is too large for
  * tesseract's decoder, which holds all pixels in colour, twice: a camera's 12 million are 96 MB there, and 9 here.
  */
+import { EdgeT5Error } from "../../errors.ts";
 import { damaged } from "./bytes.ts";
 import { type GreyImage, GreyScaler } from "./grey.ts";
 
@@ -59,55 +60,108 @@ const COSINES = Float32Array.from({ length: 64 }, (_, i) => {
  * @throws EdgeT5Error `E_DAMAGED`
  */
 export function readJpegRows(bytes: Uint8Array, maxPixels: number): GreyImage {
-  const { scan, width, height, quantization } = readHeaders(bytes);
+  const { width, height, rows } = openJpeg(bytes);
   const scaler = new GreyScaler(width, height, maxPixels);
-  const isAlone = scan.components.length === 1;
-  const brightness = scan.components[0];
-  if (!brightness) throw broken("a scan has no components");
+  for (const row of rows()) scaler.push(row);
+  return scaler.image;
+}
+
+export interface JpegRows {
+  readonly width: number;
+  readonly height: number;
+  /** @yields a row each, in an array that is used again after eight or more */
+  rows(): Generator<Uint8Array, void, undefined>;
+}
+
+/**
+ * @param tables of a JPEG file that has nothing else, where they do not stand in `bytes`
+ * @param component whose values are taken; the first is brightness, unless the others are colours of a kind
+ * @throws EdgeT5Error `E_DAMAGED`; `E_FORMAT` for another kind than sequential, of grey or three colours, at eight bits
+ */
+export function openJpeg(bytes: Uint8Array, tables?: Uint8Array, component = 0): JpegRows {
+  const headers = readHeaders(bytes, tables, component);
+  return { width: headers.width, height: headers.height, rows: () => decodedRows(bytes, headers) };
+}
+
+function* decodedRows(
+  bytes: Uint8Array,
+  { scan, taken, width, height, quantization }: Headers,
+): Generator<Uint8Array, void, undefined> {
+  const brightness = scan.components[taken]!;
   // A component alone goes block by block.
-  const [across, down] = isAlone ? [1, 1] : [brightness.h, brightness.v];
+  const [across, down] = scan.components.length === 1 ? [1, 1] : [brightness.h, brightness.v];
   const units = Math.ceil(width / (8 * across));
   const stride = units * across * 8;
   const rows = new Uint8Array(stride * down * 8);
   const reader = new BlockReader(bytes, scan.start, scan.components.length);
-  const skipped = scan.components.slice(1).map(({ dc, ac, h, v }, i) => ({ dc, ac, blocks: h * v, index: i + 1 }));
   let sinceRestart = 0;
-  while (!scaler.isFull) {
+  for (let top = 0; top < height; top += down * 8) {
     for (let unit = 0; unit < units; unit++) {
       if (scan.restartInterval > 0 && sinceRestart++ === scan.restartInterval) {
         reader.restart();
         sinceRestart = 1;
       }
-      for (let block = 0; block < across * down; block++) {
-        reader.readBlock(0, brightness.dc, brightness.ac);
-        const left = (unit * across + (block % across)) * 8;
-        const top = Math.floor(block / across) * 8;
-        transform(reader.coefficients, quantization, rows, top * stride + left, stride);
-      }
-      for (const { dc, ac, blocks, index } of skipped) {
-        for (let block = 0; block < blocks; block++) reader.readBlock(index, dc, ac);
+      for (const [index, { dc, ac, h, v }] of scan.components.entries()) {
+        if (index !== taken) {
+          for (let block = 0; block < h * v; block++) reader.readBlock(index, dc, ac);
+          continue;
+        }
+        for (let block = 0; block < across * down; block++) {
+          reader.readBlock(index, dc, ac);
+          const left = (unit * across + (block % across)) * 8;
+          const above = Math.floor(block / across) * 8;
+          transform(reader.coefficients, quantization, rows, above * stride + left, stride);
+        }
       }
     }
-    for (let y = 0; y < down * 8 && !scaler.isFull; y++) scaler.push(rows.subarray(y * stride, y * stride + width));
+    for (let y = 0; y < Math.min(down * 8, height - top); y++) yield rows.subarray(y * stride, y * stride + width);
   }
-  return scaler.image;
 }
 
 interface Headers {
   readonly width: number;
   readonly height: number;
   readonly scan: Scan;
-  /** Of brightness, by place. */
+  /** Which of the scan's components is taken. */
+  readonly taken: number;
+  /** Of that one, by place. */
   readonly quantization: Uint16Array;
 }
 
-/** Up to the scan that brightness is in. */
-function readHeaders(bytes: Uint8Array): Headers {
-  const quantizations = new Map<number, Uint16Array>();
-  const tables = new Map<number, HuffmanTable>();
-  let frame: { width: number; height: number; components: Component[] } | null = null;
-  let restartInterval = 0;
-  const u16 = (at: number) => (bytes[at]! << 8) | bytes[at + 1]!;
+interface Tables {
+  readonly quantizations: Map<number, Uint16Array>;
+  readonly codes: Map<number, HuffmanTable>;
+  restartInterval: number;
+}
+
+/** Up to the scan that the component is in. */
+function readHeaders(bytes: Uint8Array, before: Uint8Array | undefined, component: number): Headers {
+  const tables: Tables = { quantizations: new Map(), codes: new Map(), restartInterval: 0 };
+  if (before) for (const { marker, segment } of segmentsOf(before)) readTable(marker, segment, tables);
+  let frame: Frame | null = null;
+  for (const { marker, segment, end } of segmentsOf(bytes)) {
+    readTable(marker, segment, tables);
+    if (isFrame(marker)) frame = readFrame(marker, segment, component);
+    if (marker !== 0xda || !frame) continue;
+    const components = scanComponents(segment, frame.components, tables.codes);
+    const taken = components.findIndex(({ id }) => id === frame?.taken.id);
+    if (taken < 0) continue;
+    const quantization = tables.quantizations.get(frame.taken.quantization);
+    if (!quantization) throw broken("a table is missing");
+    const { width, height } = frame;
+    const scan = { components, restartInterval: tables.restartInterval, start: end };
+    return { scan, taken, width, height, quantization };
+  }
+  throw broken("it has no brightness");
+}
+
+interface Segment {
+  readonly marker: number;
+  readonly segment: Uint8Array;
+  readonly end: number;
+}
+
+function* segmentsOf(bytes: Uint8Array): Generator<Segment, void, undefined> {
   for (let at = 2; at + 4 <= bytes.length; ) {
     const marker = bytes[at + 1]!;
     if (bytes[at] !== 0xff || marker === 0xff) {
@@ -115,35 +169,48 @@ function readHeaders(bytes: Uint8Array): Headers {
       at++;
       continue;
     }
-    if (marker === 0 || (marker >= 0xd0 && marker <= 0xd7)) {
+    if (marker === 0 || marker === 0xd9 || isRestart(marker)) {
       at += 2;
       continue;
     }
-    const start = at + 4;
-    const end = at + 2 + u16(at + 2);
-    const segment = bytes.subarray(start, end);
-    if (marker === 0xdb) readQuantizations(segment, quantizations);
-    else if (marker === 0xc4) readTables(segment, tables);
-    else if (marker === 0xdd) restartInterval = u16(start);
-    else if (marker === 0xc0 || marker === 0xc1) {
-      const components = Array.from({ length: segment[5] ?? 0 }, (_, i) => {
-        const [id = 0, sampling = 0, quantization = 0] = segment.subarray(6 + 3 * i, 9 + 3 * i);
-        return { id, h: sampling >> 4, v: sampling & 15, quantization };
-      });
-      frame = { height: u16(start + 1), width: u16(start + 3), components };
-    } else if (marker === 0xda && frame) {
-      const components = scanComponents(segment, frame.components, tables);
-      const [first] = frame.components;
-      if (components[0] && components[0].id === first?.id) {
-        const quantization = quantizations.get(first.quantization);
-        if (!quantization) throw broken("a table is missing");
-        const { width, height } = frame;
-        return { scan: { components, restartInterval, start: end }, width, height, quantization };
-      }
-    }
+    const end = at + 2 + ((bytes[at + 2]! << 8) | bytes[at + 3]!);
+    yield { marker, segment: bytes.subarray(at + 4, end), end };
     at = end;
   }
-  throw broken("it has no brightness");
+}
+
+function readTable(marker: number, segment: Uint8Array, tables: Tables): void {
+  if (marker === 0xdb) readQuantizations(segment, tables.quantizations);
+  else if (marker === 0xc4) readTables(segment, tables.codes);
+  else if (marker === 0xdd) tables.restartInterval = (segment[0]! << 8) | segment[1]!;
+}
+
+interface Frame {
+  readonly width: number;
+  readonly height: number;
+  readonly components: readonly Component[];
+  readonly taken: Component;
+}
+
+/** SOF0 to SOF15, without DHT, JPG and DAC between them. */
+export function isFrame(marker: number): boolean {
+  return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
+}
+
+function readFrame(marker: number, segment: Uint8Array, component: number): Frame {
+  const [depth = 0, highHeight = 0, lowHeight = 0, highWidth = 0, lowWidth = 0, count = 0] = segment;
+  const components = Array.from({ length: count }, (_, i) => {
+    const [id = 0, sampling = 0, quantization = 0] = segment.subarray(6 + 3 * i, 9 + 3 * i);
+    return { id, h: sampling >> 4, v: sampling & 15, quantization };
+  });
+  const taken = components[component];
+  const isKnown = marker <= 0xc1 && depth === 8 && count <= 3;
+  if (!isKnown || components.some(({ h, v }) => !taken || h > taken.h || v > taken.v)) {
+    const what = "Its JPEG data is of a kind that cannot be read here (progressive, four colours, 12 bits)";
+    throw new EdgeT5Error("E_FORMAT", `${what}: save it as baseline JPEG, or as PNG.`);
+  }
+  if (!taken || taken.h < 1 || taken.v < 1) throw broken("a component has a sampling that there is not");
+  return { height: (highHeight << 8) | lowHeight, width: (highWidth << 8) | lowWidth, components, taken };
 }
 
 function readQuantizations(segment: Uint8Array, into: Map<number, Uint16Array>): void {

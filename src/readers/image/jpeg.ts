@@ -1,6 +1,7 @@
 /** JPEG's headers (ITU T.81, annex B), as far as they say what is in the file. */
 import { EdgeT5Error } from "../../errors.ts";
 import { Bytes } from "./bytes.ts";
+import { isFrame } from "./jpeg-rows.ts";
 import type { ImagePage, Orientation } from "./size.ts";
 import { exifOrientation } from "./tiff.ts";
 
@@ -40,11 +41,6 @@ export function jpegPage(bytes: Uint8Array): ImagePage {
     }
     at = end;
   }
-}
-
-/** SOF0 to SOF15, without DHT, JPG and DAC between them. */
-function isFrame(marker: number): boolean {
-  return marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
 }
 
 function readFrame(file: Bytes, marker: number, at: number): Omit<ImagePage, "orientation"> {

@@ -11,7 +11,7 @@ import { densestPart, type Turn, turnBy, turned } from "./orientation.ts";
 import { readPngRows } from "./png.ts";
 import { FORMAT_NAMES, type ImageInfo, type ImagePage, imageInfo } from "./size.ts";
 import { OutOfMemory, type Recognized, type RecognizedParagraph, Tesseract } from "./tesseract.ts";
-import { readDeflatedPage, tiffFrom } from "./tiff.ts";
+import { readTiffPage, tiffFrom } from "./tiff.ts";
 
 /** Trained data for tesseract's LSTM engine, by language, as tesseract names them: "eng", "deu". Read when first asked for. */
 export type TrainedData = Readonly<Record<string, () => Promise<Uint8Array>>>;
@@ -142,7 +142,7 @@ class TesseractOcr implements Ocr {
     const { directory, isByRows } = page;
     if (format === "png" && isByRows) return await readPngRows(bytes, WORK_PIXELS);
     if (format === "jpeg" && isByRows && !this.#fits(page)) return readJpegRows(bytes, WORK_PIXELS);
-    if (directory !== undefined && isByRows) return await readDeflatedPage(bytes, directory, WORK_PIXELS);
+    if (directory !== undefined && isByRows) return await readTiffPage(bytes, directory, WORK_PIXELS);
     const isSmall = page.width * page.height * page.bytesPerPixel <= SMALL_BYTES;
     const file = directory === undefined ? bytes : tiffFrom(bytes, directory);
     return this.#fresh((tesseract) => {

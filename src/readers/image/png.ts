@@ -65,7 +65,7 @@ export async function readPngRows(bytes: Uint8Array, maxPixels: number): Promise
   const rowBytes = 1 + Math.ceil((width * samples * depth) / 8);
   const above = new Uint8Array(rowBytes);
   try {
-    for await (const row of inflatedRows(idat, rowBytes)) {
+    for (const row of inflatedRows(idat, rowBytes)) {
       unfilter(row, above, Math.max(1, (samples * depth) / 8));
       scaler.push(toGrey(row.subarray(1)));
       above.set(row);

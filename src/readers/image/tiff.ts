@@ -1,9 +1,13 @@
-/** TIFF's directories (TIFF 6.0, BigTIFF), which Exif has too; and the pixels of deflated pages, which tesseract's decoder cannot read. */
+/**
+ * TIFF's directories (TIFF 6.0, BigTIFF), which Exif has too; and the pixels of pages that tesseract's decoder cannot read:
+ * deflated ones, and those in JPEG.
+ */
 import { EdgeT5Error } from "../../errors.ts";
 import { type ReadLimits, tooLarge } from "../limits.ts";
 import { Bytes, damaged } from "./bytes.ts";
 import { type GreyImage, GreyScaler, greyLevels, greyRow, lumaOf, type RowFormat } from "./grey.ts";
 import { inflatedRows } from "./inflate.ts";
+import { openJpeg } from "./jpeg-rows.ts";
 import type { ImagePage, Orientation } from "./size.ts";
 
 const TAG = {
@@ -21,22 +25,32 @@ const TAG = {
   planes: 284,
   predictor: 317,
   colourMap: 320,
+  tileWidth: 322,
+  tileHeight: 323,
   tileOffsets: 324,
   tileByteCounts: 325,
+  jpegTables: 347,
 } as const;
 
 /** Bytes of a value, by its type's number. */
-const TYPE_BYTES: Readonly<Record<number, number>> = { 1: 1, 3: 2, 4: 4, 13: 4, 16: 8, 18: 8 };
+const TYPE_BYTES: Readonly<Record<number, number>> = { 1: 1, 3: 2, 4: 4, 7: 1, 13: 4, 16: 8, 18: 8 };
 
 /** None, CCITT (three), LZW, PackBits: tesseract's decoder has these. */
 const COMPRESSIONS: ReadonlySet<number> = new Set([1, 2, 3, 4, 5, 32773]);
 /** Two numbers for one: these are inflated here. */
 const DEFLATE: ReadonlySet<number> = new Set([8, 32946]);
+/** Of TIFF 6.0: each of its writers had its own way. */
+const OLD_JPEG = 6;
+const JPEG = 7;
 const DIFFERENCES = 2;
 
 const WHITE_IS_ZERO = 0;
 const RGB = 2;
 const PALETTE = 3;
+const YCBCR = 6;
+
+/** Pixels of a row of tiles, which is held whole. */
+const MOST_BAND = 18_000_000;
 
 interface Values {
   readonly count: number;
@@ -87,13 +101,94 @@ export function exifOrientation(bytes: Uint8Array): Orientation {
 }
 
 /**
- * The pixels of a deflated page in grey.
+ * The pixels, in grey, of a page that `tiffPages` says is read by rows.
  *
- * @throws EdgeT5Error `E_DAMAGED`; `E_FORMAT` for pixels in tiles or planes, or of another colour model than grey and RGB
+ * @throws EdgeT5Error `E_DAMAGED`; `E_FORMAT` for pixels in planes, of another colour model than grey and RGB (in JPEG,
+ * YCbCr too), and deflated ones in tiles
  */
-export async function readDeflatedPage(bytes: Uint8Array, directory: number, maxPixels: number): Promise<GreyImage> {
+export async function readTiffPage(bytes: Uint8Array, directory: number, maxPixels: number): Promise<GreyImage> {
   const file = openTiff(bytes, "TIFF");
   const { tags } = readDirectory(file, directory, file.u16(2) === 43);
+  const isJpeg = tags.get(TAG.compression)?.at(0) === JPEG;
+  return isJpeg ? readJpegPage(bytes, file, tags, maxPixels) : await readDeflatedPage(bytes, file, tags, maxPixels);
+}
+
+/** Every strip or tile is a JPEG file of its own, whose tables may stand apart. */
+function readJpegPage(bytes: Uint8Array, file: Bytes, tags: ReadonlyMap<number, Values>, maxPixels: number): GreyImage {
+  const value = (tag: number, otherwise: number) => tags.get(tag)?.at(0) ?? otherwise;
+  const [width, height] = [value(TAG.width, 0), value(TAG.height, 0)];
+  const hasTiles = tags.has(TAG.tileOffsets);
+  const pieceWidth = hasTiles ? value(TAG.tileWidth, width) : width;
+  const pieceHeight = hasTiles ? value(TAG.tileHeight, height) : Math.min(height, value(TAG.rowsPerStrip, height));
+  const { component, isNegative } = jpegColours(tags);
+  const tables = bytesOf(tags.get(TAG.jpegTables));
+  const offsets = tags.get(hasTiles ? TAG.tileOffsets : TAG.stripOffsets);
+  const sizes = tags.get(hasTiles ? TAG.tileByteCounts : TAG.stripByteCounts);
+  const across = Math.ceil(width / pieceWidth);
+  if (!offsets || !sizes || !(across >= 1) || pieceHeight < 1) throw file.damaged("it has no strips or tiles");
+  if (across * Math.ceil(height / pieceHeight) > offsets.count) throw file.damaged("it has fewer rows than it says");
+  const scaler = new GreyScaler(width, height, maxPixels);
+  const push = (row: Uint8Array) => scaler.push(isNegative ? row.map((grey) => 255 - grey) : row);
+  const rowsOf = (piece: number) => {
+    const start = offsets.at(piece);
+    const jpeg = openJpeg(bytes.subarray(start, start + sizes.at(piece)), tables, component);
+    if (jpeg.width !== pieceWidth) throw file.damaged("a strip or tile is not as wide as it says");
+    return jpeg.rows();
+  };
+  for (let piece = 0; !scaler.isFull; piece += across) {
+    const rows = Math.min(pieceHeight, height - (piece / across) * pieceHeight);
+    const band = across === 1 ? null : newBand(pieceWidth * across, rows);
+    for (let i = 0; i < across; i++) {
+      let y = 0;
+      for (const row of rowsOf(piece + i)) {
+        if (band) band.set(row, y * pieceWidth * across + i * pieceWidth);
+        else push(row);
+        if (++y === rows) break;
+      }
+      if (y < rows) throw file.damaged("it has fewer rows than it says");
+    }
+    for (let y = 0; band && y < rows; y++)
+      push(band.subarray(y * pieceWidth * across, y * pieceWidth * across + width));
+  }
+  return scaler.image;
+}
+
+/** Of red, green and blue the green one is next to brightness. */
+function jpegColours(tags: ReadonlyMap<number, Values>): { component: number; isNegative: boolean } {
+  const value = (tag: number, otherwise: number) => tags.get(tag)?.at(0) ?? otherwise;
+  const samples = value(TAG.samplesPerPixel, 1);
+  const photometric = value(TAG.photometric, 1);
+  const isGrey = photometric <= 1 && samples === 1;
+  const isColour = (photometric === RGB || photometric === YCBCR) && samples === 3 && value(TAG.planes, 1) === 1;
+  if (!isGrey && !isColour) {
+    const what = "The TIFF file is in JPEG, with colours or planes that cannot be read";
+    throw new EdgeT5Error("E_FORMAT", `${what}: save it in grey, RGB or YCbCr, or as PNG.`);
+  }
+  return { component: photometric === RGB ? 1 : 0, isNegative: photometric === WHITE_IS_ZERO };
+}
+
+function newBand(width: number, rows: number): Uint8Array {
+  if (width * rows <= MOST_BAND) return new Uint8Array(width * rows);
+  const most = MOST_BAND.toLocaleString("en");
+  throw new EdgeT5Error(
+    "E_TOO_LARGE",
+    `A row of the TIFF file's tiles has more than ${most} pixels. Save it with smaller tiles, or in strips.`,
+  );
+}
+
+function bytesOf(values: Values | undefined): Uint8Array | undefined {
+  return values && Uint8Array.from({ length: Math.min(values.count, MOST_TABLES) }, (_, i) => values.at(i));
+}
+
+/** Of JPEG's eight tables, with much to spare. */
+const MOST_TABLES = 10_000;
+
+async function readDeflatedPage(
+  bytes: Uint8Array,
+  file: Bytes,
+  tags: ReadonlyMap<number, Values>,
+  maxPixels: number,
+): Promise<GreyImage> {
   const value = (tag: number, otherwise: number) => tags.get(tag)?.at(0) ?? otherwise;
   const format = rowFormat(file, tags);
   const { width, samples, depth } = format;
@@ -109,7 +204,7 @@ export async function readDeflatedPage(bytes: Uint8Array, directory: number, max
     for (let strip = 0; offsets && sizes && strip < offsets.count && !scaler.isFull; strip++) {
       const start = offsets.at(strip);
       let rows = 0;
-      for await (const row of inflatedRows([bytes.subarray(start, start + sizes.at(strip))], rowBytes)) {
+      for (const row of inflatedRows([bytes.subarray(start, start + sizes.at(strip))], rowBytes)) {
         if (hasDifferences) addDifferences(row, format);
         scaler.push(toGrey(row));
         if (++rows === rowsPerStrip || scaler.isFull) break;
@@ -204,10 +299,14 @@ function valuesOf(file: Bytes, entry: number, bytes: number, isBig: boolean): Va
 function pageOf(file: Bytes, tags: ReadonlyMap<number, Values>, directory: number, budget: Budget): ImagePage {
   const value = (tag: number) => tags.get(tag)?.at(0);
   const compression = value(TAG.compression) ?? 1;
-  const isDeflated = DEFLATE.has(compression);
-  if (!COMPRESSIONS.has(compression) && !isDeflated) {
+  const isByRows = DEFLATE.has(compression) || compression === JPEG;
+  if (compression === OLD_JPEG) {
+    const what = "The TIFF file is in JPEG as it was until 1995 (compression number 6)";
+    throw new EdgeT5Error("E_FORMAT", `${what}, which is not read: save it with JPEG, deflate or LZW compression.`);
+  }
+  if (!COMPRESSIONS.has(compression) && !isByRows) {
     const what = `The TIFF file is compressed in a way that cannot be read (number ${compression})`;
-    throw new EdgeT5Error("E_FORMAT", `${what}: save it with deflate, LZW or fax compression, or none.`);
+    throw new EdgeT5Error("E_FORMAT", `${what}: save it with JPEG, deflate, LZW or fax compression, or none.`);
   }
   checkData(file, tags, budget);
   const bits = (value(TAG.bitsPerSample) ?? 1) * (value(TAG.samplesPerPixel) ?? 1);
@@ -217,9 +316,9 @@ function pageOf(file: Bytes, tags: ReadonlyMap<number, Values>, directory: numbe
     width: value(TAG.width) ?? 0,
     height: value(TAG.height) ?? 0,
     // Tesseract's decoder turns it by itself.
-    orientation: isDeflated ? orientationOf(tags) : 1,
-    bytesPerPixel: isDeflated ? 0 : bits === 1 ? 0.5 : isGrey ? 3 : 12,
-    isByRows: isDeflated,
+    orientation: isByRows ? orientationOf(tags) : 1,
+    bytesPerPixel: isByRows ? 0 : bits === 1 ? 0.5 : isGrey ? 3 : 12,
+    isByRows,
     directory,
   };
 }

@@ -18,7 +18,8 @@ export interface Bleu {
   brevityPenalty: number;
 }
 
-interface Counts {
+/** What BLEU needs of a row: it adds up over the rows of a corpus. */
+export interface BleuCounts {
   hypothesisLength: number;
   referenceLength: number;
   /** N-grams of the hypotheses, and those found in their references, by order. */
@@ -33,9 +34,13 @@ export function corpusBleu(
   { lowercase = false }: BleuOptions = {},
 ): Bleu {
   checkRows(hypotheses, references);
-  const sum: Counts = { hypothesisLength: 0, referenceLength: 0, total: zeros(), matched: zeros() };
-  for (const [i, hypothesis] of hypotheses.entries()) {
-    const counts = countRow(hypothesis, references[i] ?? "", lowercase);
+  return bleuOf(hypotheses.map((hypothesis, i) => bleuCounts(hypothesis, references[i] ?? "", { lowercase })));
+}
+
+/** BLEU of the corpus of these rows. */
+export function bleuOf(rows: readonly BleuCounts[]): Bleu {
+  const sum: BleuCounts = { hypothesisLength: 0, referenceLength: 0, total: zeros(), matched: zeros() };
+  for (const counts of rows) {
     sum.hypothesisLength += counts.hypothesisLength;
     sum.referenceLength += counts.referenceLength;
     for (let n = 0; n < MAX_ORDER; n++) {
@@ -48,14 +53,14 @@ export function corpusBleu(
 
 /** BLEU of one sentence; orders that the hypothesis is too short for do not count (sacrebleu's effective order). */
 export function sentenceBleu(hypothesis: string, reference: string, { lowercase = false }: BleuOptions = {}): Bleu {
-  return score(countRow(hypothesis, reference, lowercase), true);
+  return score(bleuCounts(hypothesis, reference, { lowercase }), true);
 }
 
 function zeros(): number[] {
   return new Array<number>(MAX_ORDER).fill(0);
 }
 
-function countRow(hypothesis: string, reference: string, lowercase: boolean): Counts {
+export function bleuCounts(hypothesis: string, reference: string, { lowercase = false }: BleuOptions = {}): BleuCounts {
   const prepare = (text: string) => tokenize13a(lowercase ? text.toLowerCase() : text);
   const tokens = prepare(hypothesis);
   const referenceTokens = prepare(reference);
@@ -81,7 +86,7 @@ export function ngramCounts(tokens: readonly string[], n: number): Map<string, n
   return counts;
 }
 
-function score({ hypothesisLength, referenceLength, total, matched }: Counts, effectiveOrder: boolean): Bleu {
+function score({ hypothesisLength, referenceLength, total, matched }: BleuCounts, effectiveOrder: boolean): Bleu {
   const brevityPenalty =
     hypothesisLength >= referenceLength
       ? 1

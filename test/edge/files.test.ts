@@ -1,0 +1,154 @@
+/** Files through all of the kit's Workers, as `npm start` runs them: gateway, reader, OCR, encoder, decoder. */
+import { readFile } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { T5 } from "../../src/index.ts";
+import { jpegOf, pngOf, renderPage } from "../readers/image-pages.ts";
+import { Kit, makeState } from "./kit.ts";
+
+interface Answer {
+  output: string;
+  notes?: string[];
+  explain?: { inputs: string[]; total: number };
+}
+
+let kit: Kit;
+let state: Awaited<ReturnType<typeof makeState>>;
+/** Two sentences, the second without an end. */
+let png: Uint8Array<ArrayBuffer>;
+beforeAll(async () => {
+  png = new Uint8Array(await readFile(new URL("../fixtures/image/page.png", import.meta.url)));
+  state = await makeState();
+  kit = await Kit.start(state.state, ["--readers", "all"]);
+  const german = { model: "default", template: "translate English to German: {input}", long: "sentences" };
+  await put("scan", { ...german, input: "image" });
+  await put("letter", { ...german, input: "document" });
+  await put("seen", { ...german, input: "image", image: { read: "caption" } });
+  await put("facts", { model: "default", template: "summarize: {question} {table}", input: "table" });
+}, 180_000);
+afterAll(async () => {
+  await kit?.stop();
+  await state?.remove();
+});
+
+async function put(task: string, definition: object): Promise<void> {
+  const response = await kit.fetch(`/v1/tasks/${task}`, { method: "PUT", body: JSON.stringify(definition) });
+  expect([response.status, await response.text()]).toEqual([201, expect.any(String)]);
+}
+
+async function run(task: string, init: RequestInit): Promise<Answer> {
+  const response = await kit.fetch(`/v1/tasks/${task}`, { method: "POST", ...init });
+  const text = await response.text();
+  expect(response.status, text).toBe(200);
+  return JSON.parse(text) as Answer;
+}
+
+async function refused(task: string, init: RequestInit): Promise<[status: number, code: string, message: string]> {
+  const response = await kit.fetch(`/v1/tasks/${task}`, { method: "POST", ...init });
+  const { error } = (await response.json()) as { error: { code: string; message: string } };
+  return [response.status, error.code, error.message];
+}
+
+const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
+
+function form(bytes: Uint8Array<ArrayBuffer>, type: string, name: string, fields: Record<string, string> = {}) {
+  const body = new FormData();
+  body.set("file", new File([bytes], name, { type }));
+  for (const [field, value] of Object.entries(fields)) body.set(field, value);
+  return { body };
+}
+
+describe("an image with text", () => {
+  test("as JSON, as a form and as the body: its text is what the model is given", { timeout: 60_000 }, async () => {
+    const model = await T5.fromPretrained();
+    const sentences = ["I put the meat we just bought in the freezer.", "I thought you"];
+    const expected = await model.generate(sentences.map((sentence) => `translate English to German: ${sentence}`));
+    const output = expected.map(({ text }) => text).join(" ");
+    const file = { data: base64(png), content_type: "image/png", filename: "scan.png" };
+    const ways: RequestInit[] = [
+      { body: JSON.stringify({ input: { file }, explain: true }) },
+      form(png, "image/png", "scan.png", { explain: "true" }),
+    ];
+    for (const way of ways) {
+      const answer = await run("scan", way);
+      expect(answer.output).toBe(output);
+      expect(answer.explain?.inputs).toEqual(sentences.map((each) => `translate English to German: ${each}`));
+      expect(answer.notes).toEqual([expect.stringMatching(/^The image was read by OCR \(eng\): confidence/)]);
+    }
+    const raw = await run("scan?explain=true", { body: png, headers: { "content-type": "image/png" } });
+    expect(raw.explain?.inputs.join(" ")).toContain("the meat we just bought");
+    expect(raw.output).toBe(output);
+  });
+
+  test("a scanned page as JPEG goes to a task that takes documents", { timeout: 60_000 }, async () => {
+    const page = renderPage({ lines: 4 });
+    const jpeg = Uint8Array.from(jpegOf(page.image));
+    const answer = await run("letter", form(jpeg, "image/jpeg", "scan.jpg", { explain: "true" }));
+    const given = answer.explain?.inputs.map((prompt) => prompt.slice("translate English to German: ".length));
+    expect(given?.join(" ")).toBe(page.text.replaceAll("\n", " "));
+    expect(answer.output.length).toBeGreaterThan(20);
+  });
+});
+
+describe("what is refused, and why", () => {
+  test.each<[string, string, () => RequestInit, number, string, RegExp]>([
+    [
+      "a content type that the bytes contradict",
+      "scan",
+      () => ({ body: png, headers: { "content-type": "image/jpeg" } }),
+      415,
+      "unsupported_format",
+      /image\/jpeg.*PNG/,
+    ],
+    ["an image that is cut", "scan", () => form(png.slice(0, 900), "image/png", "a.png"), 422, "damaged_file", /./],
+    [
+      "an image of 100 megapixels",
+      "scan",
+      () => form(Uint8Array.from(hundredMegapixels()), "image/png", "a.png"),
+      413,
+      "content_too_large",
+      /pixels/,
+    ],
+    [
+      "a caption where nothing makes one",
+      "seen",
+      () => form(png, "image/png", "a.png"),
+      400,
+      "invalid_value",
+      /\[ai\]|Workers AI/,
+    ],
+  ])("%s", async (_, task, init, ...[status, code, message]) => {
+    expect(await refused(task, init())).toEqual([status, code, expect.stringMatching(message)]);
+  });
+});
+
+/** The header of one, with a row of data: whoever makes room before looking at it has lost. */
+function hundredMegapixels(): Uint8Array {
+  const bytes = Uint8Array.from(pngOf({ width: 8, height: 8, pixels: new Uint8Array(64) }));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(16, 10_000);
+  view.setUint32(20, 10_000);
+  return bytes;
+}
+
+describe("a table", () => {
+  test("a CSV in a form, an XLSX as the body with its selection in the query", async () => {
+    const csv = new TextEncoder().encode('town,people\r\n"Bonn, am Rhein",330000\r\n');
+    const input = JSON.stringify({ question: "Which?" });
+    const asked = await run("facts", form(csv, "text/csv", "towns.csv", { input, explain: "true" }));
+    expect(asked.explain?.inputs).toEqual(["summarize: Which? col : town | people row 1 : Bonn, am Rhein | 330000"]);
+    const workbook = new Uint8Array(await readFile(new URL("../fixtures/office/openpyxl.xlsx", import.meta.url)));
+    const select = JSON.stringify({ table: "Merged", columns: ["city", "sum"], rows: { from: 1, to: 1 } });
+    const query = new URLSearchParams({ input, select, explain: "true" });
+    const type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+    const selected = await run(`facts?${query}`, { body: workbook, headers: { "content-type": type } });
+    expect(selected.explain?.inputs).toEqual(["summarize: Which? col : city | sum row 1 : Kiel | 1"]);
+  });
+});
+
+test("/healthz tells of the Workers that read, to who may know", async () => {
+  expect(await kit.health()).toMatchObject({
+    status: "ok",
+    reader: { status: "ok", ocr: { wasm_bytes: expect.any(Number), captions: false } },
+  });
+  expect(await (await fetch(`${kit.url}/healthz`)).json()).toEqual({ status: "ok" });
+});
