@@ -99,7 +99,7 @@ const READ_STREAM = [
   '    const { text, error, ...told } = JSON.parse(event.slice("data: ".length));',
   "    if (error) throw new Error(error.message);",
   "    if (text !== undefined) process.stdout.write(text);",
-  '    else console.log("\\n", told);',
+  '    else if (told.object !== "task.progress") console.log("\\n", told);',
   "  }",
   "}",
 ];

@@ -7,7 +7,7 @@ import { completionBodyOf } from "../../src/api/hugging-face.ts";
 import { ApiError } from "../../src/api-error.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
-import { inputsOf, performTexts } from "./perform-texts.ts";
+import { inputsOf, planTexts } from "./perform-texts.ts";
 import { performWindows } from "./perform-windows.ts";
 import { eventStream } from "./sse.ts";
 import { findTarget } from "./target.ts";
@@ -43,7 +43,7 @@ export async function completions(c: Context<GatewayEnv>): Promise<Response> {
       usage: usageOf(metered.inputTokens, metered.outputTokens),
     });
   }
-  const { metered, generation, gone, pieces } = await performTexts(c, target, inputs, "prompt", request.fields);
+  const { metered, generation, gone, pieces } = await planTexts(c, target, inputs, "prompt", request.fields).begin();
   base.id = idOf(metered.id);
   const usage = () => usageOf(metered.inputTokens, metered.outputTokens);
   if (!request.stream) {

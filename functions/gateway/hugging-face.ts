@@ -6,7 +6,7 @@ import { fieldsOf, huggingFaceSchema, textKeyOf } from "../../src/api/hugging-fa
 import { parseWith } from "../../src/api/parse.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
-import { inputsOf, performTexts } from "./perform-texts.ts";
+import { inputsOf, planTexts } from "./perform-texts.ts";
 import { performWindows } from "./perform-windows.ts";
 import { findTarget } from "./target.ts";
 
@@ -26,7 +26,7 @@ export async function huggingFace(c: Context<GatewayEnv>): Promise<Response> {
     );
   }
   const fields = fieldsOf(parameters ?? {});
-  const { generation, pieces } = await performTexts(c, target, inputs, "inputs", fields);
+  const { generation, pieces } = await planTexts(c, target, inputs, "inputs", fields).begin();
   const choices = await collect(pieces, inputs.length, generation);
   const perInput = choices.length / inputs.length;
   return c.json(choices.map(({ text }, i) => ({ [textKeyOf(inputs[Math.floor(i / perInput)]?.prompt ?? "")]: text })));

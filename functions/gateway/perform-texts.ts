@@ -15,7 +15,21 @@ import { boundsOf, type LongPart, performLong, planLong } from "./perform-long.t
 import { generationOf, type Target } from "./target.ts";
 
 /** As {@link Performance}; what was put in is known at the end. */
-export type TextsPerformance = Pick<Performance, "metered" | "generation" | "gone" | "pieces">;
+export interface TextsPerformance extends Pick<Performance, "metered" | "generation" | "gone"> {
+  pieces: AsyncGenerator<TextPiece, void, undefined>;
+}
+
+export interface TextPiece extends Piece {
+  /** With a text's last: what is not as it was asked for, for people. */
+  notes?: readonly string[];
+}
+
+/** Texts, before anything runs. */
+export interface TextsPlan {
+  /** What the model is given; of summaries, in the first round. */
+  prompts: readonly string[];
+  begin(): Promise<TextsPerformance>;
+}
 
 /** A request's texts as the model is given them. @param param the field of the request that they stand in */
 export function inputsOf({ task }: Target, texts: readonly string[], param: string): RenderedInput[] {
@@ -26,23 +40,27 @@ export function inputsOf({ task }: Target, texts: readonly string[], param: stri
  * A text that fits goes whole where the request asks for what one prompt's answer has alone: several answers,
  * log-probabilities, a stop, an answer of so many tokens at most.
  *
- * @throws ApiError 400 `invalid_value` for what an answer made of many cannot have; as `perform` and `performLong`
+ * @param words that a summary is to have, if any number
+ * @throws ApiError as `planLong`; its `begin` also 400 `invalid_value` for what an answer made of many cannot have, and as
+ * `perform` and `performLong`
  */
-export async function performTexts(
+export function planTexts(
   c: Context<GatewayEnv>,
   target: Target,
   inputs: readonly RenderedInput[],
   param: string,
   fields: GenerationFields,
-): Promise<TextsPerformance> {
-  const texts = inputs.map(({ prompt }) => prompt);
-  const whole = () => perform(c, target, texts, param, fields);
-  if (inputs.every(({ long }) => long === null)) return whole();
+  words = target.task?.definition.words ?? null,
+): TextsPlan {
+  const prompts = inputs.map(({ prompt }) => prompt);
+  const begin = () => perform(c, target, prompts, param, fields);
+  if (inputs.every(({ long }) => long === null)) return { prompts, begin };
   const generation = generationOf(target, fields);
   const name = onlyOfOne(generation);
-  if (name !== null) return whole().catch((error) => Promise.reject(notOfMany(error, name, param)));
+  if (name !== null) {
+    return { prompts, begin: () => begin().catch((error) => Promise.reject(notOfMany(error, name, param))) };
+  }
   const bounds = boundsOf(c, target, newTokensFor(c, target, generation, fields));
-  const words = target.task?.definition.words ?? null;
   const ways = inputs.map(({ prompt, long }): Way => {
     const one = oneOf(prompt, { prompts: [prompt], size: sizeOf([prompt], bounds), newTokens: bounds.maxNewTokens });
     const isOne = fields.max_tokens != null && words === null && one.size.longest <= bounds.maxInputTokens;
@@ -51,7 +69,7 @@ export async function performTexts(
     if (words === null && plan.prompts.length === 1 && plan.prompts[0] === prompt) return one;
     return { ...plan, isWhole: false, parts: (model, signal) => told(plan.parts(model, signal)) };
   });
-  if (ways.every(({ isWhole }) => isWhole)) return whole();
+  if (ways.every(({ isWhole }) => isWhole)) return { prompts, begin };
   // As much for each: what differs would be lists of their own.
   const ofPieces = Math.max(...ways.map(({ isWhole, newTokens }) => (isWhole ? 0 : newTokens)));
   const plan = {
@@ -64,11 +82,16 @@ export async function performTexts(
       return piecesOf(together(model, all, { signal }));
     },
   };
-  const { metered, gone, parts } = await performLong(c, target, plan, fields, param);
-  return { metered, generation, gone, pieces: parts };
+  return {
+    prompts: plan.prompts,
+    async begin() {
+      const { metered, gone, parts } = await performLong(c, target, plan, fields, param);
+      return { metered, generation, gone, pieces: parts };
+    },
+  };
 }
 
-type Told = Pick<Piece, "text" | "finishReason">;
+type Told = Pick<TextPiece, "text" | "finishReason" | "notes">;
 
 /** How one of the texts goes through the model. */
 interface Way {
@@ -86,14 +109,13 @@ function oneOf(prompt: string, way: Pick<Way, "prompts" | "size" | "newTokens">)
 
 async function* told(parts: AsyncIterable<LongPart>): AsyncGenerator<Told, void, undefined> {
   for await (const part of parts) {
-    yield "text" in part ? { text: part.text, finishReason: null } : { text: "", finishReason: "stop" };
+    if ("text" in part) yield { text: part.text, finishReason: null };
+    else yield { text: "", finishReason: "stop", notes: part.notes };
   }
 }
 
-async function* piecesOf(all: AsyncIterable<OfText<Told>>): AsyncGenerator<Piece, void, undefined> {
-  for await (const { index, value } of all) {
-    yield { index, text: value.text, logprobs: null, finishReason: value.finishReason };
-  }
+async function* piecesOf(all: AsyncIterable<OfText<Told>>): AsyncGenerator<TextPiece, void, undefined> {
+  for await (const { index, value } of all) yield { ...value, index, logprobs: null };
 }
 
 function sumOf(ways: readonly Way[]): LongSize {

@@ -9,8 +9,9 @@ import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from
 import { answersCache } from "./answers-cache.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import type { Metered } from "./metered.ts";
-import { perform, performLabels } from "./perform.ts";
+import { performLabels } from "./perform.ts";
 import { boundsOf, type LongPerformance, performLong, planLong } from "./perform-long.ts";
+import { planTexts, type TextPiece } from "./perform-texts.ts";
 import { combined, windowsOf } from "./perform-windows.ts";
 import { ProgressLine } from "./progress.ts";
 import { readFile } from "./reader.ts";
@@ -24,6 +25,8 @@ interface Run {
   target: Awaited<ReturnType<typeof findTaskTarget>>;
   fields: GenerationFields;
   isList: boolean;
+  /** That summaries are to have, if any number. */
+  words: number | null;
   inputs: readonly RenderedInput[];
   /** Whether the answer says what the model was given. */
   explains: boolean;
@@ -34,9 +37,10 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   const ask = await readAsk(c, target.task.definition);
   const { input, explain = false, select: _, words = null, ...fields } = ask.run;
   const inputs = await renderAll(c, target, ask);
-  const run: Run = { c, target, fields, isList: Array.isArray(input), inputs, explains: explain };
-  const [first] = inputs;
   const { labels, words: ownWords } = target.task.definition;
+  const isList = Array.isArray(input);
+  const run: Run = { c, target, fields, isList, words: words ?? ownWords, inputs, explains: explain };
+  const [first] = inputs;
   if (labels) return answerLabels(run, labels);
   const long = first?.long ?? null;
   if (words !== null && long?.mode !== "sections") {
@@ -45,8 +49,8 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
     });
   }
   if (!long || run.isList) return answerTexts(run);
-  const plan = planLong(c, target, long, fields, words ?? ownWords);
-  const isWhole = plan.prompts.length === 1 && plan.prompts[0] === first?.prompt && (words ?? ownWords) === null;
+  const plan = planLong(c, target, long, fields, run.words);
+  const isWhole = plan.prompts.length === 1 && plan.prompts[0] === first?.prompt && run.words === null;
   if (isWhole) return answerTexts(run);
   const progress = new ProgressLine();
   // Of a translation the text itself comes all the time.
@@ -110,15 +114,18 @@ function withNotes<T extends TaskResult>(result: T, notes: readonly string[]): T
 }
 
 async function answerTexts(run: Run): Promise<Response> {
-  const { c, target, fields, inputs } = run;
-  const texts = inputs.map(({ prompt }) => prompt);
+  const { c, target, fields, isList, words, inputs } = run;
+  const own = isList ? inputs : inputs.map((input) => ({ ...input, long: null }));
+  const plan = planTexts(c, target, own, "input", fields, words);
+  const texts = plan.prompts;
   const cache = fields.stream ? null : await answersCache(c, target, texts, fields);
   const cached = await cache?.read();
   if (cached) return answered(run, cached.metered, cached.results, texts);
-  const { metered, generation, prompts, gone, pieces } = await perform(c, target, texts, "input", fields);
+  const { metered, generation, gone, pieces } = await plan.begin();
   if (!fields.stream) {
-    const choices = await collect(pieces, prompts.length, generation);
-    const perInput = choices.length / prompts.length;
+    const more = new Map<number, readonly string[]>();
+    const choices = await collect(heard(pieces, more), inputs.length, generation);
+    const perInput = choices.length / inputs.length;
     const results = inputs.map(({ notes }, i): TaskResult => {
       const own = choices.slice(i * perInput, (i + 1) * perInput);
       const [best] = own;
@@ -127,7 +134,7 @@ async function answerTexts(run: Run): Promise<Response> {
         finish_reason: best?.finish_reason ?? null,
         ...(own.length > 1 && { outputs: own.map(({ text }) => text) }),
       };
-      return withNotes(result, notes);
+      return withNotes(result, [...notes, ...(more.get(i) ?? [])]);
     });
     cache?.write(results);
     return answered(run, metered, results, texts);
@@ -137,8 +144,8 @@ async function answerTexts(run: Run): Promise<Response> {
     try {
       for (const [index, { notes }] of inputs.entries()) if (notes.length > 0) yield { index, notes };
       for (let next = first; !next.done; next = await pieces.next()) {
-        const { index, text, finishReason } = next.value;
-        yield { index, text, finish_reason: finishReason };
+        const { index, text, finishReason, notes = [] } = next.value;
+        yield { index, text, finish_reason: finishReason, ...(notes.length > 0 && { notes }) };
       }
       yield await endOf(run, metered, texts);
     } finally {
@@ -152,6 +159,17 @@ async function answerTexts(run: Run): Promise<Response> {
       return pieces.return();
     }),
   );
+}
+
+/** The same pieces, their notes kept by their texts' numbers. */
+async function* heard(
+  pieces: AsyncIterable<TextPiece>,
+  told: Map<number, readonly string[]>,
+): AsyncGenerator<TextPiece, void, undefined> {
+  for await (const piece of pieces) {
+    if (piece.notes) told.set(piece.index, piece.notes);
+    yield piece;
+  }
 }
 
 async function answerLong(

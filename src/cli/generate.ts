@@ -177,7 +177,7 @@ async function runTask(
   const progress = createProgress(process.stderr, String);
   let isAnswering = false;
   const tell = ({ done, of }: LongProgress) => {
-    if (!isAnswering && of > 1) progress.update(done, of, "parts read");
+    if (process.stderr.isTTY && !isAnswering && of > 1) progress.update(done, of, "parts read");
   };
   const pieces = answerTask(t5, rendered, options, words, isJson ? undefined : tell);
   let text = "";

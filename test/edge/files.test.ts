@@ -181,11 +181,8 @@ test("a stream tells how far a summary is before there is any of it", { timeout:
   expect(events.findLastIndex(({ object }) => object !== undefined)).toBeLessThan(
     events.findIndex(({ text: piece }) => piece),
   );
-  const words = events
-    .map(({ text: piece = "" }) => piece)
-    .join("")
-    .split(" ");
-  expect(words.length).toBeGreaterThan(0);
+  const summary = events.map(({ text: piece = "" }) => piece).join("");
+  expect(summary.split(" ").length).toBeGreaterThan(3);
 });
 
 describe("a table", () => {

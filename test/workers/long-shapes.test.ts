@@ -10,7 +10,7 @@ const HAUS = "Das Haus ist alt.";
 /** No window holds it. */
 const LETTER = Array.from({ length: 150 }, (_, i) => SENTENCES[i % 5]?.replace(".", ` ${i % 40}.`)).join(" ");
 const REPORT = Array.from(
-  { length: 40 },
+  { length: 30 },
   (_, i) => `This package has a tool that lists open files number ${i} of a process. It reads the kernel's tables.`,
 ).join("\n\n");
 const SOCKETS = "A library for sockets of all kinds. ".repeat(120);

@@ -38,6 +38,7 @@ beforeAll(async () => {
   await put("small", { template: "summarize: {input}", input: "table", max_input_tokens: 40 });
   await put("brief", { template: "summarize: {input}", input: "document" });
   await put("letter", { template: `${GERMAN}{input}`, input: "document", long: "sentences" });
+  await put("kept", { template: `${GERMAN}{input}`, long: "sentences", cache: { policy: "answers" } });
   await put("report", { template: "summarize: {input}", input: "document", long: "sections" });
   await put("kind", { template: "classify package: {input}", input: "document", labels: LABELS, long: "windows" });
   await put("plain", { template: `${GERMAN}{input}` });
@@ -149,6 +150,47 @@ describe("texts of any length", () => {
     expect(parts.map((part) => part.text ?? "").join("")).toBe(whole.json.output);
     expect(parts.length).toBeGreaterThan(20);
     expect(parts.at(-1)?.usage).toEqual(whole.json.usage);
+  });
+
+  test("a list of long and short ones: each as it is alone, whole, kept and streamed, with notes of its own", async () => {
+    // No blank in it: it is cut, and told of.
+    const word = `${"Donaudampfschiffahrt".repeat(10)}.`;
+    const input = [`${SENTENCES[0]} ${SENTENCES[1]}`, word, SENTENCES[2] ?? ""];
+    const each = await Promise.all(input.map((text) => run("letter", { input: text })));
+    const told = each.map(({ json: { output, notes } }) => ({ output, notes: notes ?? [] }));
+    expect(told[1]?.notes).not.toEqual([]);
+    const { json } = await run("letter", { input, explain: true });
+    expect(json.results?.map(({ output, notes = [] }) => ({ output, notes }))).toEqual(told);
+    expect(json.explain?.inputs.slice(0, 2)).toEqual([`${GERMAN}${SENTENCES[0]}`, `${GERMAN}${SENTENCES[1]}`]);
+    const kept = [await run("kept", { input }), await run("kept", { input })];
+    expect(kept.map(({ headers }) => headers.get("x-edge-t5-served-by"))).toEqual(["edge", "cache"]);
+    expect(kept.map(({ json: { results } }) => results)).toEqual([json.results, json.results]);
+    const init = { method: "POST", headers: { authorization: `Bearer ${key}` } };
+    const streamed = await send("/v1/tasks/letter", { ...init, body: JSON.stringify({ input, stream: true }) });
+    const again = input.map(() => ({ output: "", notes: [] as string[] }));
+    for (const event of (await streamed.text()).trim().split("\n\n").slice(0, -2)) {
+      const {
+        index,
+        text = "",
+        notes = [],
+      } = JSON.parse(event.replace(/^data: /, "")) as {
+        index: number;
+        text?: string;
+        notes?: string[];
+      };
+      const own = again[index];
+      if (!own) throw new Error(`There is no text ${index}.`);
+      own.output += text;
+      own.notes.push(...notes);
+    }
+    expect(again).toEqual(told);
+  });
+
+  test("a list's summaries have the words that were asked for, each as it has alone", async () => {
+    const input = ["It lists open files. ".repeat(60), "A tool for sockets. ".repeat(20)];
+    const each = await Promise.all(input.map((text) => run("report", { input: text, words: 12 })));
+    const { json } = await run("report", { input, words: 12 });
+    expect(json.results?.map(({ output }) => output)).toEqual(each.map((one) => one.json.output));
   });
 
   test("a summary by sections has the words that were asked for, or says why not", async () => {

@@ -356,7 +356,9 @@ describe("what a number of words may cost", () => {
     const { notes } = await collectText(summarizeLong(counted, text, { fill: long, words: 300 }));
     const all = read.reduce((sum, each) => sum + each, 0);
     expect(all).toBeLessThanOrEqual(8 * read[0]!);
-    expect(notes).toContain("The text was read 8 times over: no further round was made for the number of words.");
+    expect(notes).toContain(
+      "All rounds together read a text at most 8 times over: no further one was made for the number of words.",
+    );
   });
 
   test("progress is told after each prompt, never more than there are", async () => {

@@ -371,7 +371,7 @@ const EMPTY = { text: "", isCut: false };
 
 /** How many times the tokens of the first round all rounds together may read, for a number of words. */
 const MOST_READINGS = 8;
-const SPENT = `The text was read ${MOST_READINGS} times over: no further round was made for the number of words.`;
+const SPENT = `All rounds together read a text at most ${MOST_READINGS} times over: no further one was made for the number of words.`;
 
 /** How often a text is cut into smaller windows, the last time into sentences. */
 const REFINEMENTS = 3;
