@@ -16,6 +16,10 @@ import { ENDLESS, Kit, makeState } from "./kit.ts";
 const CHROMIUM = "/usr/bin/chromium";
 const SHOT = process.env.CONSOLE_SHOT;
 const HOUSE = "The house is old.";
+/** What the picture has. */
+const LETTER = `The weather is fine today, and I am going to visit my sister. Can you help me with my homework?
+
+I have lived in this house for ten years. See you tomorrow!`;
 
 /** Of the Layout Instability API, which TypeScript's DOM has not. */
 interface Shift {
@@ -168,6 +172,8 @@ describe.skipIf(!existsSync(CHROMIUM))("the page in Chromium", () => {
 
   async function shoot(page: Page, path: string): Promise<void> {
     await mkdir(dirname(path), { recursive: true });
+    await page.fill("#input-input", LETTER);
+    await run(page);
     await page.evaluate((url) => {
       const code = document.querySelector("#sample");
       if (code) code.textContent = code.textContent.replace(url, "http://localhost:8787");
