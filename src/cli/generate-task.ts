@@ -32,7 +32,8 @@ export async function taskInputOf(
   signal: AbortSignal,
 ): Promise<{ input: TaskInput | null; content: Content | null }> {
   const isFile = given.length < 4096 && (await stat(given).catch(() => null))?.isFile() === true;
-  if (isFile) return { input: null, content: await readAny(await readFile(given), given, definition, signal) };
+  if (isFile)
+    return { input: null, content: await readAny(new Uint8Array(await readFile(given)), given, definition, signal) };
   if (/^\s*\{/.test(given) && definition.input !== "text") {
     try {
       return { input: JSON.parse(given) as TaskInput, content: null };
