@@ -102,7 +102,7 @@ function jsonOr(text: string): unknown {
 
 async function readForm(c: Context<GatewayEnv>, definition: TaskDefinition, type: string): Promise<TaskAsk> {
   const { body } = c.req.raw;
-  if (!body) throw notAForm();
+  if (!body || !/;\s*boundary=/i.test(type)) throw notAForm();
   const fields = new Map<string, string>();
   let reading: Promise<Content> | null = null;
   const limits = { fieldSize: c.env.MAX_BODY_BYTES, fields: MOST_FIELDS, files: 1 };

@@ -13,7 +13,8 @@ export async function cappedBody({ headers, body }: Request, limits: ReadLimits)
     if (length > limits.maxBytes) throw tooLarge("The file has more bytes", "maxBytes", limits);
     parts.push(part);
   }
-  if (length === 0) throw new EdgeT5Error("E_INPUT", "The request has no body. Send the file as its body.");
+  if (length === 0)
+    throw new EdgeT5Error("E_INPUT", "The file is empty, or there is none. Send one with something in it.");
   const bytes = new Uint8Array(length);
   let at = 0;
   // Given up one by one: not all is held twice.

@@ -75,9 +75,13 @@ export const remove = defineCommand({
 
 /** @throws EdgeT5Error `E_USAGE` for a file that is not there */
 export async function uploadFile({ request }: TenantClient, path: string, purpose: string): Promise<FileJson> {
-  const blob = await openAsBlob(path).catch((cause: Error) => {
-    throw new EdgeT5Error("E_USAGE", `${path} cannot be read: ${cause.message}.`, { cause });
-  });
+  let blob: Blob;
+  try {
+    // Throws at once for what is not there.
+    blob = await openAsBlob(path);
+  } catch (cause) {
+    throw new EdgeT5Error("E_USAGE", `${path} cannot be read: ${(cause as Error).message}.`, { cause });
+  }
   const form = new FormData();
   form.set("purpose", purpose);
   form.set("file", blob, basename(path));

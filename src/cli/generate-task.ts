@@ -25,15 +25,24 @@ export interface TaskRunOptions {
   words?: number | undefined;
 }
 
+/** One word that ends as files do that are read here. */
+const NAMES_A_FILE = /^\S+\.(?:pdf|docx|xlsx|csv|tsv|json|html?|md|eml|txt|png|jpe?g|webp|tiff?)$/i;
+
 /** What an input is: a file's path, JSON of a task's fields, or a text. */
 export async function taskInputOf(
   given: string,
   definition: TaskDefinition,
   signal: AbortSignal,
 ): Promise<{ input: TaskInput | null; content: Content | null }> {
-  const isFile = given.length < 4096 && (await stat(given).catch(() => null))?.isFile() === true;
-  if (isFile)
-    return { input: null, content: await readAny(new Uint8Array(await readFile(given)), given, definition, signal) };
+  const found = given.length < 4096 ? await stat(given).catch(() => null) : null;
+  if (found?.isFile()) {
+    // Not Node's Buffer: pdf.js refuses it.
+    const bytes = new Uint8Array(await readFile(given));
+    return { input: null, content: await readAny(bytes, given, definition, signal) };
+  }
+  if (found || NAMES_A_FILE.test(given)) {
+    throw new EdgeT5Error("E_INPUT", `${given} is no file. Name one, or send a text that looks like it on stdin: -.`);
+  }
   if (/^\s*\{/.test(given) && definition.input !== "text") {
     try {
       return { input: JSON.parse(given) as TaskInput, content: null };

@@ -1,4 +1,5 @@
 /** What the commands print, and how they fail: tables and sizes for people, one JSON object for programs, exit codes. */
+import { ApiError } from "../api-error.ts";
 import { EdgeT5Error } from "../errors.ts";
 
 /** A signal ended the command; the shell's convention for its exit code is 128 + the signal's number. */
@@ -29,6 +30,8 @@ export async function withErrors(json: boolean, command: () => unknown): Promise
 /** One of our errors as it is; the operating system's as `E_IO`, citty's as `E_USAGE`; anything else is a defect. */
 function describeError(error: unknown): { code: string; message: string } {
   if (error instanceof EdgeT5Error) return { code: error.code, message: error.message };
+  // What a task's request is refused for, here as there.
+  if (error instanceof ApiError && error.status < 500) return { code: "E_INPUT", message: error.message };
   if (!(error instanceof Error)) return { code: "E_INTERNAL", message: String(error) };
   if (error instanceof Interrupted) return { code: "E_INTERRUPTED", message: error.message };
   if (error.name === "CLIError") return { code: "E_USAGE", message: error.message };

@@ -10,6 +10,8 @@ export interface PdfPage {
 
 /** Lines at a page's upper and lower edge that may be its header and footer. */
 const EDGE_LINES = 3;
+/** Of a page's height, where headers and footers stand. */
+const MARGIN = 0.15;
 /** Headers of left and right pages differ: each stands on half of them. */
 const REPEATED_SHARE = 0.4;
 /** Of a page's height, that what is repeated may move by. */
@@ -18,8 +20,10 @@ const SAME_PLACE = 0.02;
 const ITEM = /^(?:[•‣◦▪●■∙·–—*-]|\(?\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)/;
 const SENTENCE_END = /[.!?:;…。！？]["'”’»)\]]*$/;
 
-export function writePdf(pages: readonly PdfPage[], into: BlockList): void {
-  const lines = bodyOf(pages).map(({ fragments }) => readingOrder(fragments));
+/** @returns notes on what was left out */
+export function writePdf(all: readonly PdfPage[], into: BlockList): string[] {
+  const { pages, running } = bodyOf(all);
+  const lines = pages.map(({ fragments }) => readingOrder(fragments));
   const style = styleOf(lines.flat());
   const hyphenated = hyphenatedIn(lines.flat().map(({ text }) => text));
   for (const group of groupsOf(lines, style)) {
@@ -32,37 +36,78 @@ export function writePdf(pages: readonly PdfPage[], into: BlockList): void {
     else if (ITEM.test(text)) into.item(0, text.replace(ITEM, ""));
     else into.paragraph(text);
   }
+  if (running.length === 0) return [];
+  const named = running.slice(0, MOST_NAMED).map((text) => `“${text.slice(0, MOST_TOLD)}”`);
+  const more = running.length > MOST_NAMED ? ` and ${running.length - MOST_NAMED} more` : "";
+  return [`Left out as running headers and footers: ${named.join(", ")}${more}.`];
 }
 
-/** The pages without what stands on many of them at the same place, but for its numbers. */
-function bodyOf(pages: readonly PdfPage[]): PdfPage[] {
-  const places = new Map<string, number[][]>();
+const MOST_NAMED = 5;
+const MOST_TOLD = 60;
+
+interface Seen {
+  page: number;
+  /** Of the page's height. */
+  place: number;
+  numbers: readonly number[];
+}
+
+/**
+ * The pages without their running headers and footers: what stands in the margins of many of them at the same place, the
+ * same but for the page's number.
+ */
+function bodyOf(pages: readonly PdfPage[]): { pages: PdfPage[]; running: string[] } {
+  const seen = new Map<string, Seen[]>();
   for (const [page, { fragments, height }] of pages.entries()) {
-    for (const { text, y } of edgesOf(fragments)) {
+    for (const { text, y } of edgesOf(fragments, height)) {
       const key = withoutNumbers(text);
-      const seen = places.get(key) ?? [];
-      seen.push([page, y / height]);
-      places.set(key, seen);
+      seen.set(key, [...(seen.get(key) ?? []), { page, place: y / height, numbers: numbersOf(text) }]);
     }
   }
   const needed = Math.max(2, Math.ceil(pages.length * REPEATED_SHARE));
-  const isRepeated = (text: string, place: number) => {
-    const near = places.get(withoutNumbers(text))?.filter(([, y = 0]) => Math.abs(y - place) < SAME_PLACE) ?? [];
-    return new Set(near.map(([page]) => page)).size >= needed;
+  const isRunning = (text: string, place: number) => {
+    const near = (seen.get(withoutNumbers(text)) ?? []).filter((one) => Math.abs(one.place - place) < SAME_PLACE);
+    return new Set(near.map(({ page }) => page)).size >= needed && differInPageNumbers(near);
   };
-  return pages.map(({ fragments, height }) => {
-    const edges = new Set(edgesOf(fragments));
-    const kept = fragments.filter(
-      (fragment) => !edges.has(fragment) || !isRepeated(fragment.text, fragment.y / height),
-    );
-    return { height, fragments: kept };
+  const running = new Set<string>();
+  const kept = pages.map(({ fragments, height }) => {
+    const edges = new Set(edgesOf(fragments, height));
+    const body = fragments.filter((fragment) => {
+      const isBody = !edges.has(fragment) || !isRunning(fragment.text, fragment.y / height);
+      if (!isBody) running.add(withoutNumbers(fragment.text));
+      return isBody;
+    });
+    return { height, fragments: body };
+  });
+  return { pages: kept, running: [...running].filter((text) => /\p{L}/u.test(text)) };
+}
+
+/** Larger numbers are a document's own: an invoice's, a year. */
+const LARGEST_PAGE_NUMBER = 999;
+
+/** Each number is the same everywhere, or goes along with the page. */
+function differInPageNumbers(seen: readonly Seen[]): boolean {
+  const [first] = seen;
+  if (!first) return false;
+  return first.numbers.every((number, i) => {
+    const isSame = seen.every(({ numbers }) => numbers[i] === number);
+    const ahead = number - first.page;
+    const isPage = seen.every(({ page, numbers: { [i]: own = Number.NaN } }) => {
+      return own - page === ahead && own <= LARGEST_PAGE_NUMBER;
+    });
+    return isSame || isPage;
   });
 }
 
-function edgesOf(fragments: readonly Fragment[]): Fragment[] {
+function numbersOf(text: string): number[] {
+  return (text.match(/\d+/g) ?? []).map(Number);
+}
+
+function edgesOf(fragments: readonly Fragment[], height: number): Fragment[] {
   const ys = [...new Set(fragments.map(({ y }) => Math.round(y)))].sort((a, b) => a - b);
   const edges = new Set([...ys.slice(0, EDGE_LINES), ...ys.slice(-EDGE_LINES)]);
-  return fragments.filter(({ y }) => edges.has(Math.round(y)));
+  const isInMargin = (y: number) => y < height * MARGIN || y > height * (1 - MARGIN);
+  return fragments.filter(({ y }) => edges.has(Math.round(y)) && isInMargin(y));
 }
 
 function withoutNumbers(text: string): string {

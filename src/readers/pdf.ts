@@ -38,8 +38,8 @@ export async function readPdf(
     const { pages, characters } = await unlessAborted(readPages(loaded, limits, signal), signal);
     if (characters === 0) throw noTextLayer(loaded.numPages);
     const blocks = new BlockList(limits);
-    writePdf(pages, blocks);
-    return { document: blocks.document(await titleOf(loaded, pages)), notes: notesOf(pages) };
+    const notes = writePdf(pages, blocks);
+    return { document: blocks.document(await titleOf(loaded, pages)), notes: [...notes, ...notesOf(pages)] };
   } catch (error) {
     throw told(error, signal);
   } finally {
@@ -177,7 +177,7 @@ const MOST_NAMED = 20;
 function noTextLayer(pages: number): EdgeT5Error {
   return new EdgeT5Error(
     "E_FORMAT",
-    `The PDF has no text layer: its ${pages} pages are images. Send them to OCR: as PNG, JPEG or TIFF to a task that takes images.`,
+    `The PDF has no text layer: its pages (${pages}) are images or empty. Send them to OCR: as PNG, JPEG or TIFF to a task that takes images.`,
   );
 }
 

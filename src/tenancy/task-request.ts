@@ -271,8 +271,14 @@ function tableText(
     ...(highlighted && { highlighted }),
     ...(row_headers && { rowHeaders: true }),
   });
+  const notes: string[] = [];
+  if (select.table === undefined && tables.length > 1) {
+    const others = tables.slice(1).map(({ section }, i) => section ?? `number ${i + 1}`);
+    notes.push(`Only the first table was taken. select.table takes another: ${others.join(", ")}.`);
+  }
   const dropped = rowsDropped === 1 ? "The last row was" : `The last ${rowsDropped} rows were`;
-  return { text, notes: rowsDropped > 0 ? [`${dropped} left out: the model takes ${maxInputTokens} tokens.`] : [] };
+  if (rowsDropped > 0) notes.push(`${dropped} left out: the model takes ${maxInputTokens} tokens.`);
+  return { text, notes };
 }
 
 function mapValues<T, U>(record: Readonly<Record<string, T>>, map: (value: T, key: string) => U): Record<string, U> {

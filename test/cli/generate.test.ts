@@ -1,5 +1,6 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { PDFDocument, StandardFonts } from "pdf-lib";
 import { describe, expect, test } from "vitest";
 import { DEFAULT_PACKAGE } from "../../src/index.ts";
 import { generationParamsSchema } from "../../src/t5/generation/config.ts";
@@ -149,5 +150,31 @@ describe("edge-t5 generate", () => {
       expect(stdout).toMatch(new RegExp(`--${option}=|\\[${name}\\]`));
     }
     for (const option of ["seed", "stop", "logprobs", "labels"]) expect(stdout).toContain(`--${option}=`);
+  });
+});
+
+describe("edge-t5 generate --task with files", () => {
+  test("reads a PDF; what is no file, and a field that is missing, are errors of the input", async () => {
+    const folder = await temporaryFolder();
+    const pdf = await PDFDocument.create();
+    const font = await pdf.embedFont(StandardFonts.Helvetica);
+    pdf.addPage().drawText("The house is old.", { x: 50, y: 700, size: 12, font });
+    const path = join(folder, "letter.pdf");
+    await writeFile(path, await pdf.save());
+    expect(await edgeT5(["generate", "--task", "translate-de", path])).toMatchObject({
+      code: 0,
+      stdout: `${ANSWER}\n`,
+    });
+    for (const missing of [join(folder, "nofile.docx"), folder]) {
+      const { code, stderr } = await edgeT5(["generate", "--task", "translate-de", missing]);
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/^E_INPUT: .* is no file\./)]);
+    }
+    const task = join(folder, "facts.json");
+    const definition = { model: "default", template: "{question} {table}", input: "table" };
+    await writeFile(task, JSON.stringify(definition));
+    const csv = join(folder, "towns.csv");
+    await writeFile(csv, "town,people\nBonn,330000\n");
+    const { code, stderr } = await edgeT5(["generate", "--task", task, csv]);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^E_INPUT: .*question/)]);
   });
 });

@@ -10,7 +10,9 @@ import { FONT, flate, onePage, rawPdf, shown, stream } from "./raw-pdf.ts";
 describe("a PDF", () => {
   it("in two columns is read column by column, without its headers and footers", async () => {
     const { document, notes } = await documentOf(fixture("two-columns.pdf"));
-    expect(notes).toEqual([]);
+    expect(notes).toEqual([
+      "Left out as running headers and footers: “Journal of Small Rivers, volume #”, “Page # of #”.",
+    ]);
     expect(document.title).toBe("Eighty years of river levels");
     expect(outline(document)).toEqual([
       "h1 Eighty years of river levels",
@@ -26,6 +28,32 @@ describe("a PDF", () => {
       expect.stringMatching(/^The bridge will be rebuilt, .* A well-known maker of instruments .* needs no clock\.$/),
       expect.stringMatching(/^It is proposed .* can no longer be read\.$/),
     ]);
+  });
+
+  it("of several pages alike keeps what differs: numbers, tables, totals; a running header is left out, and told", async () => {
+    const pdf = await PDFDocument.create();
+    const font = await pdf.embedFont(StandardFonts.Helvetica);
+    for (const [i, name] of ["Brown", "Green", "White"].entries()) {
+      const page = pdf.addPage([595, 842]);
+      const lines: [text: string, y: number][] = [
+        ["Miller & Sons, Bristol", 800],
+        [`Invoice number 100${i}`, 770],
+        ["Item", 700],
+        [`Dear Mrs. ${name}, this is what we did.`, 650],
+        [`Chairs ${i + 2}`, 600],
+        [`Total ${100 * (i + 1)} EUR`, 90],
+        [`Page ${i + 1} of 3`, 30],
+      ];
+      for (const [text, y] of lines) page.drawText(text, { x: 50, y, size: 11, font });
+    }
+    const { document, notes } = await documentOf(await pdf.save());
+    const text = outline(document).join(" ");
+    for (const kept of ["1000", "1001", "1002", "Brown", "Green", "White", "Chairs 4", "Total 100", "Total 300 EUR"]) {
+      expect(text).toContain(kept);
+    }
+    expect(text.match(/Item/g)).toHaveLength(3);
+    expect(text).not.toMatch(/Page \d|Bristol/);
+    expect(notes).toEqual(["Left out as running headers and footers: “Miller & Sons, Bristol”, “Page # of #”."]);
   });
 
   it("of images is sent to OCR", async () => {

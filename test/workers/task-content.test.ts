@@ -101,6 +101,15 @@ describe("tables", () => {
   });
 });
 
+test("a form without its boundary is a bad request, and of several tables the ones left out are named", async () => {
+  const { status } = await post("/v1/tasks/brief", "x", { "content-type": "multipart/form-data" });
+  expect(status).toBe(400);
+  const table = (name: string) => `<table><tr><th>${name}</th><th>n</th></tr><tr><td>x</td><td>1</td></tr></table>`;
+  const page = table("a") + table("b");
+  const { json } = await post("/v1/tasks/small", page, { "content-type": "text/html" });
+  expect(json.notes).toEqual(["Only the first table was taken. select.table takes another: number 1."]);
+});
+
 describe("documents", () => {
   const HTML =
     "<html><head><title>T</title><script>x()</script></head><body><nav><a href=/>Home</a></nav><article><h1>Ports</h1><p>It lists open ports of a host.</p></article></body></html>";
