@@ -399,19 +399,21 @@ describe("a fine-tuning, by OpenAI's client", () => {
 
 test("an origin that is down is told again later", async () => {
   const acme = await tenantClient("patient");
-  let id = "";
+  // The gateway may tell of it before its maker knows its id.
+  const made = Promise.withResolvers<string>();
   const nonces: string[] = [];
   const server = createServer(async (request, response) => {
     const body = await buffer(request);
     const headers = new Headers(request.headers as Record<string, string>);
     const signature = await checkSignature(secret, { method: "POST", path: request.url ?? "" }, headers, Date.now());
     await checkBody(body, signature);
-    const isOurs = (JSON.parse(body.toString()) as { jobs: string[] }).jobs.includes(id);
+    const isOurs = (JSON.parse(body.toString()) as { jobs: string[] }).jobs.includes(await made.promise);
     if (isOurs) nonces.push(signature.nonce);
     response.writeHead(isOurs && nonces.length === 1 ? 503 : 202).end();
   }).listen(port, "127.0.0.1");
   onTestFinished(() => void server.close());
-  ({ id } = await startBatch(acme, (await uploadBatch(acme, batchRows(1))).id));
+  const { id } = await startBatch(acme, (await uploadBatch(acme, batchRows(1))).id);
+  made.resolve(id);
   await expect.poll(() => nonces.length, { timeout: 20_000 }).toBe(2);
   // Signed anew.
   expect(nonces[0]).not.toBe(nonces[1]);
