@@ -6,8 +6,7 @@ import { Readable } from "node:stream";
 import { Busboy } from "@fastify/busboy";
 import type { Context, Next } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { parseWith } from "../../src/api/parse.ts";
-import { type TaskRun, taskRunSchema } from "../../src/api/task-run.ts";
+import { parseTaskRun, type TaskRun } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
 import type { Content } from "../../src/t5/text-to-text/content.ts";
 import type { TaskDefinition } from "../../src/tenancy/task-definition.ts";
@@ -52,26 +51,27 @@ export function limitFile(c: Context<GatewayEnv>, next: Next) {
 export async function readAsk(c: Context<GatewayEnv>, definition: TaskDefinition): Promise<TaskAsk> {
   const type = c.req.header("content-type") ?? "";
   const media = mediaTypeOf(c);
-  if (JSON_TYPES.includes(media)) return { run: parsed(await readJson(c.req.raw)), content: null };
+  if (JSON_TYPES.includes(media)) return { run: parseTaskRun(await readJson(c.req.raw)), content: null };
   if (media === "multipart/form-data") return readForm(c, definition, type);
   const { body } = c.req.raw;
   if (!body) throw new ApiError(400, "missing_file", "The body is empty. Send the file, or JSON.");
   const fields = fieldsOf(Object.entries(c.req.query()));
   const filename = c.req.header("x-filename");
   if (media !== "text/plain") {
-    const run = parsed(fields);
+    const run = parseTaskRun(fields);
     return { run, content: await readFile(c, definition, { stream: body, type, filename }) };
   }
   const bytes = await c.req.arrayBuffer();
   const text = utf8Of(bytes);
   // What JavaScript's fetch calls a string: an object is a request, whatever it is called.
   const json = text === null ? null : jsonOr(text);
-  if (typeof json === "object" && json !== null && !Array.isArray(json)) return { run: parsed(json), content: null };
+  if (typeof json === "object" && json !== null && !Array.isArray(json))
+    return { run: parseTaskRun(json), content: null };
   if (text !== null && definition.input !== "table" && definition.input !== "image") {
-    return { run: parsed({ ...fields, input: text }), content: null };
+    return { run: parseTaskRun({ ...fields, input: text }), content: null };
   }
   const stream = new Blob([bytes]).stream();
-  return { run: parsed(fields), content: await readFile(c, definition, { stream, type, filename }) };
+  return { run: parseTaskRun(fields), content: await readFile(c, definition, { stream, type, filename }) };
 }
 
 /** Null where it is not UTF-8. */
@@ -81,10 +81,6 @@ function utf8Of(bytes: ArrayBuffer): string | null {
   } catch {
     return null;
   }
-}
-
-function parsed(value: unknown): TaskRun {
-  return parseWith(taskRunSchema, value, "a task's run");
 }
 
 /** A form's fields and a query's are JSON where they can be, else texts. */
@@ -126,7 +122,7 @@ async function readForm(c: Context<GatewayEnv>, definition: TaskDefinition, type
     await (reading as Promise<Content> | null);
     throw notAForm(cause);
   }
-  return { run: parsed(fieldsOf(fields)), content: await (reading as Promise<Content> | null) };
+  return { run: parseTaskRun(fieldsOf(fields)), content: await (reading as Promise<Content> | null) };
 }
 
 function notAForm(cause?: unknown): ApiError {

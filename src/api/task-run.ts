@@ -1,10 +1,12 @@
 /** `POST /v1/tasks/{name}`: what is taken, and the shapes of what is given. */
 import * as z from "zod";
 import type { FinishReason } from "../t5/generate.ts";
-import { generationFieldsSchema, MAX_PROMPTS } from "./completions.ts";
+import { generationFieldsSchema } from "./completions.ts";
 import { dollarsOf } from "./money.ts";
+import { parseWith } from "./parse.ts";
+import { checkPrompts, MAX_PROMPTS } from "./prompts.ts";
 
-const one = z.union([z.string().min(1), z.record(z.string(), z.unknown())], {
+const one = z.union([z.string(), z.record(z.string(), z.unknown())], {
   error: "a text, or an object with the task's fields",
 });
 
@@ -49,6 +51,12 @@ export const taskRunSchema = z.strictObject({
 });
 
 export type TaskRun = z.output<typeof taskRunSchema>;
+
+/** @throws ApiError 400 as `checkPrompts` and `parseWith` */
+export function parseTaskRun(json: unknown): TaskRun {
+  if (typeof json === "object" && json !== null && "input" in json) checkPrompts(json.input, "input");
+  return parseWith(taskRunSchema, json, "a task's run");
+}
 
 export interface TaskUsage {
   input_tokens: number;
