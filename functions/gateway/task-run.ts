@@ -36,18 +36,16 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   const target = await findTaskTarget(c, c.req.param("name") ?? "");
   const ask = await readAsk(c, target.task.definition);
   const { input, explain = false, select: _, words = null, ...fields } = ask.run;
+  const { labels, words: ownWords, long: mode } = target.task.definition;
+  if (words !== null && mode !== "sections") throw noWords();
   const inputs = await renderAll(c, target, ask);
-  const { labels, words: ownWords } = target.task.definition;
   const isList = Array.isArray(input);
   const run: Run = { c, target, fields, isList, words: words ?? ownWords, inputs, explains: explain };
   const [first] = inputs;
   if (labels) return answerLabels(run, labels);
   const long = first?.long ?? null;
-  if (words !== null && long?.mode !== "sections") {
-    throw new ApiError(400, "invalid_value", "Only a task that sums up by sections takes words. Leave it out.", {
-      param: "words",
-    });
-  }
+  // Of a template that does not say which of its fields is long.
+  if (words !== null && !long) throw noWords();
   if (!long || run.isList) return answerTexts(run);
   const plan = planLong(c, target, long, fields, run.words);
   const isWhole = plan.prompts.length === 1 && plan.prompts[0] === first?.prompt && run.words === null;
@@ -57,6 +55,12 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   const tell = fields.stream && long.mode === "sections" ? progress.tell : undefined;
   const performance = await performLong(c, target, plan, fields, "input", tell);
   return answerLong(run, performance, first?.notes ?? [], progress);
+}
+
+function noWords(): ApiError {
+  return new ApiError(400, "invalid_value", "Only a task that sums up by sections takes words. Leave it out.", {
+    param: "words",
+  });
 }
 
 /** @throws ApiError as `renderInput` and `readFile` */

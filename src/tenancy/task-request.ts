@@ -8,12 +8,15 @@ import { EdgeT5Error } from "../errors.ts";
 import { readJsonValue } from "../readers/json-rows.ts";
 import type { GenerationParams } from "../t5/generation/config.ts";
 import { fillTemplate, parseTemplate, type Template } from "../t5/template.ts";
-import type { Content, Table } from "../t5/text-to-text/content.ts";
+import type { Content } from "../t5/text-to-text/content.ts";
 import { documentText } from "../t5/text-to-text/document.ts";
 import { type LongBounds, type Section, sectionsOf } from "../t5/text-to-text/long/index.ts";
-import { type CellPlace, linearizeTable, selectTable, type TableSelection } from "../t5/text-to-text/table.ts";
+import { linearizeTable } from "../t5/text-to-text/table.ts";
 import { contentField, type InputKind, isContentKind, longField, OVERRIDABLE } from "./task-definition.ts";
+import { type TableChoice, tableText } from "./task-table.ts";
 import type { Task } from "./tasks.ts";
+
+export type { TableChoice } from "./task-table.ts";
 
 /**
  * How the request is to be generated: its fields over the task's own, if there is one, over the model's.
@@ -39,14 +42,6 @@ export function generationUnder(
 
 /** A task's input as JSON has it: a text for a template of one field, else the fields by name. */
 export type TaskInput = string | Readonly<Record<string, unknown>>;
-
-/** What a request chooses of a file's tables, and of one of them. */
-export interface TableChoice extends TableSelection {
-  /** A sheet or section by its name, or the table's number, from 0. Default: the first. */
-  table?: string | number;
-  /** Cells that the text is to be about, by their place in what was selected. */
-  highlighted?: readonly CellPlace[];
-}
 
 /** Where inputs are more than text. */
 export interface Sources {
@@ -136,6 +131,14 @@ export async function renderInput(
 ): Promise<RenderedInput> {
   const template = parseTemplate(definition.template);
   const kind = definition.input;
+  if (sources.select && kind !== "table") {
+    throw new ApiError(
+      400,
+      "invalid_value",
+      `Only a task whose input is "table" takes select; this one's is "${kind}". Leave it out.`,
+      { param: "select" },
+    );
+  }
   const contentName = isContentKind(kind) ? contentField(definition.template, kind) : null;
   const given = fieldsOf(template, definition, input ?? {}, param, sources.content ? contentName : null);
   const notes: string[] = [];
@@ -151,9 +154,11 @@ export async function renderInput(
   if (contentName !== null && content !== null) {
     if (typeof content === "string") texts[contentName] = content;
     else if (content.kind === "tables") {
-      const told = tableText(content.tables, definition, fillWith(contentName), sources, param);
+      const { table } = definition;
+      const { select, bounds } = sources;
+      const told = tableText(content, { table, select, fill: fillWith(contentName), bounds }, param);
       texts[contentName] = told.text;
-      notes.push(...content.notes, ...told.notes);
+      notes.push(...told.notes);
     } else {
       texts[contentName] = documentText(content.document);
       sections = sectionsOf(content.document, (table) => linearizeTable(table, { form: "tapex" }).text);
@@ -239,46 +244,6 @@ function tablesOf(value: unknown, param: string): Content {
     if (!(error instanceof EdgeT5Error && error.code === "E_FORMAT")) throw error;
     throw new ApiError(400, "invalid_value", error.message, { param, cause: error });
   }
-}
-
-/** By its section, or by the sheet's name before what stands above the table, where only one has it. */
-function tableNamed(tables: readonly Table[], name: string): Table | undefined {
-  const exact = tables.find(({ section }) => section === name);
-  const [ofSheet, another] = tables.filter(({ section }) => section?.startsWith(`${name}: `));
-  return exact ?? (another ? undefined : ofSheet);
-}
-
-/** One of the tables, or what is chosen of it, as the task has it. */
-function tableText(
-  tables: readonly Table[],
-  { table: { form, columns, row_headers } }: Pick<Task["definition"], "table">,
-  fill: (text: string) => string,
-  { select = {}, bounds: { count, maxInputTokens } }: Sources,
-  param: string,
-): { text: string; notes: string[] } {
-  const { table: which = 0, highlighted, columns: chosen = columns ?? undefined, ...others } = select;
-  const table = typeof which === "number" ? tables[which] : tableNamed(tables, which);
-  if (!table) {
-    const names = tables.map(({ section }, i) => section ?? `number ${i}`).join(", ");
-    throw new ApiError(400, "invalid_value", `${param} has no table ${JSON.stringify(which)}. It has ${names}.`, {
-      param: "select.table",
-    });
-  }
-  const selected = selectTable(table, { ...others, ...(chosen && { columns: chosen }) });
-  const budget = { count: (text: string) => count(fill(text)), limit: maxInputTokens };
-  const { text, rowsDropped } = linearizeTable(selected, {
-    ...{ form, budget },
-    ...(highlighted && { highlighted }),
-    ...(row_headers && { rowHeaders: true }),
-  });
-  const notes: string[] = [];
-  if (select.table === undefined && tables.length > 1) {
-    const others = tables.slice(1).map(({ section }, i) => section ?? `number ${i + 1}`);
-    notes.push(`Only the first table was taken. select.table takes another: ${others.join(", ")}.`);
-  }
-  const dropped = rowsDropped === 1 ? "The last row was" : `The last ${rowsDropped} rows were`;
-  if (rowsDropped > 0) notes.push(`${dropped} left out: the model takes ${maxInputTokens} tokens.`);
-  return { text, notes };
 }
 
 function mapValues<T, U>(record: Readonly<Record<string, T>>, map: (value: T, key: string) => U): Record<string, U> {

@@ -107,7 +107,7 @@ test("a form without its boundary is a bad request, and of several tables the on
   const table = (name: string) => `<table><tr><th>${name}</th><th>n</th></tr><tr><td>x</td><td>1</td></tr></table>`;
   const page = table("a") + table("b");
   const { json } = await post("/v1/tasks/small", page, { "content-type": "text/html" });
-  expect(json.notes).toEqual(["Only the first table was taken. select.table takes another: number 1."]);
+  expect(json.notes).toEqual(["Only the first table was taken. select.table takes another: 1."]);
 });
 
 describe("documents", () => {
@@ -261,6 +261,19 @@ describe("bad input", () => {
     [
       "words of a task that has no length",
       () => run<ErrorBody>("letter", { input: "a", words: 50 }),
+      400,
+      "invalid_value",
+    ],
+    ["words of a task that labels", () => run<ErrorBody>("kind", { input: "a", words: 50 }), 400, "invalid_value"],
+    [
+      "a part of what is no table",
+      () => run<ErrorBody>("brief", { input: "a", select: { table: 0 } }),
+      400,
+      "invalid_value",
+    ],
+    [
+      "a part of a file that a text is made of",
+      () => post<ErrorBody>("/v1/tasks/brief", form(new Blob([CSV]), "a.csv", { select: '{"rows":{"from":2}}' })),
       400,
       "invalid_value",
     ],
