@@ -32,10 +32,14 @@ export function generationUnder(
   const { overridable, generation } = task.definition;
   for (const name of OVERRIDABLE) {
     if (fields[name] == null || overridable.includes(name)) continue;
-    const may = overridable.length > 0 ? `A request may give ${overridable.join(", ")}.` : "It takes none.";
-    throw new ApiError(400, "parameter_not_allowed", `The task ${task.name} sets ${name} itself. ${may}`, {
-      param: name,
-    });
+    const may = overridable.length > 0 ? `may give ${overridable.join(", ")}` : "may give no parameters";
+    const fix = `Leave it out; or whoever owns the task lets requests give it: PUT /v1/tasks/${task.name} with ${name} in overridable`;
+    throw new ApiError(
+      400,
+      "parameter_not_allowed",
+      `The task ${task.name} keeps ${name} to itself: its requests ${may}. ${fix}.`,
+      { param: name },
+    );
   }
   return resolveGeneration(fields, { ...defaults, ...generation });
 }
@@ -164,11 +168,16 @@ export async function renderInput(
       sections = sectionsOf(content.document, (table) => linearizeTable(table, { form: "tapex" }).text);
       notes.push(...content.notes);
     }
-    if (texts[contentName]?.trim() === "") {
-      throw new ApiError(400, "empty_prompt", `There is no text in what ${param} was given.`, { param });
-    }
+    if (texts[contentName]?.trim() === "") throw noText(content, param);
   }
   return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts, sections), notes };
+}
+
+/** Of what its reader said of it: an image without writing, say. */
+function noText(content: Content | string, param: string): ApiError {
+  const notes = typeof content === "string" ? [] : content.notes;
+  const why = notes.length > 0 ? notes.join(" ") : "Send one that has some.";
+  return new ApiError(400, "empty_prompt", `There is no text in what ${param} was given. ${why}`, { param });
 }
 
 /** A task's fields by name, all of them and no others. @param elsewhere one that is given in another way */
@@ -192,7 +201,11 @@ function fieldsOf(
   const asked = fields.filter((field) => field !== elsewhere);
   for (const field of asked) {
     if (Object.hasOwn(values, field) && values[field] !== undefined) continue;
-    throw refuse("missing_field", `${param} has no ${field}. This task takes ${fields.join(", ")}.`);
+    const what = Object.hasOwn(values, "file") && !isContentKind(kind) ? "is a file and " : "";
+    throw refuse(
+      "missing_field",
+      `${param} ${what}has no ${field}. This task takes ${fields.join(", ")}${what && ": texts"}.`,
+    );
   }
   const unknown = Object.keys(values).find((name) => !asked.includes(name));
   if (unknown !== undefined) {
@@ -231,9 +244,9 @@ async function contentOf(value: unknown, kind: InputKind, param: string, { read 
     return read({ bytes, type: content_type, filename });
   }
   if (kind === "table") return tablesOf(value, param);
-  throw new ApiError(400, "missing_file", `${param} must be a file: {file: {data, content_type}}, data in base64.`, {
-    param,
-  });
+  const wanted = kind === "document" ? "a text, or a file" : "a file";
+  const message = `${param} must be ${wanted}: {"file": {"data": …, "content_type": …}}, data in base64.`;
+  throw new ApiError(400, "missing_file", message, { param });
 }
 
 function tablesOf(value: unknown, param: string): Content {
