@@ -83,6 +83,9 @@ export async function readAsk(c: Context<GatewayEnv>, task: Task): Promise<TaskA
   if (text !== null && definition.input !== "table" && definition.input !== "image") {
     return { run: parseTaskRun({ ...fields, input: text }), content: null };
   }
+  if (!isContentKind(definition.input)) {
+    throw new ApiError(400, "invalid_value", "The body is no UTF-8 text. Send it in UTF-8.", { param: "input" });
+  }
   const run = parseTaskRun(fields);
   return { run, content: await read({ stream: new Blob([bytes]).stream(), type, filename }, run) };
 }

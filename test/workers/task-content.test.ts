@@ -252,6 +252,11 @@ describe("files that are sent in a way that is not taken", () => {
       ] as const),
     ],
     [
+      "to a task of texts, in another encoding",
+      () => post<ErrorBody>("/v1/tasks/plain", Uint8Array.of(0xe4), { "content-type": "text/plain" }),
+      ...(["invalid_value", /^The body is no UTF-8 text\./] as const),
+    ],
+    [
       "to a task of texts, as a form",
       () => post<ErrorBody>("/v1/tasks/plain", of(["file", file])),
       ...(["invalid_value", /^The task plain takes a text, no file\./] as const),
