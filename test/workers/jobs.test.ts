@@ -239,7 +239,7 @@ describe("a file", () => {
     const refused: [body: BodyInit, headers: Record<string, string>, status: number, code: string][] = [
       [form(new Uint8Array(21 << 20)), {}, 413, "request_too_large"],
       [form(new Uint8Array(1), { purpose: "vision" }), {}, 400, "invalid_value"],
-      [form(new Uint8Array(1), {}), {}, 400, "invalid_value"],
+      [form(new Uint8Array(1), {}), {}, 400, "missing_required_parameter"],
       ["{}", { "content-type": "application/json" }, 400, "invalid_body"],
       ["--x\r\ncontent-disposition", { "content-type": "multipart/form-data; boundary=x" }, 400, "invalid_body"],
     ];
