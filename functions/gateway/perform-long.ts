@@ -63,9 +63,9 @@ export function planLong(
   const most = newTokensFor(c, target, generation, fields);
   const bounds = boundsOf(c, target, most);
   const common = { generation, bounds };
-  const { text, sections, fill } = input;
+  const { text, document, sections, fill } = input;
   if (input.mode === "sentences") {
-    const plan = planTranslation(text, bounds, { fill });
+    const plan = planTranslation(document ?? text, bounds, { fill });
     const pieces = (model: LongModel, signal: AbortSignal) =>
       plan.prompts.length === 0 ? nothing() : model.generate(plan.prompts, { signal });
     return {
