@@ -410,6 +410,8 @@ const admin: Operation[] = [
   {
     ...{ method: "post", path: "/admin/prices", id: "createPrice", tag: "Admin: bills" },
     ...{ summary: "Sets a price that holds from now or a later time on", security: "admin", errors: [400, 404, 409] },
+    description:
+      "Amounts that are left out are those of the version before it, of the same tenant, task and model; in a first version they are 0.",
     body: { schema: ["NewPrice", newPriceSchema], example: { input_per_1k: "0.0015", output_per_1k: "0.003" } },
     answer: { status: 201, schema: ["Price", answers.priceSchema] },
   },
