@@ -388,11 +388,10 @@ describe("a fine-tuning is billed what it trained on", () => {
 
   test("by the price of that time, on usage, invoice and CSV, within the budget that was kept for it", async () => {
     // A token costs 2,000 nano-dollars.
-    await makeKey("trainer");
-    const training = { input_per_1k: "1", training_per_1k: "0.002", per_request: "0.00000001" };
-    expect((await sendAs(ADMIN_TOKEN, "POST", "/admin/prices", { tenant: "trainer", ...training })).status).toBe(201);
     const limits = { concurrency: null, softBudget: null, hardBudget: 30_000_000 };
     const key = await makeKey("trainer", {}, { limits });
+    const training = { input_per_1k: "1", training_per_1k: "0.002", per_request: "0.00000001" };
+    expect((await sendAs(ADMIN_TOKEN, "POST", "/admin/prices", { tenant: "trainer", ...training })).status).toBe(201);
     const rows = Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `word ${i}`, completion: "Wort" }));
     const file = await upload(key, form(encoded(rows.join("\n")), { purpose: "fine-tune" }));
     const create = (hyperparameters: object) =>
