@@ -17,10 +17,12 @@ import {
 } from "../../src/jobs/batch/spec.ts";
 import { createJob, findJob, listJobs, newJobId } from "../../src/jobs/job.ts";
 import { checkRows } from "../../src/jobs/jsonl.ts";
+import { type Lengths, withOrigin } from "../../src/placement/lengths.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readBody } from "./body.ts";
 import { holdMoney, nanoOf, pricesFor, settleMoney } from "./job-money.ts";
 import { announce, cancelJob, jobFile, jobNotFound } from "./jobs.ts";
+import { originBounds } from "./placing.ts";
 import { findTarget, type Target } from "./target.ts";
 
 export const batches = new Hono<GatewayEnv>();
@@ -35,7 +37,8 @@ batches.post("/", async (c) => {
   const request = await readBody(c.req.raw, newBatchSchema, "a batch");
   const { file, stream } = await jobFile(c, request.input_file_id, "batch", "input_file_id");
   const { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES } = c.env;
-  const placement = { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES };
+  // An origin answers it, told of it or not.
+  const lengths = withOrigin({ MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES }, originBounds(c.env));
   const now = Date.now();
   const prices = await pricesFor(c.env, caller.tenant, now);
   const targets = new Targets(c);
@@ -49,7 +52,7 @@ batches.post("/", async (c) => {
     }
     seen.add(row.customId);
     const target = await targets.of(row.request.model);
-    const most = mostOf(row, target, placement);
+    const most = mostOf(row, target, lengths);
     nano += nanoOf(prices, caller.tenant, { task: target.task?.name ?? null, model: target.modelName, ...most }, now);
   });
   const spec: BatchSpec = {
@@ -59,7 +62,7 @@ batches.post("/", async (c) => {
     input: { id: file.id, key: file.key, filename: file.filename },
     rows,
     targets: targets.spec(),
-    placement,
+    lengths,
   };
   const { tenant, key } = caller;
   const id = newJobId("batch");
@@ -121,9 +124,9 @@ class Targets {
 }
 
 /** The most tokens that a row can take. Its input is not tokenized for that: a token is a byte at least. */
-function mostOf(row: BatchRow, { task, model }: Target, placement: BatchSpec["placement"]) {
-  const { texts, generation, maxNewTokens } = planRow(row, task, model.defaults, placement);
-  const bytes = (text: string) => Math.min(placement.MAX_PROMPT_TOKENS, 3 * text.length + 1);
+function mostOf(row: BatchRow, { task, model }: Target, lengths: Lengths) {
+  const { texts, generation, maxNewTokens } = planRow(row, task, model.defaults, lengths);
+  const bytes = (text: string) => Math.min(lengths.longest.MAX_PROMPT_TOKENS, 3 * text.length + 1);
   const inputTokens = texts.reduce((sum, text) => sum + bytes(text), 0);
   const labels = task?.definition.labels;
   if (labels) return { inputTokens, outputTokens: mostLabelTokens(model.tokenizer, labels, texts.length) };

@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import { answer, classify, type Halves, type Placement, type Prompt } from "../../src/api/answers.ts";
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
 import { ApiError } from "../../src/api-error.ts";
+import { boundsFor, newTokensFor } from "../../src/placement/lengths.ts";
 import { inputsOfCall, type Load, MOST_LIST_CALLS } from "../../src/placement/work.ts";
 import {
   type LongBounds,
@@ -18,8 +19,8 @@ import type { GatewayEnv } from "./bindings.ts";
 import { halvesOf } from "./halves.ts";
 import { Metered } from "./metered.ts";
 import { originHalves } from "./origin-halves.ts";
-import { goneOf, limitsOf, newTokensFor, placedAnswer, useOf } from "./perform.ts";
-import { decide, longestOf, originBounds, ruleOf } from "./placing.ts";
+import { goneOf, placedAnswer, useOf } from "./perform.ts";
+import { decide, lengthsOf, originBounds } from "./placing.ts";
 import { chargeOf, generationOf, type Target } from "./target.ts";
 
 /** A piece of the answer; its end, with what is to be said of it. */
@@ -60,7 +61,7 @@ export function planLong(
   words: number | null,
 ): LongPlan {
   const generation = generationOf(target, fields);
-  const most = newTokensFor(c, target, generation, fields);
+  const most = newTokensFor(lengthsOf(c.env), target.task, generation, fields);
   const bounds = boundsOf(c, target, most);
   const common = { generation, bounds };
   const { text, sections, fill } = input;
@@ -130,15 +131,7 @@ export async function performLong<Part>(
 
 /** How long a target's prompts and answers may be, wherever they run. */
 export function boundsOf(c: Context<GatewayEnv>, target: Target, maxNewTokens: number): LongBounds {
-  const { tokenizer, manifest } = target.model;
-  const { MAX_PROMPT_TOKENS } = longestOf(c.env, ruleOf(target));
-  const own = limitsOf(target).maxInputTokens ?? Number.POSITIVE_INFINITY;
-  return {
-    count: (text) => tokenizer.encode(text).length,
-    // What the model was trained with: more would be taken, and answered worse.
-    maxInputTokens: Math.min(MAX_PROMPT_TOKENS, manifest.model.nPositions ?? Number.POSITIVE_INFINITY, own),
-    maxNewTokens,
-  };
+  return boundsFor(lengthsOf(c.env), target.task, target.model, maxNewTokens);
 }
 
 async function* nothing(): AsyncGenerator<never, void, undefined> {}

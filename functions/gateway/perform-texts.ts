@@ -6,12 +6,14 @@ import type { Context } from "hono";
 import type { Piece } from "../../src/api/answers.ts";
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
 import { ApiError } from "../../src/api-error.ts";
+import { newTokensFor } from "../../src/placement/lengths.ts";
 import { type LongModel, type LongSize, sizeOf } from "../../src/t5/text-to-text/long/model.ts";
 import { type OfText, together } from "../../src/t5/text-to-text/long/together.ts";
 import { type RenderedInput, renderTexts } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
-import { newTokensFor, type Performance, perform } from "./perform.ts";
+import { type Performance, perform } from "./perform.ts";
 import { boundsOf, type LongPart, performLong, planLong } from "./perform-long.ts";
+import { lengthsOf } from "./placing.ts";
 import { generationOf, type Target } from "./target.ts";
 
 /** As {@link Performance}; what was put in is known at the end. */
@@ -60,7 +62,7 @@ export function planTexts(
   if (name !== null) {
     return { prompts, begin: () => begin().catch((error) => Promise.reject(notOfMany(error, name, param))) };
   }
-  const bounds = boundsOf(c, target, newTokensFor(c, target, generation, fields));
+  const bounds = boundsOf(c, target, newTokensFor(lengthsOf(c.env), target.task, generation, fields));
   const ways = inputs.map(({ prompt, long }): Way => {
     const one = oneOf(prompt, { prompts: [prompt], size: sizeOf([prompt], bounds), newTokens: bounds.maxNewTokens });
     const isOne = fields.max_tokens != null && words === null && one.size.longest <= bounds.maxInputTokens;

@@ -129,6 +129,31 @@ describe("a batch, by OpenAI's client", () => {
     await expect(acme.batches.cancel(made.id)).rejects.toMatchObject({ status: 409, code: "job_finished" });
   });
 
+  test("takes prompts and answers as long as completions do, which go to an origin too", async () => {
+    const acme = await tenantClient("lengthy");
+    startOrigin({ port });
+    const prompt = `translate English to German: ${"The house is old. ".repeat(250)}`;
+    const bodies = [
+      { model: "default", prompt, max_tokens: 300 },
+      { model: "default", prompt: "translate English to German: The house is old.", max_tokens: 300 },
+    ];
+    const rows = bodies.map((body, i) =>
+      JSON.stringify({ custom_id: `row-${i}`, method: "POST", url: "/v1/completions", body }),
+    );
+    const done = await batchWhen(acme, (await startBatch(acme, (await uploadBatch(acme, rows.join("\n"))).id)).id);
+    expect(done).toMatchObject({ status: "completed", request_counts: { total: 2, completed: 2, failed: 0 } });
+    const lines = (await outputOf(acme, done, "output")).trim().split("\n");
+    for (const [i, line] of lines.entries()) {
+      const { response } = JSON.parse(line) as Line;
+      const { choices, usage } = await acme.completions.create(bodies[i]!);
+      expect([response.body.choices, response.body.usage]).toEqual([choices, usage]);
+    }
+    expect(done.usage?.input_tokens).toBeGreaterThan(1000);
+    const over = rows[0]?.replace('"max_tokens":300', '"max_tokens":1025') ?? "";
+    const refused = await startBatch(acme, (await uploadBatch(acme, over)).id).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ status: 400, message: expect.stringMatching(/up to 1024 here/) });
+  });
+
   test("whose file is broken is refused when it is made: file, line, reason", async () => {
     const acme = await tenantClient("broken");
     const [first = "", second = ""] = batchRows(2).split("\n");
@@ -493,6 +518,15 @@ test("from the command line: a file, a batch of it, and what came of it", async 
   const again = await run("batch", "run", path, "--json");
   expect(JSON.parse(again.stdout)).toMatchObject({ status: "completed", request_counts: { completed: 3 } });
   expect((await run("batch", "list")).stdout).toMatch(/completed +3 of 3/);
+  // The seventh row is too long.
+  const seven = batchRows(7);
+  await writeFile(path, seven);
+  const partial = await run("batch", "run", path);
+  expect([partial.code, partial.stdout]).toEqual([0, expect.stringContaining(": 6 of 7 rows, 1 failed.")]);
+  await writeFile(path, seven.split("\n")[6] ?? "");
+  const none = await run("batch", "run", path, "--json");
+  expect(none.code).toBe(1);
+  expect(JSON.parse(none.stdout)).toMatchObject({ status: "completed", request_counts: { completed: 0, failed: 1 } });
 
   const pairs = join(dir, "pairs.jsonl");
   await writeFile(pairs, '{"prompt":"a","completion":"b"}\n'.repeat(8));

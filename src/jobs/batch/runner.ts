@@ -5,9 +5,10 @@
  */
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { answer, type Classified, type Counter, classify, collect, type Prompt, tokenize } from "../../api/answers.ts";
+import { answer, type Classified, type Counter, classify, collect, type Prompt } from "../../api/answers.ts";
 import { type Completion, type CompletionChoice, usageOf } from "../../api/completions.ts";
 import { ApiError, toApiError } from "../../api-error.ts";
+import { tokenizeFor } from "../../placement/lengths.ts";
 import type { HeldAdapter } from "../../t5/engine.ts";
 import { linesOf, parseRow } from "../jsonl.ts";
 import { type Ending, JobCancelled, type JobContext, type Runner } from "../origin/runner.ts";
@@ -93,18 +94,18 @@ async function doRows(
   before: State,
 ): Promise<State> {
   const { job, storage, signal } = context;
-  const { targets, placement } = job.spec as BatchSpec;
+  const { targets, lengths } = job.spec as BatchSpec;
   const done: Done[] = [];
   const works: Work[] = [];
   for (const { index, json } of rows) {
     const row = parseBatchRow(json);
     const target = targets[row.request.model];
     if (!target) throw new Error(`Row ${index} of ${job.id} asks for what its spec has not.`);
-    const model = await models.get(target.model, placement, storage);
+    const model = await models.get(target.model, lengths.longest, storage);
     try {
-      const plan = planRow(row, target.task, model.defaults, placement);
+      const plan = planRow(row, target.task, model.defaults, lengths);
       if (row.request.fields.seed == null) plan.generation.seed = seedOf(`${job.id} ${index}`);
-      const prompts = tokenize(placement, model, plan.texts, plan.limits, "prompt");
+      const prompts = tokenizeFor(lengths, target.task, model, plan.texts, "prompt");
       const tokens = prompts.reduce((sum, { ids }) => sum + ids.length, 0);
       works.push({ index, row, plan, prompts, tokens, model });
     } catch (error) {
@@ -173,12 +174,13 @@ async function answerRow(
   decoding: SharedDecoding,
   adapter: HeldAdapter | undefined,
 ): Promise<Done> {
-  const { targets, placement } = job.spec as BatchSpec;
+  const { targets, lengths } = job.spec as BatchSpec;
   const target = targets[row.request.model];
   const labels = target?.task?.definition.labels;
   const halves = decoding.halves(adapter);
   const counter: Counter = { outputTokens: 0, workUnits: 0 };
   const { tokenizer } = model;
+  const placement = lengths.longest;
   const { generation, maxNewTokens } = plan;
   const began = Date.now();
   let choices: CompletionChoice[];

@@ -1,10 +1,10 @@
 /** A batch: rows of requests, each answered as `/v1/completions` answers it. */
 import * as z from "zod";
-import { newTokensOf, type Placement } from "../../api/answers.ts";
 import { type CompletionRequest, parseCompletionRequest } from "../../api/completions.ts";
 import type { Generation, GenerationFields } from "../../api/generation.ts";
 import { parseWith } from "../../api/parse.ts";
 import { ApiError } from "../../api-error.ts";
+import { type Lengths, newTokensFor } from "../../placement/lengths.ts";
 import type { GenerationParams } from "../../t5/generation/config.ts";
 import type { TaskDefinition } from "../../tenancy/task-definition.ts";
 import { generationUnder, promptsOf } from "../../tenancy/task-request.ts";
@@ -31,7 +31,7 @@ export interface BatchSpec {
   rows: number;
   /** By the names that rows ask for. */
   targets: Record<string, BatchTarget>;
-  placement: Placement;
+  lengths: Lengths;
 }
 
 export interface BatchProgress {
@@ -72,7 +72,6 @@ export interface PlannedRow {
   generation: Generation;
   /** Of one sequence. */
   maxNewTokens: number;
-  limits: { maxInputTokens: number | null; maxOutputTokens: number | null };
 }
 
 /**
@@ -85,17 +84,12 @@ export function planRow(
   { request }: BatchRow,
   task: BatchTarget["task"],
   defaults: Partial<GenerationParams>,
-  placement: Placement,
+  lengths: Lengths,
 ): PlannedRow {
-  const limits = {
-    maxInputTokens: task?.definition.max_input_tokens ?? null,
-    maxOutputTokens: task?.definition.max_output_tokens ?? null,
-  };
   const generation = generationUnder(task, defaults, request.fields as GenerationFields);
   return {
     texts: task ? promptsOf(task, request.prompts, "prompt") : request.prompts,
     generation,
-    maxNewTokens: newTokensOf(placement, generation, limits, request.maxTokens),
-    limits,
+    maxNewTokens: newTokensFor(lengths, task, generation, request.fields),
   };
 }
