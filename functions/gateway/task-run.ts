@@ -5,18 +5,18 @@ import { type Classified, collect } from "../../src/api/answers.ts";
 import type { GenerationFields } from "../../src/api/generation.ts";
 import { explanationOf, type TaskResult, taskUsage } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
+import { combined, planLong, planWindows, type TextPiece } from "../../src/tenancy/long-texts.ts";
 import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from "../../src/tenancy/task-request.ts";
 import { answersCache } from "./answers-cache.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import type { Metered } from "./metered.ts";
 import { performLabels } from "./perform.ts";
-import { boundsOf, type LongPerformance, performLong, planLong } from "./perform-long.ts";
-import { planTexts, type TextPiece } from "./perform-texts.ts";
-import { combined, windowsOf } from "./perform-windows.ts";
+import { boundsOf, type LongPerformance, longTargetOf, performLong } from "./perform-long.ts";
+import { planTexts } from "./perform-texts.ts";
 import { ProgressLine } from "./progress.ts";
 import { readFile } from "./reader.ts";
 import { eventStream } from "./sse.ts";
-import { findTaskTarget } from "./target.ts";
+import { findTaskTarget, generationOf } from "./target.ts";
 import { readAsk, type TaskAsk } from "./task-input.ts";
 
 /** A request of a task, read. */
@@ -49,7 +49,7 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
     });
   }
   if (!long || run.isList) return answerTexts(run);
-  const plan = planLong(c, target, long, fields, run.words);
+  const plan = planLong(longTargetOf(c, target), generationOf(target, fields), long, fields, run.words);
   const isWhole = plan.prompts.length === 1 && plan.prompts[0] === first?.prompt && run.words === null;
   if (isWhole) return answerTexts(run);
   const progress = new ProgressLine();
@@ -216,7 +216,7 @@ async function answerLong(
 
 async function answerLabels(run: Run, labels: readonly string[]): Promise<Response> {
   const { c, target, fields, inputs } = run;
-  const plans = windowsOf(c, target, inputs);
+  const plans = planWindows(longTargetOf(c, target), inputs);
   const texts = plans.flatMap(({ prompts }) => prompts);
   const cache = fields.stream ? null : await answersCache(c, target, texts, fields);
   const cached = await cache?.read();
