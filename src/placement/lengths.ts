@@ -90,8 +90,14 @@ export function boundsFor(
   { manifest, tokenizer }: Model,
   maxNewTokens: number,
 ): LongBounds {
+  // A plan asks of the same windows several times, and what runs asks again.
+  const known = new Map<string, number>();
   return {
-    count: (text) => tokenizer.encode(text).length,
+    count(text) {
+      const tokens = known.get(text) ?? tokenizer.encode(text).length;
+      known.set(text, tokens);
+      return tokens;
+    },
     // What the model was trained with: more would be taken, and answered worse.
     maxInputTokens: Math.min(
       longestOf(lengths, task).MAX_PROMPT_TOKENS,

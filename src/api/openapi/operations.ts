@@ -178,6 +178,7 @@ const jobs: Operation[] = [
   },
   {
     ...{ method: "post", path: "/v1/batches", id: "createBatch", summary: "Has a file's rows answered by an origin" },
+    description: "Each row is answered as `/v1/completions` answers it, a task's texts of any length included.",
     ...{ ...BATCHES, errors: [400, 402, 404, 429], answer: BATCH },
     body: { schema: ["NewBatch", newBatchSchema] },
   },
