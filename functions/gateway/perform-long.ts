@@ -1,14 +1,12 @@
 /** A text of any length through a task: in pieces that fit the model, and back to one answer (src/tenancy/long-texts.ts). */
 import type { Context } from "hono";
 import type { Halves, Placement } from "../../src/api/answers.ts";
-import type { Generation, GenerationFields } from "../../src/api/generation.ts";
-import { ApiError } from "../../src/api-error.ts";
+import type { GenerationFields } from "../../src/api/generation.ts";
 import { boundsFor } from "../../src/placement/lengths.ts";
 import { inputsOfCall, type Load, MOST_LIST_CALLS } from "../../src/placement/work.ts";
 import { type LongBounds, type LongProgress, telling } from "../../src/t5/text-to-text/long/model.ts";
 import {
   checkPieces,
-  type LongPart,
   type LongPlan,
   type LongTarget,
   longModelOf,
@@ -22,10 +20,8 @@ import { goneOf, placedAnswer, useOf } from "./perform.ts";
 import { decide, lengthsOf, originBounds } from "./placing.ts";
 import { chargeOf, type Target } from "./target.ts";
 
-export interface LongPerformance<Part = LongPart> {
+export interface LongPerformance<Part> {
   metered: Metered;
-  /** Of the first round. */
-  prompts: readonly string[];
   gone: AbortController;
   /** May be read once. */
   parts: AsyncGenerator<Part, void, undefined>;
@@ -38,18 +34,17 @@ export function longTargetOf(c: Context<GatewayEnv>, { task, model }: Target): L
 /**
  * @param param the field of the request that the text stands in
  * @param tell is told how far the model is, from the beginning again where another place goes on
- * @throws ApiError 400 for fields that a long text does not take, 413 `content_too_large`; 429 and 402 for limits
+ * @throws ApiError 413 `content_too_large`; 429 and 402 for limits
  */
 export async function performLong<Part>(
   c: Context<GatewayEnv>,
   target: Target,
   plan: LongPlan<Part>,
   fields: GenerationFields,
-  param = "input",
+  param: string,
   tell: (progress: LongProgress) => void = () => {},
 ): Promise<LongPerformance<Part>> {
   const { size, generation, newTokens } = plan;
-  refuseAlternatives(generation);
   const load: Load = {
     ...{ promptTokens: size.longest, inputs: Math.max(1, size.prompts), newTokens },
     sequences: generation.params.num_beams,
@@ -73,19 +68,10 @@ export async function performLong<Part>(
     metered,
     gone: gone.signal,
   });
-  return { metered, prompts: plan.prompts, gone, parts: metered.streamed(gone.signal, placed) };
+  return { metered, gone, parts: metered.streamed(gone.signal, placed) };
 }
 
 /** How long a target's prompts and answers may be, wherever they run. */
 export function boundsOf(c: Context<GatewayEnv>, { task, model }: Target, maxNewTokens: number): LongBounds {
   return boundsFor(lengthsOf(c.env), task, model, maxNewTokens);
-}
-
-/** @throws ApiError 400 `invalid_value` */
-function refuseAlternatives({ answers, candidates, logprobs, echo }: Generation): void {
-  const name = answers > 1 ? "n" : candidates > 1 ? "best_of" : logprobs !== null ? "logprobs" : echo ? "echo" : null;
-  if (name === null) return;
-  throw new ApiError(400, "invalid_value", `A text of any length has one answer, made of many. Leave ${name} out.`, {
-    param: name,
-  });
 }

@@ -4,6 +4,7 @@
  */
 import type { Context } from "hono";
 import type { GenerationFields } from "../../src/api/generation.ts";
+import type { LongProgress } from "../../src/t5/text-to-text/long/model.ts";
 import { notWhole, planPieces, type TextPiece } from "../../src/tenancy/long-texts.ts";
 import { type RenderedInput, renderTexts } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
@@ -20,7 +21,8 @@ export interface TextsPerformance extends Pick<Performance, "metered" | "generat
 export interface TextsPlan {
   /** What the model is given; of summaries, in the first round. */
   prompts: readonly string[];
-  begin(): Promise<TextsPerformance>;
+  /** @param tell is told how far the model is, where it is given pieces */
+  begin(tell?: (progress: LongProgress) => void): Promise<TextsPerformance>;
 }
 
 /** A request's texts as the model is given them. @param param the field of the request that they stand in */
@@ -53,8 +55,8 @@ export function planTexts(
   }
   return {
     prompts: plan.prompts,
-    async begin() {
-      const { metered, gone, parts } = await performLong(c, target, plan, fields, param);
+    async begin(tell) {
+      const { metered, gone, parts } = await performLong(c, target, plan, fields, param, tell);
       return { metered, generation, gone, pieces: parts };
     },
   };

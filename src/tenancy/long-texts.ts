@@ -80,9 +80,9 @@ export function planLong(
   const most = newTokensFor(lengths, task, generation, fields);
   const bounds = boundsFor(lengths, task, model, most);
   const common = { generation, bounds };
-  const { text, sections, fill } = input;
+  const { text, document, sections, fill } = input;
   if (input.mode === "sentences") {
-    const plan = planTranslation(text, bounds, { fill });
+    const plan = planTranslation(document ?? text, bounds, { fill });
     const pieces = (model: LongModel, signal: AbortSignal) =>
       plan.prompts.length === 0 ? nothing() : model.generate(plan.prompts, { signal });
     return {
@@ -103,7 +103,8 @@ export function planLong(
  * Several texts, those that fit whole and the others in pieces, all of them together.
  *
  * A text that fits goes whole where the request asks for what one prompt's answer has alone: several answers,
- * log-probabilities, a stop, an answer of so many tokens at most.
+ * log-probabilities, a stop, an answer of so many tokens at most. Of a document that is to be translated, which has tables
+ * and names, these tokens are each piece's.
  *
  * @param words that a summary is to have, if any number
  * @returns null where all of them go whole
@@ -121,8 +122,9 @@ export function planPieces(
   const bounds = boundsFor(lengths, task, model, newTokensFor(lengths, task, generation, fields));
   const ways = inputs.map(({ prompt, long }): Way => {
     const one = oneOf(prompt, { prompts: [prompt], size: sizeOf([prompt], bounds), newTokens: bounds.maxNewTokens });
-    const isOne = fields.max_tokens != null && words === null && one.size.longest <= bounds.maxInputTokens;
-    if (!long || isOne) return one;
+    if (!long) return one;
+    const mayBeOne = fields.max_tokens != null && words === null && !(long.mode === "sentences" && long.document);
+    if (mayBeOne && one.size.longest <= bounds.maxInputTokens) return one;
     const plan = planLong(target, generation, long, fields, words);
     if (words === null && plan.prompts.length === 1 && plan.prompts[0] === prompt) return one;
     return { ...plan, isWhole: false, parts: (model, signal) => told(plan.parts(model, signal)) };
