@@ -5,14 +5,14 @@ import { type Classified, collect } from "../../src/api/answers.ts";
 import type { GenerationFields } from "../../src/api/generation.ts";
 import { explanationOf, type TaskResult, taskUsage } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
+import { combined, planWindows, type TextPiece } from "../../src/tenancy/long-texts.ts";
 import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from "../../src/tenancy/task-request.ts";
 import { answersCache } from "./answers-cache.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import type { Metered } from "./metered.ts";
 import { performLabels } from "./perform.ts";
-import { boundsOf } from "./perform-long.ts";
-import { planTexts, type TextPiece } from "./perform-texts.ts";
-import { combined, windowsOf } from "./perform-windows.ts";
+import { boundsOf, longTargetOf } from "./perform-long.ts";
+import { planTexts } from "./perform-texts.ts";
 import { ProgressLine } from "./progress.ts";
 import { readFile } from "./reader.ts";
 import { eventStream } from "./sse.ts";
@@ -170,7 +170,7 @@ async function* heard(
 
 async function answerLabels(run: Run, labels: readonly string[]): Promise<Response> {
   const { c, target, fields, words, inputs } = run;
-  const plans = windowsOf(c, target, inputs);
+  const plans = planWindows(longTargetOf(c, target), inputs);
   const texts = plans.flatMap(({ prompts }) => prompts);
   const cache = fields.stream ? null : await answersCache(c, target, inputs, fields, words);
   const cached = await cache?.read();

@@ -80,9 +80,12 @@ test("prices are set, listed by what they are for, and withdrawn before they hol
     per_request: "0.000000001",
   });
   const later = ["--tenant", "acme", "--task", "summarize", "--adapter-day", "0.05", "--from", "2099-01-01"];
-  expect((await run("price", "set", ...later)).stdout).toBe(
-    "Price 3 holds for acme's task summarize from 2099-01-01T00:00:00.000Z on.\n",
-  );
+  const unknown = await run("price", "set", ...later);
+  expect(unknown).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/404.*tenant_not_found/) });
+  await json("tenant", "create", "acme");
+  const scheduled = (await run("price", "set", ...later)).stdout;
+  expect(scheduled).toMatch(/^Price 3 holds for acme's task summarize from 2099-01-01T00:00:00.000Z on:\n/);
+  expect(scheduled).toMatch(/^0 +0 +0 +0 +0\.05$/m);
   const listed = await run("price", "list");
   expect(listed.stdout).toMatch(/^1 +everything +0\.0015 +0\.003 +0\.004 +0 +0 +20\S+ +current$/m);
   expect(listed.stdout).toMatch(/^2 +model default /m);
@@ -90,10 +93,11 @@ test("prices are set, listed by what they are for, and withdrawn before they hol
   expect((await run("price", "list", "--all")).stdout).toMatch(/^3 +acme's task summarize .* scheduled$/m);
   expect((await run("price", "withdraw", "3")).stdout).toBe("Price 3 is withdrawn.\n");
   expect((await json("price", "list", "--all")).data).toHaveLength(2);
+  const changed = await run("price", "set", "--output", "0.005");
+  expect(changed.stdout).toMatch(/^0\.0015 +0\.005 +0\.004 +0 +0$/m);
 });
 
 test("usage is shown as sums, events and an invoice, as text, JSON and CSV", async () => {
-  await json("tenant", "create", "acme");
   await json("tenant", "create", "quiet");
   const sums = await run("usage", "--tenant", "acme", "--by", "task", ...JANUARY);
   expect(sums).toMatchObject({ code: 0, stderr: "" });
