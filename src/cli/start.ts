@@ -208,7 +208,7 @@ function tasksOf(tenant: string, names: readonly string[], place: Place): string
     ...settingsOf(place),
     `  npx edge-t5 task put ${tenant} digest --model ${model} --input document --long sections \\`,
     "    --template 'summarize: {input}'",
-    curlOf(url, "/v1/tasks/summarize", {
+    curlOf(url, "/v1/tasks/digest", {
       input: "A tool to convert images between formats. It supports PNG and JPEG.",
     }),
     "",
