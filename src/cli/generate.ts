@@ -172,6 +172,7 @@ function tellInputs({ inputs, total }: Explanation): void {
   for (const [i, input] of inputs.entries()) {
     console.error(total === 1 ? input : `Input ${i + 1} of ${total}: ${input}`);
   }
+  if (total === 0) console.error("The model is given nothing: no part of the input is for it.");
   if (total > inputs.length) console.error(`… and ${total - inputs.length} more.`);
 }
 

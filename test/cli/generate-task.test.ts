@@ -88,6 +88,8 @@ describe("--explain tells what the model is given", () => {
     expect(stderr).toContain("Input 32 of 40: translate English to German: I have 31 books.\n… and 8 more.\n");
     const one = await generate("--task", "plain.json", "The house is old.", "--explain");
     expect(one.stderr).toBe("translate English to German: The house is old.\n");
+    const none = await generate("--task", "translate-de", "123 456", "--explain");
+    expect(none).toMatchObject({ stdout: "123 456\n", stderr: expect.stringMatching(/^The model is given nothing/) });
   });
 });
 
