@@ -647,6 +647,6 @@ test("from the command line: a file, a batch of it, and what came of it", async 
   const refused = await run("batch", "run", broken);
   expect(refused).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/^E_IO: .*broken\.jsonl, line 1: custom_id/),
+    stderr: expect.stringMatching(/^E_INPUT: .*broken\.jsonl, line 1: custom_id/),
   });
 });
