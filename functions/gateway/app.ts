@@ -107,7 +107,13 @@ app.get("/", showConsole);
 app.get("/console.js", showScript);
 
 app.notFound((c) => {
-  throw new ApiError(404, "not_found", `There is no ${c.req.method} ${c.req.path}. POST /v1/completions is here.`);
+  const { method, path } = c.req;
+  const allowed = methodsOf(path);
+  const docs = "/docs has all routes to read, /openapi.json for programs";
+  if (allowed.length === 0) throw new ApiError(404, "not_found", `There is no ${method} ${path}. ${docs}.`);
+  const headers = { allow: allowed.join(", ") };
+  const message = `${path} has no ${method}, but ${allowed.join(" and ")}. ${docs}.`;
+  throw new ApiError(405, "method_not_allowed", message, { headers });
 });
 
 app.onError((error, c) => {
@@ -125,9 +131,22 @@ function limitBody(c: Context<GatewayEnv>, next: Next) {
   if (bringsFile(c)) return limitFile(c, next);
   const maxSize = c.env.MAX_BODY_BYTES;
   const onError = () => {
-    throw new ApiError(413, "request_too_large", `The body is over ${maxSize} bytes. Send fewer or shorter prompts.`);
+    // As curl sends a file unless it is told of what type it is.
+    const fix = c.req.path.startsWith("/v1/tasks/")
+      ? `JSON may have no more; a file may have ${c.env.MAX_DOCUMENT_BYTES}, as a form, -F file=@FILE, or with its content-type`
+      : "Send fewer or shorter prompts";
+    throw new ApiError(413, "request_too_large", `The body is over ${maxSize} bytes. ${fix}.`);
   };
   return bodyLimit({ maxSize, onError })(c, next);
+}
+
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+/** Those that a path has. */
+function methodsOf(path: string): string[] {
+  // What is for all methods, or all that is below a path, stands before routes.
+  const isRoute = (route: { method: string; path: string }) => route.method !== "ALL" && !route.path.includes("*");
+  return METHODS.filter((method) => app.router.match(method, path)[0].some(([[, route]]) => isRoute(route)));
 }
 
 function describeModel(id: string, created: Date, owner = "edge-t5") {

@@ -2,8 +2,7 @@
 
 import type { Context } from "hono";
 import { collect } from "../../src/api/answers.ts";
-import { fieldsOf, huggingFaceSchema, textKeyOf } from "../../src/api/hugging-face.ts";
-import { parseWith } from "../../src/api/parse.ts";
+import { fieldsOf, parseInference, textKeyOf } from "../../src/api/hugging-face.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readJson } from "./body.ts";
 import { inputsOf, planTexts } from "./perform-texts.ts";
@@ -11,7 +10,7 @@ import { performWindows } from "./perform-windows.ts";
 import { findTarget } from "./target.ts";
 
 export async function huggingFace(c: Context<GatewayEnv>): Promise<Response> {
-  const { inputs: given, parameters } = parseWith(huggingFaceSchema, await readJson(c.req.raw), "an inference request");
+  const { inputs: given, parameters } = parseInference(await readJson(c.req.raw));
   const target = await findTarget(c, c.req.param("name") ?? "");
   const { task } = target;
   const inputs = inputsOf(target, given, "inputs");

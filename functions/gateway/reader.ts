@@ -1,5 +1,6 @@
 /** The private Worker that reads files, as the gateway calls it. */
 import type { Context } from "hono";
+import type { TaskRun } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
 import type { Content } from "../../src/t5/text-to-text/content.ts";
 import type { TaskDefinition } from "../../src/tenancy/task-definition.ts";
@@ -14,6 +15,7 @@ export interface GivenFile {
 }
 
 /**
+ * @param languages of the writing in an image, where a request names them
  * @throws ApiError 415 `unsupported_format`, 422 `damaged_file`, 413 `content_too_large`; 503 `reader_unavailable` where the
  * deployment has none
  */
@@ -21,6 +23,7 @@ export async function readFile(
   c: Context<GatewayEnv>,
   { input, image }: Pick<TaskDefinition, "input" | "image">,
   { stream, type, filename }: GivenFile,
+  languages: TaskRun["languages"],
 ): Promise<Content> {
   const { READER } = c.env;
   if (!READER) {
@@ -32,7 +35,7 @@ export async function readFile(
   }
   const query = new URLSearchParams({
     as: input === "table" ? "table" : "document",
-    languages: image.languages.join(),
+    languages: (languages ?? image.languages).join(),
     image: image.read,
   });
   const response = await READER.fetch(`http://reader/read?${query}`, {

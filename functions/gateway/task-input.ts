@@ -2,26 +2,24 @@
  * What a task's request brings: JSON; a form with a file; or the file itself, with its content type. Files are read in a
  * Worker of their own, and pass through here as they come.
  */
-import { Readable } from "node:stream";
-import { Busboy } from "@fastify/busboy";
 import type { Context, Next } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { parseWith } from "../../src/api/parse.ts";
-import { type TaskRun, taskRunSchema } from "../../src/api/task-run.ts";
+import { parseTaskRun, type TaskRun } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
+import { type FileKind, isTextKind, sniff } from "../../src/readers/sniff.ts";
+import { parseTemplate } from "../../src/t5/template.ts";
 import type { Content } from "../../src/t5/text-to-text/content.ts";
-import type { TaskDefinition } from "../../src/tenancy/task-definition.ts";
+import { contentField, type InputKind, isContentKind } from "../../src/tenancy/task-definition.ts";
+import type { Task } from "../../src/tenancy/tasks.ts";
 import type { GatewayEnv } from "./bindings.ts";
-import { readJson } from "./body.ts";
 import { type GivenFile, readFile } from "./reader.ts";
+import { readForm } from "./task-form.ts";
 
 export interface TaskAsk {
   run: TaskRun;
   /** Of the file that came as a form's part, or as the body. */
   content: Content | null;
 }
-
-const MOST_FIELDS = 32;
 
 const JSON_TYPES = [
   "",
@@ -48,30 +46,65 @@ export function limitFile(c: Context<GatewayEnv>, next: Next) {
   return Number(c.req.header("content-length") ?? 0) <= most + c.env.MAX_BODY_BYTES ? next() : onError();
 }
 
-/** @throws ApiError 400 `invalid_json`, `invalid_body`, `missing_file` and as `parseWith`; as {@link readFile} */
-export async function readAsk(c: Context<GatewayEnv>, definition: TaskDefinition): Promise<TaskAsk> {
-  const type = c.req.header("content-type") ?? "";
+/**
+ * @throws ApiError 400 `invalid_json`, `missing_file`, `invalid_value` for a file that the task does not take, and as
+ * `parseTaskRun`, {@link readForm} and {@link readFile}
+ */
+export async function readAsk(c: Context<GatewayEnv>, task: Task): Promise<TaskAsk> {
+  const { definition } = task;
   const media = mediaTypeOf(c);
-  if (JSON_TYPES.includes(media)) return { run: parsed(await readJson(c.req.raw)), content: null };
-  if (media === "multipart/form-data") return readForm(c, definition, type);
+  if (JSON_TYPES.includes(media)) return { run: parseTaskRun(await readObject(c, task)), content: null };
+  const read = async (file: GivenFile, { languages }: TaskRun) => {
+    if (!isContentKind(definition.input)) throw takesNoFile(task);
+    return readFile(c, definition, file, languages);
+  };
+  if (media === "multipart/form-data") {
+    const { fields, content } = await readForm(c.req.raw, c.env.MAX_BODY_BYTES, async (file, before) => {
+      return read(file, parseTaskRun(fieldsOf(before)));
+    });
+    return { run: parseTaskRun(fieldsOf(fields)), content };
+  }
   const { body } = c.req.raw;
   if (!body) throw new ApiError(400, "missing_file", "The body is empty. Send the file, or JSON.");
+  const type = c.req.header("content-type") ?? "";
   const fields = fieldsOf(Object.entries(c.req.query()));
   const filename = c.req.header("x-filename");
   if (media !== "text/plain") {
-    const run = parsed(fields);
-    return { run, content: await readFile(c, definition, { stream: body, type, filename }) };
+    const run = parseTaskRun(fields);
+    return { run, content: await read({ stream: body, type, filename }, run) };
   }
   const bytes = await c.req.arrayBuffer();
   const text = utf8Of(bytes);
   // What JavaScript's fetch calls a string: an object is a request, whatever it is called.
   const json = text === null ? null : jsonOr(text);
-  if (typeof json === "object" && json !== null && !Array.isArray(json)) return { run: parsed(json), content: null };
-  if (text !== null && definition.input !== "table" && definition.input !== "image") {
-    return { run: parsed({ ...fields, input: text }), content: null };
+  if (typeof json === "object" && json !== null && !Array.isArray(json)) {
+    return { run: parseTaskRun(json), content: null };
   }
-  const stream = new Blob([bytes]).stream();
-  return { run: parsed(fields), content: await readFile(c, definition, { stream, type, filename }) };
+  if (text !== null && definition.input !== "table" && definition.input !== "image") {
+    return { run: parseTaskRun({ ...fields, input: text }), content: null };
+  }
+  if (!isContentKind(definition.input)) {
+    throw new ApiError(400, "invalid_value", "The body is no UTF-8 text. Send it in UTF-8.", { param: "input" });
+  }
+  const run = parseTaskRun(fields);
+  return { run, content: await read({ stream: new Blob([bytes]).stream(), type, filename }, run) };
+}
+
+/** JSON as the body; a file that is sent as such, as curl does unless it is told the type, is told what to say. */
+async function readObject(c: Context<GatewayEnv>, task: Task): Promise<unknown> {
+  const bytes = new Uint8Array(await c.req.arrayBuffer());
+  let json: unknown;
+  try {
+    json = JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    throw notJson(bytes, task);
+  }
+  if (!Array.isArray(json)) return json;
+  throw new ApiError(
+    400,
+    "invalid_type",
+    'The body is a list, and a request is an object: {"input": …}. Rows of a table are {"input": {"rows": […]}}.',
+  );
 }
 
 /** Null where it is not UTF-8. */
@@ -81,10 +114,6 @@ function utf8Of(bytes: ArrayBuffer): string | null {
   } catch {
     return null;
   }
-}
-
-function parsed(value: unknown): TaskRun {
-  return parseWith(taskRunSchema, value, "a task's run");
 }
 
 /** A form's fields and a query's are JSON where they can be, else texts. */
@@ -100,37 +129,63 @@ function jsonOr(text: string): unknown {
   }
 }
 
-async function readForm(c: Context<GatewayEnv>, definition: TaskDefinition, type: string): Promise<TaskAsk> {
-  const { body } = c.req.raw;
-  if (!body || !/;\s*boundary=/i.test(type)) throw notAForm();
-  const fields = new Map<string, string>();
-  let reading: Promise<Content> | null = null;
-  const limits = { fieldSize: c.env.MAX_BODY_BYTES, fields: MOST_FIELDS, files: 1 };
-  const parser = Busboy({ headers: { "content-type": type }, limits });
-  parser.on("field", (name, value) => fields.set(name, value));
-  parser.on("file", (name, stream, filename, _encoding, fileType) => {
-    if (name !== "file") return void stream.resume();
-    const file: GivenFile = { stream: Readable.toWeb(stream) as never, type: fileType, filename };
-    reading = readFile(c, definition, file);
-    reading.catch((error: Error) => parser.destroy(error));
-  });
-  try {
-    await new Promise<void>((resolve, reject) => {
-      parser.once("finish", resolve).once("error", reject);
-      Readable.fromWeb(body as never)
-        .once("error", reject)
-        .pipe(parser);
-    });
-  } catch (cause) {
-    // What the reader said comes first: it broke the form off.
-    await (reading as Promise<Content> | null);
-    throw notAForm(cause);
-  }
-  return { run: parsed(fieldsOf(fields)), content: await (reading as Promise<Content> | null) };
+/** Content types of files, and what people call them. */
+const FILES: Partial<Record<FileKind, readonly [type: string, name: string]>> = {
+  pdf: ["application/pdf", "a PDF"],
+  docx: ["application/vnd.openxmlformats-officedocument.wordprocessingml.document", "a Word document"],
+  xlsx: ["application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "an Excel workbook"],
+  png: ["image/png", "a PNG image"],
+  jpeg: ["image/jpeg", "a JPEG image"],
+  webp: ["image/webp", "a WebP image"],
+  tiff: ["image/tiff", "a TIFF image"],
+  html: ["text/html", "HTML"],
+  markdown: ["text/markdown", "Markdown"],
+  csv: ["text/csv", "CSV"],
+  tsv: ["text/tab-separated-values", "tab-separated values"],
+  jsonl: ["application/jsonl", "JSON lines"],
+  eml: ["message/rfc822", "a mail"],
+};
+
+function notJson(bytes: Uint8Array, task: Task): ApiError {
+  const kind = kindOf(bytes);
+  if (kind !== null && !isTextKind(kind) && !isContentKind(task.definition.input)) return takesNoFile(task);
+  const file = kind && FILES[kind];
+  const fix = file
+    ? `it looks like ${file[1]}. Say so, -H 'content-type: ${file[0]}', or send it as a form: -F file=@FILE`
+    : `send ${exampleOf(task)}. A file goes with a content-type of its own, or as a form: -F file=@FILE`;
+  return new ApiError(400, "invalid_json", `The body is not JSON: ${fix}.`);
 }
 
-function notAForm(cause?: unknown): ApiError {
-  return new ApiError(400, "invalid_body", "The form was cut off, or is none. Send it again: -F file=@report.pdf.", {
-    cause,
-  });
+function kindOf(bytes: Uint8Array): FileKind | null {
+  try {
+    return sniff(bytes);
+  } catch {
+    return null;
+  }
 }
+
+function takesNoFile(task: Task): ApiError {
+  const { name, definition } = task;
+  const what = definition.input === "pair" ? "texts" : "a text";
+  return new ApiError(
+    400,
+    "invalid_value",
+    `The task ${name} takes ${what}, no file. Send ${exampleOf(task)} as JSON, or ask a task whose input is "document": PUT /v1/tasks/NAME makes one.`,
+    { param: "file" },
+  );
+}
+
+/** Of the JSON that the task takes. */
+export function exampleOf({ definition: { template, input } }: Task): string {
+  const { fields } = parseTemplate(template);
+  const content = isContentKind(input) ? contentField(template, input) : null;
+  const valueFor = (field: string) => (field === content ? EXAMPLES[input] : undefined) ?? '"…"';
+  const [only = ""] = fields;
+  const all = fields.map((field) => `${JSON.stringify(field)}: ${valueFor(field)}`).join(", ");
+  return `{"input": ${fields.length > 1 ? `{${all}}` : valueFor(only)}}`;
+}
+
+const EXAMPLES: Partial<Record<InputKind, string>> = {
+  table: '{"rows": [{"COLUMN": "…"}]}',
+  image: '{"file": {"data": "BASE64"}}',
+};

@@ -6,7 +6,9 @@ import type { GenerationFields } from "../../src/api/generation.ts";
 import { explanationOf, type TaskResult, taskUsage } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
 import { combined, planWindows, type TextPiece } from "../../src/tenancy/long-texts.ts";
+import { isContentKind } from "../../src/tenancy/task-definition.ts";
 import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from "../../src/tenancy/task-request.ts";
+import type { Task } from "../../src/tenancy/tasks.ts";
 import { answersCache } from "./answers-cache.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import type { Metered } from "./metered.ts";
@@ -17,7 +19,7 @@ import { ProgressLine } from "./progress.ts";
 import { readFile } from "./reader.ts";
 import { eventStream } from "./sse.ts";
 import { findTaskTarget } from "./target.ts";
-import { readAsk, type TaskAsk } from "./task-input.ts";
+import { exampleOf, readAsk, type TaskAsk } from "./task-input.ts";
 
 /** A request of a task, read. */
 interface Run {
@@ -34,37 +36,52 @@ interface Run {
 
 export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   const target = await findTaskTarget(c, c.req.param("name") ?? "");
-  const ask = await readAsk(c, target.task.definition);
-  const { input, explain = false, select: _, words = null, ...fields } = ask.run;
+  const ask = await readAsk(c, target.task);
+  const { input, explain = false, select: _, words = null, languages, ...fields } = ask.run;
+  const { labels, words: ownWords, long: mode } = target.task.definition;
+  if (words !== null && mode !== "sections") throw noWords();
+  if (languages) checkLanguages(target.task);
   const inputs = await renderAll(c, target, ask);
-  const { labels, words: ownWords } = target.task.definition;
   const isList = Array.isArray(input);
   const run: Run = { c, target, fields, isList, words: words ?? ownWords, inputs, explains: explain };
   if (labels) return answerLabels(run, labels);
-  if (words !== null && inputs[0]?.long?.mode !== "sections") {
-    throw new ApiError(400, "invalid_value", "Only a task that sums up by sections takes words. Leave it out.", {
-      param: "words",
-    });
-  }
+  // Of a template that does not say which of its fields is long.
+  if (words !== null && !inputs[0]?.long) throw noWords();
   return answerTexts(run);
+}
+
+function checkLanguages({ definition: { input, image } }: Task): void {
+  if ((input === "document" || input === "image") && image.read === "text") return;
+  throw new ApiError(
+    400,
+    "invalid_value",
+    "Only a task that reads the writing in images takes languages: one whose input is document or image. Leave it out.",
+    { param: "languages" },
+  );
+}
+
+function noWords(): ApiError {
+  return new ApiError(400, "invalid_value", "Only a task that sums up by sections takes words. Leave it out.", {
+    param: "words",
+  });
 }
 
 /** @throws ApiError as `renderInput` and `readFile` */
 async function renderAll(c: Context<GatewayEnv>, target: Run["target"], ask: TaskAsk): Promise<RenderedInput[]> {
   const { task } = target;
-  const { input, select } = ask.run;
+  const { input, select, languages } = ask.run;
   const { content } = ask;
   if (input === undefined && !content) {
-    throw new ApiError(400, "missing_required_parameter", "input is missing from a task's run: a text, or a file.", {
-      param: "input",
-    });
+    const orFile = isContentKind(task.definition.input) ? ", or a file: -F file=@FILE" : "";
+    const message = `input is missing from a task's run. Send ${exampleOf(task)}${orFile}.`;
+    throw new ApiError(400, "missing_required_parameter", message, { param: "input" });
   }
   if (Array.isArray(input) && content) {
     throw new ApiError(400, "invalid_value", "A file goes with one input, not with a list.", { param: "input" });
   }
   const all: (TaskInput | null)[] = Array.isArray(input) ? input : [input ?? null];
   const read = ({ bytes, type, filename }: InlineFile) =>
-    readFile(c, task.definition, { stream: new Blob([bytes]).stream(), type: type ?? "", filename });
+    readFile(c, task.definition, { stream: new Blob([bytes]).stream(), type: type ?? "", filename }, languages);
   const sources = { content, select, bounds: boundsOf(c, target, 1), read };
   const rendered: RenderedInput[] = [];
   // One after the other: a request may call a Worker so many times, and memory is for one.

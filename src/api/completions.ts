@@ -1,13 +1,14 @@
 /** `POST /v1/completions` in OpenAI's shape: one schema for what is taken, and the shapes of what is given. */
 import * as z from "zod";
 import { ApiError } from "../api-error.ts";
+import { issueText } from "../issue-text.ts";
 import type { FinishReason } from "../t5/generate.ts";
 import { generationParamsSchema } from "../t5/generation/config.ts";
 import type { CompletionLogprobs } from "./logprobs.ts";
 import { oneTextOrList } from "./one-or-list.ts";
+import { checkPrompts, MAX_PROMPTS } from "./prompts.ts";
 
-/** Most prompts of one request, and answers to one prompt. */
-export const MAX_PROMPTS = 32;
+/** Most answers to one prompt. */
 export const MAX_ANSWERS = 8;
 
 const promptText = z.string().refine((text) => text.trim() !== "");
@@ -97,7 +98,8 @@ export function parseCompletionRequest(body: unknown): CompletionRequest {
     }
     delete fields[param];
   }
-  const parsed = completionRequestSchema.safeParse(fields);
+  checkPrompts(fields.prompt, "prompt");
+  const parsed = completionRequestSchema.safeParse(fields, { error: issueText });
   if (!parsed.success) throw describe(parsed.error, fields);
   const { model, prompt, max_tokens, stream, stream_options } = parsed.data;
   if (stream_options && !stream) {
@@ -130,11 +132,6 @@ function describe({ issues: [issue] }: z.ZodError, fields: Record<string, unknow
     return new ApiError(400, "missing_required_parameter", `${name} is missing. Give ${EXPECTED[name] ?? "it"}.`, {
       param,
     });
-  }
-  const isEmptyText = name === "prompt" && issue?.code === "custom";
-  const isEmptyList = path.length === 1 && name === "prompt" && issue?.code === "too_small";
-  if (isEmptyText || isEmptyList) {
-    return new ApiError(400, "empty_prompt", `${param} is empty. Give ${EXPECTED.prompt}.`, { param });
   }
   const code = issue?.code === "invalid_type" ? "invalid_type" : "invalid_value";
   return new ApiError(400, code, `${param} must be ${EXPECTED[name] ?? issue?.message}.`, { param });

@@ -4,9 +4,11 @@
  */
 import * as z from "zod";
 import type { ApiError } from "../api-error.ts";
-import { MAX_ANSWERS, MAX_PROMPTS } from "./completions.ts";
+import { MAX_ANSWERS } from "./completions.ts";
 import type { GenerationFields } from "./generation.ts";
 import { oneTextOrList } from "./one-or-list.ts";
+import { parseWith } from "./parse.ts";
+import { checkPrompts, MAX_PROMPTS } from "./prompts.ts";
 
 const positive = z.int().min(1);
 /** More would be refused later, in the names of completions. */
@@ -49,7 +51,7 @@ const parametersSchema = z.strictObject({
 export const huggingFaceSchema = z.strictObject({
   inputs: oneTextOrList(
     z
-      .array(z.string().refine((text) => text.trim() !== "", "a text that is not empty"))
+      .array(z.string().refine((text) => text.trim() !== ""))
       .min(1)
       .max(MAX_PROMPTS),
   ),
@@ -59,6 +61,12 @@ export const huggingFaceSchema = z.strictObject({
 });
 
 export type HuggingFaceParameters = z.output<typeof parametersSchema>;
+
+/** @throws ApiError 400 as `checkPrompts` and `parseWith` */
+export function parseInference(json: unknown): z.output<typeof huggingFaceSchema> {
+  if (typeof json === "object" && json !== null && "inputs" in json) checkPrompts(json.inputs, "inputs");
+  return parseWith(huggingFaceSchema, json, "an inference request");
+}
 
 /** In the names of completions; what was left out stays so. */
 export function fieldsOf(given: HuggingFaceParameters): GenerationFields {

@@ -1,6 +1,7 @@
 /** Checks what a client sent against a schema, in the words of our errors. */
 import type * as z from "zod";
 import { ApiError } from "../api-error.ts";
+import { issueText } from "../issue-text.ts";
 
 /**
  * @param what what is checked, as its reader calls it: `a tenant`
@@ -8,7 +9,7 @@ import { ApiError } from "../api-error.ts";
  * the field
  */
 export function parseWith<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, { error: issueText });
   if (parsed.success) return parsed.data;
   throw describe(parsed.error, value, what);
 }
@@ -23,13 +24,13 @@ function describe({ issues }: z.ZodError, value: unknown, what: string): ApiErro
     const unknown = [...path, issue.keys[0]].join(".");
     return refuse("unknown_parameter", `${unknown} is no part of ${what}. Leave it out.`, unknown);
   }
-  const reason = `${issue?.message ?? "invalid"}`.replace(/^Invalid input: /, "");
-  if (issue?.code === "invalid_type") {
-    const given = path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
-    if (given === undefined && param !== null) {
-      return refuse("missing_required_parameter", `${param} is missing from ${what}: ${reason}.`);
-    }
-    return refuse("invalid_type", `${param ?? what}: ${reason}.`);
+  const reason = issue?.message ?? "it does not fit";
+  const given = path.reduce<unknown>(
+    (at, key) => (at as Record<PropertyKey, unknown> | null | undefined)?.[key],
+    value,
+  );
+  if (given === undefined && param !== null) {
+    return refuse("missing_required_parameter", `${param} is missing from ${what}: ${reason}.`);
   }
-  return refuse("invalid_value", `${param ?? what}: ${reason}.`);
+  return refuse(issue?.code === "invalid_type" ? "invalid_type" : "invalid_value", `${param ?? what}: ${reason}.`);
 }

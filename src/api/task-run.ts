@@ -1,10 +1,14 @@
 /** `POST /v1/tasks/{name}`: what is taken, and the shapes of what is given. */
 import * as z from "zod";
 import type { FinishReason } from "../t5/generate.ts";
-import { generationFieldsSchema, MAX_PROMPTS } from "./completions.ts";
+import { IMAGE_LANGUAGES } from "../tenancy/task-definition.ts";
+import { generationFieldsSchema } from "./completions.ts";
 import { dollarsOf } from "./money.ts";
+import { oneTextOrList } from "./one-or-list.ts";
+import { parseWith } from "./parse.ts";
+import { checkPrompts, MAX_PROMPTS } from "./prompts.ts";
 
-const one = z.union([z.string().min(1), z.record(z.string(), z.unknown())], {
+const one = z.union([z.string(), z.record(z.string(), z.unknown())], {
   error: "a text, or an object with the task's fields",
 });
 
@@ -43,12 +47,20 @@ export const taskRunSchema = z.strictObject({
   /** Whether the answer says what the model was given. */
   explain: z.boolean().optional(),
   select: tableChoiceSchema.optional(),
+  /** That the writing in an image may be in, likeliest first, in place of the task's. In a form, before the file. */
+  languages: oneTextOrList(z.array(z.enum(IMAGE_LANGUAGES)).min(1).optional()),
   /** How long a summary by sections is to be. */
   words: z.int().min(5).max(5000).optional(),
   ...generationFieldsSchema.shape,
 });
 
 export type TaskRun = z.output<typeof taskRunSchema>;
+
+/** @throws ApiError 400 as `checkPrompts` and `parseWith` */
+export function parseTaskRun(json: unknown): TaskRun {
+  if (typeof json === "object" && json !== null && "input" in json) checkPrompts(json.input, "input");
+  return parseWith(taskRunSchema, json, "a task's run");
+}
 
 export interface TaskUsage {
   input_tokens: number;
@@ -71,12 +83,16 @@ export interface Explanation {
   inputs: string[];
   /** How many there were. */
   total: number;
+  /** That not all are told. */
+  notes?: string[];
 }
 
 const MOST_TOLD = 32;
 
 export function explanationOf(prompts: readonly string[]): Explanation {
-  return { inputs: prompts.slice(0, MOST_TOLD), total: prompts.length };
+  const { length: total } = prompts;
+  const notes = [`Only the first ${MOST_TOLD} of ${total} are told.`];
+  return { inputs: prompts.slice(0, MOST_TOLD), total, ...(total > MOST_TOLD && { notes }) };
 }
 
 /** Of one input: a text (with `n`, all of them), or a label with the scores of all. */

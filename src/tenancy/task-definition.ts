@@ -64,15 +64,15 @@ const tableOptions = z.strictObject({
   row_headers: z.boolean().default(false),
 });
 
+/** That writing in images may be in: those that the OCR Worker has data for. */
+export const IMAGE_LANGUAGES = ["eng", "deu", "fra"] as const;
+
 /** How an image becomes text (readers/image). */
 const imageOptions = z.strictObject({
   /** `text`: what is written in it; `caption`: what is seen. */
   read: z.enum(["text", "caption"]).default("text"),
-  /** That the writing may be in. */
-  languages: z
-    .array(z.enum(["eng", "deu", "fra"]))
-    .min(1)
-    .default(["eng"]),
+  /** That the writing may be in, likeliest first; a request may name others. */
+  languages: z.array(z.enum(IMAGE_LANGUAGES)).min(1).default(["eng"]),
 });
 
 /**

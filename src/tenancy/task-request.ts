@@ -11,9 +11,12 @@ import { fillTemplate, parseTemplate, type Template } from "../t5/template.ts";
 import type { Content, Document, Table } from "../t5/text-to-text/content.ts";
 import { documentParts, documentText, textOfParts } from "../t5/text-to-text/document.ts";
 import { type LongBounds, type Section, sectionsOf } from "../t5/text-to-text/long/index.ts";
-import { type CellPlace, linearizeTable, selectTable, type TableSelection } from "../t5/text-to-text/table.ts";
+import { linearizeTable } from "../t5/text-to-text/table.ts";
 import { contentField, type InputKind, isContentKind, longField, OVERRIDABLE } from "./task-definition.ts";
+import { type TableChoice, tableText } from "./task-table.ts";
 import type { Task } from "./tasks.ts";
+
+export type { TableChoice } from "./task-table.ts";
 
 /**
  * How the request is to be generated: its fields over the task's own, if there is one, over the model's.
@@ -29,24 +32,20 @@ export function generationUnder(
   const { overridable, generation } = task.definition;
   for (const name of OVERRIDABLE) {
     if (fields[name] == null || overridable.includes(name)) continue;
-    const may = overridable.length > 0 ? `A request may give ${overridable.join(", ")}.` : "It takes none.";
-    throw new ApiError(400, "parameter_not_allowed", `The task ${task.name} sets ${name} itself. ${may}`, {
-      param: name,
-    });
+    const may = overridable.length > 0 ? `may give ${overridable.join(", ")}` : "may give no parameters";
+    const fix = `Leave it out; or whoever owns the task lets requests give it: PUT /v1/tasks/${task.name} with ${name} in overridable`;
+    throw new ApiError(
+      400,
+      "parameter_not_allowed",
+      `The task ${task.name} keeps ${name} to itself: its requests ${may}. ${fix}.`,
+      { param: name },
+    );
   }
   return resolveGeneration(fields, { ...defaults, ...generation });
 }
 
 /** A task's input as JSON has it: a text for a template of one field, else the fields by name. */
 export type TaskInput = string | Readonly<Record<string, unknown>>;
-
-/** What a request chooses of a file's tables, and of one of them. */
-export interface TableChoice extends TableSelection {
-  /** A sheet or section by its name, or the table's number, from 0. Default: the first. */
-  table?: string | number;
-  /** Cells that the text is to be about, by their place in what was selected. */
-  highlighted?: readonly CellPlace[];
-}
 
 /** Where inputs are more than text. */
 export interface Sources {
@@ -141,6 +140,14 @@ export async function renderInput(
 ): Promise<RenderedInput> {
   const template = parseTemplate(definition.template);
   const kind = definition.input;
+  if (sources.select && kind !== "table") {
+    throw new ApiError(
+      400,
+      "invalid_value",
+      `Only a task whose input is "table" takes select; this one's is "${kind}". Leave it out.`,
+      { param: "select" },
+    );
+  }
   const contentName = isContentKind(kind) ? contentField(definition.template, kind) : null;
   const given = fieldsOf(template, definition, input ?? {}, param, sources.content ? contentName : null);
   const notes: string[] = [];
@@ -156,20 +163,27 @@ export async function renderInput(
   if (contentName !== null && content !== null) {
     if (typeof content === "string") texts[contentName] = content;
     else if (content.kind === "tables") {
-      const told = tableText(content.tables, definition, fillWith(contentName), sources, param);
+      const { table } = definition;
+      const { select, bounds } = sources;
+      const told = tableText(content, { table, select, fill: fillWith(contentName), bounds }, param);
       texts[contentName] = told.text;
-      notes.push(...content.notes, ...told.notes);
+      notes.push(...told.notes);
     } else {
       document = content.document;
       const isTranslated = definition.long === "sentences";
       texts[contentName] = isTranslated ? textOfParts(documentParts(document)) : documentText(document);
       notes.push(...content.notes);
     }
-    if (texts[contentName]?.trim() === "") {
-      throw new ApiError(400, "empty_prompt", `There is no text in what ${param} was given.`, { param });
-    }
+    if (texts[contentName]?.trim() === "") throw noText(content, param);
   }
   return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts, document), notes };
+}
+
+/** Of what its reader said of it: an image without writing, say. */
+function noText(content: Content | string, param: string): ApiError {
+  const notes = typeof content === "string" ? [] : content.notes;
+  const why = notes.length > 0 ? notes.join(" ") : "Send one that has some.";
+  return new ApiError(400, "empty_prompt", `There is no text in what ${param} was given. ${why}`, { param });
 }
 
 /** A task's fields by name, all of them and no others. @param elsewhere one that is given in another way */
@@ -193,7 +207,11 @@ function fieldsOf(
   const asked = fields.filter((field) => field !== elsewhere);
   for (const field of asked) {
     if (Object.hasOwn(values, field) && values[field] !== undefined) continue;
-    throw refuse("missing_field", `${param} has no ${field}. This task takes ${fields.join(", ")}.`);
+    const what = Object.hasOwn(values, "file") && !isContentKind(kind) ? "is a file and " : "";
+    throw refuse(
+      "missing_field",
+      `${param} ${what}has no ${field}. This task takes ${fields.join(", ")}${what && ": texts"}.`,
+    );
   }
   const unknown = Object.keys(values).find((name) => !asked.includes(name));
   if (unknown !== undefined) {
@@ -232,9 +250,9 @@ async function contentOf(value: unknown, kind: InputKind, param: string, { read 
     return read({ bytes, type: content_type, filename });
   }
   if (kind === "table") return tablesOf(value, param);
-  throw new ApiError(400, "missing_file", `${param} must be a file: {file: {data, content_type}}, data in base64.`, {
-    param,
-  });
+  const wanted = kind === "document" ? "a text, or a file" : "a file";
+  const message = `${param} must be ${wanted}: {"file": {"data": …, "content_type": …}}, data in base64.`;
+  throw new ApiError(400, "missing_file", message, { param });
 }
 
 function tablesOf(value: unknown, param: string): Content {
@@ -245,46 +263,6 @@ function tablesOf(value: unknown, param: string): Content {
     if (!(error instanceof EdgeT5Error && error.code === "E_FORMAT")) throw error;
     throw new ApiError(400, "invalid_value", error.message, { param, cause: error });
   }
-}
-
-/** By its section, or by the sheet's name before what stands above the table, where only one has it. */
-function tableNamed(tables: readonly Table[], name: string): Table | undefined {
-  const exact = tables.find(({ section }) => section === name);
-  const [ofSheet, another] = tables.filter(({ section }) => section?.startsWith(`${name}: `));
-  return exact ?? (another ? undefined : ofSheet);
-}
-
-/** One of the tables, or what is chosen of it, as the task has it. */
-function tableText(
-  tables: readonly Table[],
-  { table: { form, columns, row_headers } }: Pick<Task["definition"], "table">,
-  fill: (text: string) => string,
-  { select = {}, bounds: { count, maxInputTokens } }: Sources,
-  param: string,
-): { text: string; notes: string[] } {
-  const { table: which = 0, highlighted, columns: chosen = columns ?? undefined, ...others } = select;
-  const table = typeof which === "number" ? tables[which] : tableNamed(tables, which);
-  if (!table) {
-    const names = tables.map(({ section }, i) => section ?? `number ${i}`).join(", ");
-    throw new ApiError(400, "invalid_value", `${param} has no table ${JSON.stringify(which)}. It has ${names}.`, {
-      param: "select.table",
-    });
-  }
-  const selected = selectTable(table, { ...others, ...(chosen && { columns: chosen }) });
-  const budget = { count: (text: string) => count(fill(text)), limit: maxInputTokens };
-  const { text, rowsDropped } = linearizeTable(selected, {
-    ...{ form, budget },
-    ...(highlighted && { highlighted }),
-    ...(row_headers && { rowHeaders: true }),
-  });
-  const notes: string[] = [];
-  if (select.table === undefined && tables.length > 1) {
-    const others = tables.slice(1).map(({ section }, i) => section ?? `number ${i + 1}`);
-    notes.push(`Only the first table was taken. select.table takes another: ${others.join(", ")}.`);
-  }
-  const dropped = rowsDropped === 1 ? "The last row was" : `The last ${rowsDropped} rows were`;
-  if (rowsDropped > 0) notes.push(`${dropped} left out: the model takes ${maxInputTokens} tokens.`);
-  return { text, notes };
 }
 
 function mapValues<T, U>(record: Readonly<Record<string, T>>, map: (value: T, key: string) => U): Record<string, U> {

@@ -109,7 +109,7 @@ describe("several pages", () => {
     expect(content.kind === "document" && content.document.blocks.every(({ kind }) => kind === "paragraph")).toBe(true);
     expect(content.notes).toMatchObject([
       expect.stringMatching(/^Page 1 was read by OCR \(eng\): confidence 9\d of 100\.$/),
-      "Page 2 has no text that could be read.",
+      "No writing was found on page 2 (OCR in eng).",
       expect.stringMatching(/^Page 3/),
     ]);
   });

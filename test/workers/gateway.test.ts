@@ -108,7 +108,21 @@ describe("bad input: status, OpenAI's error object, a stable code", () => {
   test("an unknown route", async () => {
     const response = await send("/v1/chat/completions", { method: "POST", body: "{}" });
     expect(response.status).toBe(404);
-    expect((await response.json<ErrorBody>()).error.code).toBe("not_found");
+    const { code, message } = (await response.json<ErrorBody>()).error;
+    expect(code).toBe("not_found");
+    expect(message).toMatch(/^There is no POST \/v1\/chat\/completions\. \/docs .*\/openapi\.json/);
+  });
+
+  test.each([
+    ["GET", "/v1/completions", "POST"],
+    ["PATCH", "/v1/tasks/a", "GET, POST, PUT, DELETE"],
+    ["DELETE", "/healthz", "GET"],
+  ])("%s %s: a method that the route has not", async (method, path, allow) => {
+    const response = await send(path, { method });
+    expect([response.status, response.headers.get("allow")]).toEqual([405, allow]);
+    const { code, message } = (await response.json<ErrorBody>()).error;
+    expect(code).toBe("method_not_allowed");
+    expect(message).toContain(`${path} has no ${method}, but ${allow.replaceAll(", ", " and ")}.`);
   });
 
   test("neutral values of parameters that cannot be honoured are taken", async () => {

@@ -9,7 +9,7 @@ interface Result {
   scores?: { label: string; score: number }[];
   results?: Result[];
   notes?: string[];
-  explain?: { inputs: string[]; total: number };
+  explain?: { inputs: string[]; total: number; notes?: string[] };
   usage: { input_tokens: number; output_tokens: number; total_tokens: number; cost: string };
 }
 
@@ -115,7 +115,7 @@ test("a form without its boundary is a bad request, and of several tables the on
   const table = (name: string) => `<table><tr><th>${name}</th><th>n</th></tr><tr><td>x</td><td>1</td></tr></table>`;
   const page = table("a") + table("b");
   const { json } = await post("/v1/tasks/small", page, { "content-type": "text/html" });
-  expect(json.notes).toEqual(["Only the first table was taken. select.table takes another: number 1."]);
+  expect(json.notes).toEqual(["Only the first table was taken. select.table takes another: 1."]);
 });
 
 describe("documents", () => {
@@ -274,6 +274,130 @@ describe("texts of any length", () => {
   });
 });
 
+test("of many inputs the first are told, and that there are more", async () => {
+  const sentences = Array.from({ length: 40 }, (_, i) => `Tom has ${i} books.`);
+  const { json } = await run("letter", { input: sentences.join(" "), explain: true });
+  expect(json.explain).toMatchObject({ total: 40, notes: ["Only the first 32 of 40 are told."] });
+  expect(json.explain?.inputs).toHaveLength(32);
+  const few = await run("letter", { input: "The house is old.", explain: true });
+  expect(few.json.explain).not.toHaveProperty("notes");
+});
+
+describe("files that are sent in a way that is not taken", () => {
+  const PDF = "%PDF-1.7\n1 0 obj\n<<";
+  const FORM = "application/x-www-form-urlencoded";
+  const of = (...parts: [name: string, value: string | Blob][]) => {
+    const all = new FormData();
+    for (const [name, value] of parts) all.append(name, value);
+    return all;
+  };
+  const file = new Blob([CSV], { type: "text/csv" });
+  const inline = { file: { data: btoa("text"), content_type: "text/plain" } };
+  const cases: [what: string, send: () => ReturnType<typeof post<ErrorBody>>, code: string, message: RegExp][] = [
+    [
+      "to a task of texts, as the body",
+      () => post<ErrorBody>("/v1/tasks/plain", CSV, { "content-type": "text/csv" }),
+      ...([
+        "invalid_value",
+        /^The task plain takes a text, no file\. Send \{"input": "…"\} as JSON, or .*"document"/,
+      ] as const),
+    ],
+    [
+      "to a task of texts, in another encoding",
+      () => post<ErrorBody>("/v1/tasks/plain", Uint8Array.of(0xe4), { "content-type": "text/plain" }),
+      ...(["invalid_value", /^The body is no UTF-8 text\./] as const),
+    ],
+    [
+      "to a task of texts, as a form",
+      () => post<ErrorBody>("/v1/tasks/plain", of(["file", file])),
+      ...(["invalid_value", /^The task plain takes a text, no file\./] as const),
+    ],
+    [
+      "to a task of texts, in JSON",
+      () => run<ErrorBody>("plain", { input: inline }),
+      ...(["missing_field", /^input is a file and has no input\. This task takes input: texts\.$/] as const),
+    ],
+    [
+      "to a task of texts, as curl sends a file",
+      () => post<ErrorBody>("/v1/tasks/plain", PDF, { "content-type": FORM }),
+      ...(["invalid_value", /^The task plain takes a text, no file\./] as const),
+    ],
+    [
+      "as curl sends a file",
+      () => post<ErrorBody>("/v1/tasks/brief", PDF, { "content-type": FORM }),
+      ...([
+        "invalid_json",
+        /it looks like a PDF\. Say so, -H 'content-type: application\/pdf', or .*-F file=@FILE\.$/,
+      ] as const),
+    ],
+    [
+      "as JSON, which it is not",
+      () => post<ErrorBody>("/v1/tasks/tell", CSV + CSV, { "content-type": "application/json" }),
+      ...(["invalid_json", /it looks like CSV\. Say so, -H 'content-type: text\/csv'/] as const),
+    ],
+    [
+      "as rows that are JSON, beside the input",
+      () => post<ErrorBody>("/v1/tasks/tell", JSON.stringify(ROWS), { "content-type": "application/json" }),
+      ...(["invalid_type", /^The body is a list, .*\{"input": \{"rows": \[…\]\}\}\.$/] as const),
+    ],
+    [
+      "a text that is no JSON",
+      () => post<ErrorBody>("/v1/tasks/answer", "What is it?", { "content-type": FORM }),
+      ...(["invalid_json", /send \{"input": \{"question": "…", "table": \{"rows": /] as const),
+    ],
+    [
+      "larger than JSON may be",
+      () => post<ErrorBody>("/v1/tasks/brief", PDF.padEnd(20_000), { "content-type": FORM }),
+      ...(["request_too_large", /over 10000 bytes\. .* a file may have 2000000, as a form, -F file=@FILE/] as const),
+    ],
+    [
+      "under another name",
+      () => post<ErrorBody>("/v1/tasks/brief", of(["document", file])),
+      ...([
+        "unknown_parameter",
+        /^The form has a file as "document"\. Call the file's part file: .* texts: input, explain, select/,
+      ] as const),
+    ],
+    [
+      "two of them",
+      () => post<ErrorBody>("/v1/tasks/brief", of(["file", file], ["file", file])),
+      ...(["invalid_value", /^The form has several files\. A request takes one\.$/] as const),
+    ],
+    [
+      "a name in its place",
+      () => post<ErrorBody>("/v1/tasks/brief", of(["file", "report.pdf"])),
+      ...(["missing_file", /is a text, not a file\. Put @ before the file's name/] as const),
+    ],
+    [
+      "a field twice",
+      () => post<ErrorBody>("/v1/tasks/brief", of(["input", "a"], ["input", "b"])),
+      ...(["invalid_value", /^The form has input twice\. Send it once\.$/] as const),
+    ],
+    [
+      "a field that would be cut",
+      () => post<ErrorBody>("/v1/tasks/brief", of(["input", "a".repeat(10_001)])),
+      ...(["request_too_large", /^The form's input is longer than the 10000 bytes/] as const),
+    ],
+    [
+      "nothing",
+      () => run<ErrorBody>("answer", {}),
+      ...([
+        "missing_required_parameter",
+        /Send \{"input": \{"question": "…", "table": .*, or a file: -F file=@FILE\.$/,
+      ] as const),
+    ],
+    ["no text", () => run<ErrorBody>("brief", { input: {} }), "missing_file", /must be a text, or a file: \{"file": /],
+  ];
+  test.each(cases)("%s", async (_, sent, code, message) => {
+    const { status, json } = await sent();
+    expect([status, json.error.code, json.error.message]).toEqual([
+      code === "request_too_large" ? 413 : 400,
+      code,
+      expect.stringMatching(message),
+    ]);
+  });
+});
+
 describe("bad input", () => {
   const pdf = (bytes: string) => new Blob([bytes], { type: "application/pdf" });
   const cases: [what: string, send: () => ReturnType<typeof post<ErrorBody>>, status: number, code: string][] = [
@@ -312,6 +436,19 @@ describe("bad input", () => {
     [
       "words of a task that has no length",
       () => run<ErrorBody>("letter", { input: "a", words: 50 }),
+      400,
+      "invalid_value",
+    ],
+    ["words of a task that labels", () => run<ErrorBody>("kind", { input: "a", words: 50 }), 400, "invalid_value"],
+    [
+      "a part of what is no table",
+      () => run<ErrorBody>("brief", { input: "a", select: { table: 0 } }),
+      400,
+      "invalid_value",
+    ],
+    [
+      "a part of a file that a text is made of",
+      () => post<ErrorBody>("/v1/tasks/brief", form(new Blob([CSV]), "a.csv", { select: '{"rows":{"from":2}}' })),
       400,
       "invalid_value",
     ],

@@ -117,6 +117,13 @@ describe("bad input", () => {
   });
 });
 
+test("what a task keeps to itself is refused with what its owner can do", async () => {
+  const { json } = await run<ErrorBody>("german", { input: "a", temperature: 1 });
+  expect(json.error.message).toBe(
+    "The task german keeps temperature to itself: its requests may give max_tokens. Leave it out; or whoever owns the task lets requests give it: PUT /v1/tasks/german with temperature in overridable.",
+  );
+});
+
 test("a task's limit of tokens ends an answer", async () => {
   const { json } = await run("short", { input: HOUSE });
   expect(json).toMatchObject({ finish_reason: "length", usage: { output_tokens: 3 } });

@@ -54,7 +54,7 @@ const run = {
   task: z.string(),
   task_version: count,
   model: z.string(),
-  explain: z.object({ inputs: z.array(z.string()), total: count }).optional(),
+  explain: z.object({ inputs: z.array(z.string()), total: count, notes }).optional(),
   usage: z.object({ input_tokens: count, output_tokens: count, total_tokens: count, cost: dollars }),
 };
 

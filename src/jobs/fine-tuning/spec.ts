@@ -2,6 +2,7 @@
 
 import * as z from "zod";
 import { ApiError } from "../../api-error.ts";
+import { issueText } from "../../issue-text.ts";
 
 /** Rows of one training file. */
 export const MOST_TRAINING_ROWS = 200_000;
@@ -76,7 +77,7 @@ export function parseTrainingRow(json: unknown): TrainingRow {
     throw refuse("invalid_type", 'A row must be an object, such as {"prompt": "…", "completion": "…"}.');
   const row = parsed.data;
   if ("messages" in row) {
-    const messages = messagesSchema.safeParse(row.messages);
+    const messages = messagesSchema.safeParse(row.messages, { error: issueText });
     if (!messages.success) throw refuse("invalid_value", `messages: ${messages.error.issues[0]?.message}.`, "messages");
     const of = (role: string) => messages.data.filter((message) => message.role === role).map(({ content }) => content);
     return { input: [...of("system"), ...of("user")].join("\n"), target: of("assistant").join() };
@@ -87,7 +88,7 @@ export function parseTrainingRow(json: unknown): TrainingRow {
     throw refuse("missing_field", `A row needs prompt and completion (or input and target); this one has ${has}.`);
   }
   for (const name of names) {
-    const value = text.safeParse(row[name]);
+    const value = text.safeParse(row[name], { error: issueText });
     if (!value.success)
       throw refuse("invalid_value", `${name}: ${value.error.issues[0]?.message ?? "it is no text"}.`, name);
   }

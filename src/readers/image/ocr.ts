@@ -252,14 +252,20 @@ export function contentOfPages(pages: readonly OcrPage[], languages: readonly st
   const blocks: Block[] = pages.flatMap(({ paragraphs }) =>
     paragraphs.map(({ text }) => ({ kind: "paragraph" as const, text })),
   );
-  return { kind: "document", document: { title: null, blocks }, notes: pages.map(noteOf(pages.length, languages)) };
+  const notes = blocks.length > 0 ? pages.map(noteOf(pages.length, languages)) : [emptyNote(languages)];
+  return { kind: "document", document: { title: null, blocks }, notes };
+}
+
+function emptyNote(languages: readonly string[]): string {
+  return `No writing was found in the image (OCR in ${languages.join(", ")}). Send a sharper or larger one, or one in such a language.`;
 }
 
 function noteOf(count: number, languages: readonly string[]) {
+  const all = languages.join(", ");
   return ({ text, confidence, turn }: OcrPage, i: number): string => {
     const name = count === 1 ? "The image" : `Page ${i + 1}`;
-    if (text === "") return `${name} has no text that could be read.`;
+    if (text === "") return `No writing was found on page ${i + 1} (OCR in ${all}).`;
     const way = turn === 0 ? "" : `, turned by ${turn}°`;
-    return `${name} was read by OCR (${languages.join(", ")})${way}: confidence ${Math.round(confidence)} of 100.`;
+    return `${name} was read by OCR (${all})${way}: confidence ${Math.round(confidence)} of 100.`;
   };
 }

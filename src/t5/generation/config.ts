@@ -1,6 +1,7 @@
 /** How to generate, in the names, defaults and meaning of Hugging Face's GenerationConfig (transformers 4.57). */
 import * as z from "zod";
 import { EdgeT5Error } from "../../errors.ts";
+import { issueText } from "../../issue-text.ts";
 
 const tokenId = z.int().nonnegative();
 
@@ -38,7 +39,7 @@ export const GENERATION_PARAMS: readonly string[] = Object.keys(generationParams
  * @throws EdgeT5Error `E_INPUT` for a value out of range, or parameters that contradict each other
  */
 export function parseGenerationParams(params: object): GenerationParams {
-  const parsed = generationParamsSchema.safeParse(params);
+  const parsed = generationParamsSchema.safeParse(params, { error: issueText });
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new EdgeT5Error(

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import * as z from "zod";
 import { EdgeT5Error } from "../../errors.ts";
 import { METRIC_NAMES, type MetricName } from "../../evaluation/metrics.ts";
+import { issueText } from "../../issue-text.ts";
 import { writeAtomically } from "./files.ts";
 
 export const RUN_FILE = "run.json";
@@ -151,7 +152,7 @@ export async function readRunFile(run: string): Promise<RunSettings> {
 
 /** Checks settings that a person wrote. @throws EdgeT5Error `E_INPUT`, naming what is wrong and where */
 export function parseSettings<Output>(schema: z.ZodType<Output>, json: unknown, where: string): Output {
-  const parsed = schema.safeParse(json);
+  const parsed = schema.safeParse(json, { error: issueText });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new EdgeT5Error("E_INPUT", `${where}: ${issue?.path.join(".") || "(root)"}: ${issue?.message}. Change it.`);
