@@ -10,7 +10,7 @@ import { DEFAULT_LIMITS, type ReadLimits, tooLarge } from "./limits.ts";
 import { Meter } from "./meter.ts";
 import { type OfficeFormat, openOffice, partOf, readMain, readRelationships, unescaped } from "./office.ts";
 import { type Tables, tableOf } from "./table-rows.ts";
-import { builtInFormat, numberText, type Shown, shownBy } from "./xlsx-values.ts";
+import { builtInFormat, formatOf, GENERAL, type NumberFormat, numberText } from "./xlsx-values.ts";
 import { attribute, readXml } from "./xml.ts";
 import type { ZipArchive } from "./zip.ts";
 
@@ -67,7 +67,7 @@ interface Workbook {
   hidden: string[];
   strings: readonly string[];
   /** By the number of a cell's format. */
-  formats: readonly Shown[];
+  formats: readonly NumberFormat[];
   date1904: boolean;
 }
 
@@ -136,14 +136,14 @@ function readStrings(zip: ZipArchive, part: string, limits: ReadLimits): string[
   return strings;
 }
 
-function readFormats(zip: ZipArchive, part: string, limits: ReadLimits): Shown[] {
-  const own = new Map<string, Shown>();
-  const formats: Shown[] = [];
+function readFormats(zip: ZipArchive, part: string, limits: ReadLimits): NumberFormat[] {
+  const own = new Map<string, NumberFormat>();
+  const formats: NumberFormat[] = [];
   let inCells = false;
   readXml(zip, part, limits, {
     open(name, attributes) {
       if (name === "numFmt") {
-        own.set(attribute(attributes, "numFmtId") ?? "", shownBy(attribute(attributes, "formatCode") ?? ""));
+        own.set(attribute(attributes, "numFmtId") ?? "", formatOf(attribute(attributes, "formatCode") ?? ""));
       } else if (name === "cellXfs") inCells = true;
       else if (name === "xf" && inCells) {
         const id = attribute(attributes, "numFmtId") ?? "0";
@@ -272,7 +272,7 @@ interface Cell {
 function cellText({ type, style, text }: Cell, book: Workbook): string | undefined {
   if (type === "s") return text.trim() === "" ? "" : book.strings[Number(text)];
   if (type === "b") return text === "" ? "" : isTrue(text) ? "TRUE" : "FALSE";
-  if (type === "n") return numberText(text, book.formats[style] ?? "number", book.date1904);
+  if (type === "n") return numberText(text, book.formats[style] ?? GENERAL, book.date1904);
   // Computed text (str), text in place (inlineStr), errors (e) and ISO dates (d) say it themselves.
   return unescaped(text);
 }

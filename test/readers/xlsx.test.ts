@@ -1,8 +1,9 @@
+import fc from "fast-check";
 import { strToU8 } from "fflate";
 import { describe, expect, test } from "vitest";
 import { DEFAULT_LIMITS, type ReadLimits } from "../../src/readers/limits.ts";
 import { readXlsx, type XlsxOptions } from "../../src/readers/xlsx.ts";
-import { numberText, type Shown, shownBy } from "../../src/readers/xlsx-values.ts";
+import { formatOf, numberText, type Shown, shownBy } from "../../src/readers/xlsx-values.ts";
 import { rawZip, zipOf } from "./archives.ts";
 import { expectCutsRefused, expectNoOtherErrors, refusal } from "./hostile.ts";
 import { docx, inline, letters, p, relationships, type SheetXml, xlsx, xlsxFiles } from "./office-files.ts";
@@ -177,7 +178,56 @@ describe("a number's format says what it is", () => {
     ["-0.5", "duration", "-12:00:00"],
     ["n/a", "date", "n/a"],
   ])("%s as %s is %s", (value, shown, text) => {
-    expect(numberText(value, shown, false)).toBe(text);
+    expect(numberText(value, { shown, code: null }, false)).toBe(text);
+  });
+});
+
+describe("a number is shown as its format has it", () => {
+  test.each<[string, string, string]>([
+    ["0.125", "0.0%", "12.5%"],
+    ["0.285", "0 %", "29 %"],
+    ["1234.5", "[$€-407] #,##0.00", "€ 1,234.50"],
+    ["1234.5", '#,##0.00\\ "€"', "1,234.50 €"],
+    ["-3.5", "$#,##0.00_);($#,##0.00)", "($3.50)"],
+    ["0", '_-* #,##0\\ "€"_-;_-* "-"\\ "€"_-', "0 €"],
+    ["1.005", "0.00", "1.01"],
+    ["7", "00000", "00007"],
+    ["1234567", '0.0,,"M"', "1.2M"],
+    ["12345", "0.00E+00", "1.23E+04"],
+    ["1.5", "# ?/?", "1 1/2"],
+    ["1234.5", "[$-407]#,##0.00", "1,234.50"],
+    ["3", '"[$x-y]"0', "[$x-y]3"],
+    ["5", ";;;", ""],
+    ["0.1234567", "General", "0.1234567"],
+    ["123456789012", "@", "123456789012"],
+    ["2.5", "0.0 [", "2.5"],
+    ["2.5", `0.000"${"x".repeat(255)}"`, "2.5"],
+    ["n/a", "0.0%", "n/a"],
+  ])("%s by %s is %s", (value, code, text) => {
+    expect(numberText(value, formatOf(code), false)).toBe(text);
+  });
+
+  test("in cells, by formats of the workbook's own and by those that it need not define", () => {
+    const styles =
+      '<numFmts count="1"><numFmt numFmtId="164" formatCode="[$€-407]\\ #,##0.00"/></numFmts>' +
+      `<cellXfs>${[0, 10, 164, 3, 44, 49].map((id) => `<xf numFmtId="${id}"/>`).join("")}</cellXfs>`;
+    const cells = ["A", "B", "C", "D", "E", "F"].map((letter, i) => cell(`${letter}1`, "1234.5", ` s="${i}"`));
+    expect(
+      table(xlsx([{ name: "S", rows: `<row r="1">${cells.join("")}</row>` }], { styles }), { header: false }),
+    ).toEqual(
+      expect.objectContaining({ rows: [["1234.5", "123450.00%", "€ 1,234.50", "1,235", "$1,234.50", "1234.5"]] }),
+    );
+  });
+
+  test("any format gives a text, whatever it is", () => {
+    const signs = [...'0#?.,%E+-/;[]$€@_*\\"Ghdmy: <>=1'];
+    const code = fc.array(fc.constantFrom(...signs), { maxLength: 30 }).map((each) => each.join(""));
+    fc.assert(
+      fc.property(code, fc.double({ noNaN: true, noDefaultInfinity: true }), (code, value) => {
+        expect(typeof numberText(String(value), formatOf(code), false)).toBe("string");
+      }),
+      { numRuns: 2000 },
+    );
   });
 });
 
