@@ -2,6 +2,7 @@
 import { oneLine } from "./blocks.ts";
 import type { Attributes } from "./html-events.ts";
 import { type ReadLimits, tooLarge } from "./limits.ts";
+import { joinedHeader } from "./table-rows.ts";
 
 interface Cell {
   text: string[];
@@ -55,7 +56,7 @@ export class TableGrid {
     const caption = this.#caption && oneLine(this.#caption.join(""));
     const rest = rows.slice(head);
     if (head === 0) return { rows, caption, hasHeader: false };
-    return { rows: [mergedHeader(rows.slice(0, head)), ...rest], caption, hasHeader: true };
+    return { rows: [joinedHeader(rows.slice(0, head)), ...rest], caption, hasHeader: true };
   }
 
   #openRow(): void {
@@ -104,12 +105,6 @@ export class TableGrid {
     // Where all are headings, only the first row names columns.
     return first < 0 ? Math.min(1, this.#rows.length) : first;
   }
-}
-
-/** One name a column: what stands above it, from the top. */
-function mergedHeader(rows: readonly (readonly string[])[]): string[] {
-  const width = rows.reduce((most, { length }) => Math.max(most, length), 0);
-  return Array.from({ length: width }, (_, x) => [...new Set(rows.map((row) => row[x] ?? ""))].join(" ").trim());
 }
 
 function spanOf(value: string | undefined, most: number): number {
