@@ -121,6 +121,8 @@ class BlockWriter implements Sink {
   /** What has one column, or one row without a heading, is no table: its cells are paragraphs. */
   #writeTable(table: TableGrid): void {
     const { rows, caption, hasHeader } = table.spread();
+    // What names the table is no part of its text.
+    if (caption) this.#blocks.paragraph(caption);
     const width = rows.reduce((most, { length }) => Math.max(most, length), 0);
     if (width > 1 && (rows.length > 1 || hasHeader)) this.#blocks.table(rows, caption);
     else for (const cell of rows.flat()) this.#blocks.paragraph(cell);

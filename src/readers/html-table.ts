@@ -49,10 +49,14 @@ export class TableGrid {
     else if (BREAKS.has(name)) this.#target?.push(" ");
   }
 
-  /** Rows with the header's first, as one; every cell stands wherever it spans. */
+  /**
+   * Rows with the header's first, as one. A cell stands in every row that it spans, in the header in every column too; in
+   * other rows in its first column only: a sum that spans two columns is one.
+   */
   spread(): { rows: string[][]; caption: string | null; hasHeader: boolean } {
-    const rows = this.#grid();
     const head = this.#headRows || this.#leadingHeaders();
+    // Of several rows without a heading, the first names the columns.
+    const rows = this.#grid(this.#rows.length > 1 ? Math.max(head, 1) : head);
     const caption = this.#caption && oneLine(this.#caption.join(""));
     const rest = rows.slice(head);
     if (head === 0) return { rows, caption, hasHeader: false };
@@ -78,7 +82,8 @@ export class TableGrid {
     this.#target = cell.text;
   }
 
-  #grid(): string[][] {
+  /** @param head rows of the header */
+  #grid(head: number): string[][] {
     const grid: string[][] = this.#rows.map(() => []);
     let filled = 0;
     for (const [y, row] of this.#rows.entries()) {
@@ -92,7 +97,8 @@ export class TableGrid {
         if (columns > this.#limits.maxColumns)
           throw tooLarge(`A table has ${columns} columns`, "maxColumns", this.#limits);
         if (filled > this.#limits.maxCells) throw tooLarge("A table's cells span more", "maxCells", this.#limits);
-        for (let i = y; i < bottom; i++) for (let j = x; j < columns; j++) grid[i]![j] ??= text;
+        for (let i = y; i < bottom; i++)
+          for (let j = x; j < columns; j++) grid[i]![j] ??= i < head || j === x ? text : "";
         x = columns;
       }
     }

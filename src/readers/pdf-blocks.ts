@@ -1,5 +1,6 @@
 /** The lines of a PDF's pages to blocks: without running headers and footers, paragraphs by spacing, headings by type. */
 import type { BlockList } from "./blocks.ts";
+import { leftOut } from "./left-out.ts";
 import { hyphenatedIn, joinLines } from "./lines.ts";
 import { type Fragment, type Line, median, readingOrder } from "./pdf-layout.ts";
 
@@ -36,14 +37,9 @@ export function writePdf(all: readonly PdfPage[], into: BlockList): string[] {
     else if (ITEM.test(text)) into.item(0, text.replace(ITEM, ""));
     else into.paragraph(text);
   }
-  if (running.length === 0) return [];
-  const named = running.slice(0, MOST_NAMED).map((text) => `“${text.slice(0, MOST_TOLD)}”`);
-  const more = running.length > MOST_NAMED ? ` and ${running.length - MOST_NAMED} more` : "";
-  return [`Left out as running headers and footers: ${named.join(", ")}${more}.`];
+  const note = leftOut("running headers and footers", running);
+  return note ? [note] : [];
 }
-
-const MOST_NAMED = 5;
-const MOST_TOLD = 60;
 
 interface Seen {
   page: number;
