@@ -98,8 +98,8 @@ function walk(node: SmallNode, sink: Sink): void {
 }
 
 const TEXT_NODE = 3;
-/** What Readability and the tables look at. */
-const KEPT = ["id", "class", "role", "rel", "itemprop", "href", "colspan", "rowspan", "summary", "scope"];
+/** What Readability, tables and lists look at. */
+const KEPT = "id class role rel itemprop href colspan rowspan summary scope start type reversed value".split(" ");
 const LONGEST_VALUE = 300;
 
 /** Events to markup that is well-formed. */

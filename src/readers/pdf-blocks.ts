@@ -18,7 +18,7 @@ const REPEATED_SHARE = 0.4;
 /** Of a page's height, that what is repeated may move by. */
 const SAME_PLACE = 0.02;
 
-const ITEM = /^(?:[•‣◦▪●■∙·–—*-]|\(?\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)/;
+const ITEM = /^(?:[•‣◦▪●■∙·–—*-]|(\(?\d{1,2}[.)]|\(?[a-z]\)))\s+(?=\S)/;
 const SENTENCE_END = /[.!?:;…。！？]["'”’»)\]]*$/;
 
 /** @returns notes on what was left out */
@@ -34,7 +34,7 @@ export function writePdf(all: readonly PdfPage[], into: BlockList): string[] {
     );
     const level = levelOf(group, text, style);
     if (level) into.heading(level, text);
-    else if (ITEM.test(text)) into.item(0, text.replace(ITEM, ""));
+    else if (ITEM.test(text)) into.item(0, text.replace(ITEM, ""), ITEM.exec(text)?.[1]);
     else into.paragraph(text);
   }
   const note = leftOut("running headers and footers", running);

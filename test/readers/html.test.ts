@@ -105,6 +105,26 @@ describe("a page", () => {
     expect(outline(document)).toEqual(["alone"]);
   });
 
+  it.each([
+    ["<ol><li>a<li>b<ul><li>c</ul></ol>", ["1. a", "2. b", "c"]],
+    ['<ol start=9 type=a><li>a<li value="27">b<li>c</ol>', ["i. a", "aa. b", "ab. c"]],
+    ["<ol type=I><li>a<li value=4>b<ol type=i><li>c</ol></ol>", ["I. a", "IV. b", "i. c"]],
+    ["<ol reversed><li>a<li>b<ol><li>x</ol><li>c</ol>", ["3. a", "2. b", "1. x", "1. c"]],
+    ["<table><tr><td><ol><li>x</ol><td>y<tr><td>1<td>2</table><ol reversed><li>a<li>b</ol>", ["x | y", "2. a", "1. b"]],
+    ["<ol start=-1><li>a<li>b<li value=x>c</ol><ol start=1e99 type=A><li>d</ol>", ["-1. a", "0. b", "1. c", "A. d"]],
+    ["<li>a", ["a"]],
+  ])("numbers the items of %s", async (body, items) => {
+    const { document } = await documentOf(page(body));
+    expect(outline(document).map((line) => line.replace(/^(item\d|table) /, ""))).toEqual(items);
+  });
+
+  it("numbers the items of an article, too", async () => {
+    const text = "<p>Long enough to be found, this paragraph goes on about the lake, its boats and its swans. </p>";
+    const body = `<article>${text.repeat(5)}<ol start="3" type="a"><li>a boat</li><li>a swan</li></ol></article>`;
+    const { document } = await documentOf(page(`<main>${body}</main>`));
+    expect(outline(document).slice(-2)).toEqual(["item0 c. a boat", "item0 d. a swan"]);
+  });
+
   it("has tables that arrange it read as text", async () => {
     const cells = "<tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr>";
     const { document } = await documentOf(

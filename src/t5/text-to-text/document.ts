@@ -14,8 +14,8 @@ export function documentText(document: Document): string {
   return text;
 }
 
-/** Items begin with `- `, those in others two spaces further right; tables are in TAPEX's form. */
+/** Items begin with their number or `- `, those in others two spaces further right; tables are in TAPEX's form. */
 export function blockText(block: Block): string {
-  if (block.kind === "item") return `${"  ".repeat(block.depth)}- ${block.text}`;
+  if (block.kind === "item") return `${"  ".repeat(block.depth)}${block.marker ?? "-"} ${block.text}`;
   return block.kind === "table" ? linearizeTable(block.table, { form: "tapex" }).text : block.text;
 }
