@@ -27,8 +27,6 @@ export type LongPart = { text: string } | { notes: readonly string[] };
 
 export interface LongPerformance<Part = LongPart> {
   metered: Metered;
-  /** Of the first round. */
-  prompts: readonly string[];
   gone: AbortController;
   /** May be read once. */
   parts: AsyncGenerator<Part, void, undefined>;
@@ -63,9 +61,9 @@ export function planLong(
   const most = newTokensFor(c, target, generation, fields);
   const bounds = boundsOf(c, target, most);
   const common = { generation, bounds };
-  const { text, sections, fill } = input;
+  const { text, document, sections, fill } = input;
   if (input.mode === "sentences") {
-    const plan = planTranslation(text, bounds, { fill });
+    const plan = planTranslation(document ?? text, bounds, { fill });
     const pieces = (model: LongModel, signal: AbortSignal) =>
       plan.prompts.length === 0 ? nothing() : model.generate(plan.prompts, { signal });
     return {
@@ -85,18 +83,17 @@ export function planLong(
 /**
  * @param param the field of the request that the text stands in
  * @param tell is told how far the model is, from the beginning again where another place goes on
- * @throws ApiError 400 for fields that a long text does not take, 413 `content_too_large`; 429 and 402 for limits
+ * @throws ApiError 413 `content_too_large`; 429 and 402 for limits
  */
 export async function performLong<Part>(
   c: Context<GatewayEnv>,
   target: Target,
   plan: LongPlan<Part>,
   fields: GenerationFields,
-  param = "input",
+  param: string,
   tell: (progress: LongProgress) => void = () => {},
 ): Promise<LongPerformance<Part>> {
   const { size, generation, bounds } = plan;
-  refuseAlternatives(generation);
   const { newTokens } = plan;
   const load: Load = {
     ...{ promptTokens: size.longest, inputs: Math.max(1, size.prompts), newTokens },
@@ -125,7 +122,7 @@ export async function performLong<Part>(
     metered,
     gone: gone.signal,
   });
-  return { metered, prompts: plan.prompts, gone, parts: metered.streamed(gone.signal, placed) };
+  return { metered, gone, parts: metered.streamed(gone.signal, placed) };
 }
 
 /** How long a target's prompts and answers may be, wherever they run. */
@@ -212,13 +209,4 @@ function likeLengths(prompts: readonly Prompt[]): { prompt: Prompt; index: numbe
     ordered.push(...group.sort((a, b) => a.prompt.ids.length - b.prompt.ids.length));
   }
   return ordered;
-}
-
-/** @throws ApiError 400 `invalid_value` */
-function refuseAlternatives({ answers, candidates, logprobs, echo }: Generation): void {
-  const name = answers > 1 ? "n" : candidates > 1 ? "best_of" : logprobs !== null ? "logprobs" : echo ? "echo" : null;
-  if (name === null) return;
-  throw new ApiError(400, "invalid_value", `A text of any length has one answer, made of many. Leave ${name} out.`, {
-    param: name,
-  });
 }

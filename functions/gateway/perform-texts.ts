@@ -6,7 +6,7 @@ import type { Context } from "hono";
 import type { Piece } from "../../src/api/answers.ts";
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
 import { ApiError } from "../../src/api-error.ts";
-import { type LongModel, type LongSize, sizeOf } from "../../src/t5/text-to-text/long/model.ts";
+import { type LongModel, type LongProgress, type LongSize, sizeOf } from "../../src/t5/text-to-text/long/model.ts";
 import { type OfText, together } from "../../src/t5/text-to-text/long/together.ts";
 import { type RenderedInput, renderTexts } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
@@ -28,7 +28,8 @@ export interface TextPiece extends Piece {
 export interface TextsPlan {
   /** What the model is given; of summaries, in the first round. */
   prompts: readonly string[];
-  begin(): Promise<TextsPerformance>;
+  /** @param tell is told how far the model is, where it is given pieces */
+  begin(tell?: (progress: LongProgress) => void): Promise<TextsPerformance>;
 }
 
 /** A request's texts as the model is given them. @param param the field of the request that they stand in */
@@ -38,7 +39,8 @@ export function inputsOf({ task }: Target, texts: readonly string[], param: stri
 
 /**
  * A text that fits goes whole where the request asks for what one prompt's answer has alone: several answers,
- * log-probabilities, a stop, an answer of so many tokens at most.
+ * log-probabilities, a stop, an answer of so many tokens at most. Of a document that is to be translated, which has tables
+ * and names, these tokens are each piece's.
  *
  * @param words that a summary is to have, if any number
  * @throws ApiError as `planLong`; its `begin` also 400 `invalid_value` for what an answer made of many cannot have, and as
@@ -63,8 +65,9 @@ export function planTexts(
   const bounds = boundsOf(c, target, newTokensFor(c, target, generation, fields));
   const ways = inputs.map(({ prompt, long }): Way => {
     const one = oneOf(prompt, { prompts: [prompt], size: sizeOf([prompt], bounds), newTokens: bounds.maxNewTokens });
-    const isOne = fields.max_tokens != null && words === null && one.size.longest <= bounds.maxInputTokens;
-    if (!long || isOne) return one;
+    if (!long) return one;
+    const mayBeOne = fields.max_tokens != null && words === null && !(long.mode === "sentences" && long.document);
+    if (mayBeOne && one.size.longest <= bounds.maxInputTokens) return one;
     const plan = planLong(c, target, long, fields, words);
     if (words === null && plan.prompts.length === 1 && plan.prompts[0] === prompt) return one;
     return { ...plan, isWhole: false, parts: (model, signal) => told(plan.parts(model, signal)) };
@@ -84,8 +87,8 @@ export function planTexts(
   };
   return {
     prompts: plan.prompts,
-    async begin() {
-      const { metered, gone, parts } = await performLong(c, target, plan, fields, param);
+    async begin(tell) {
+      const { metered, gone, parts } = await performLong(c, target, plan, fields, param, tell);
       return { metered, generation, gone, pieces: parts };
     },
   };

@@ -102,7 +102,7 @@ export async function* answerTask(
 ): AsyncGenerator<string, LongEnd, undefined> {
   const { signal } = options;
   if (long?.mode === "sentences") {
-    return yield* translateLong(longModelOf(t5, options), long.text, { fill: long.fill, signal });
+    return yield* translateLong(longModelOf(t5, options), long.document ?? long.text, { fill: long.fill, signal });
   }
   if (long?.mode === "sections") {
     const source = long.sections ?? long.text;

@@ -38,6 +38,12 @@ export class BlockList {
     if (kept !== "") this.#add({ kind: "paragraph", text: kept }, kept.length);
   }
 
+  /** A paragraph that no translation touches. */
+  verbatim(text: string): void {
+    const kept = keptLines(text);
+    if (kept !== "") this.#add({ kind: "paragraph", text: kept, isVerbatim: true }, kept.length);
+  }
+
   /** @param marker its number, as it stands before the text */
   item(depth: number, text: string, marker?: string): void {
     const kept = keptLines(text);
