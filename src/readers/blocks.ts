@@ -44,9 +44,12 @@ export class BlockList {
     if (kept !== "") this.#add({ kind: "paragraph", text: kept, isVerbatim: true }, kept.length);
   }
 
-  item(depth: number, text: string): void {
+  /** @param marker its number, as it stands before the text */
+  item(depth: number, text: string, marker?: string): void {
     const kept = keptLines(text);
-    if (kept !== "") this.#add({ kind: "item", depth, text: kept }, kept.length);
+    if (kept === "") return;
+    const characters = kept.length + (marker?.length ?? 0);
+    this.#add({ kind: "item", depth, text: kept, ...(marker !== undefined && { marker }) }, characters);
   }
 
   /**

@@ -18,7 +18,14 @@ export type Block =
       text: string /** Names, addresses, dates: the same in every language. */;
       isVerbatim?: boolean;
     }
-  | { kind: "item" /** 0 for an item of a list that stands in no other. */; depth: number; text: string }
+  | {
+      kind: "item";
+      /** 0 for an item of a list that stands in no other. */
+      depth: number;
+      text: string;
+      /** Its number, as it stands before the text: `1.`, `a)`, `2.1`. An item without one has a bullet. */
+      marker?: string;
+    }
   | { kind: "table"; table: Table };
 
 export interface Document {

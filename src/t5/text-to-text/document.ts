@@ -12,7 +12,7 @@ export function documentText(document: Document): string {
   return text;
 }
 
-/** Items begin with `- `, those in others two spaces further right; tables are in TAPEX's form. */
+/** Items begin with their number or `- `, those in others two spaces further right; tables are in TAPEX's form. */
 export function blockText(block: Block): string {
   if (block.kind === "table") return linearizeTable(block.table, { form: "tapex" }).text;
   return marginOf(block) + block.text;
@@ -96,5 +96,5 @@ function isSame(a: string, b: string): boolean {
 }
 
 function marginOf(block: Exclude<Block, { kind: "table" }>): string {
-  return block.kind === "item" ? `${"  ".repeat(block.depth)}- ` : "";
+  return block.kind === "item" ? `${"  ".repeat(block.depth)}${block.marker ?? "-"} ` : "";
 }
