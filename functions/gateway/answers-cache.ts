@@ -5,6 +5,7 @@
 import type { Context } from "hono";
 import type { GenerationFields } from "../../src/api/generation.ts";
 import type { TaskResult } from "../../src/api/task-run.ts";
+import type { RenderedInput } from "../../src/tenancy/task-request.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { Metered } from "./metered.ts";
 import { countAnswer } from "./metrics.ts";
@@ -16,18 +17,22 @@ export interface AnswersCache {
   write(results: readonly TaskResult[]): void;
 }
 
-/** @returns null where nothing is kept */
+/** @param words that summaries are to have, if any number @returns null where nothing is kept */
 export async function answersCache(
   c: Context<GatewayEnv>,
   target: Target,
-  texts: readonly string[],
+  inputs: readonly RenderedInput[],
   fields: GenerationFields,
+  words: number | null,
 ): Promise<AnswersCache | null> {
   const { task, model, adapter } = target;
   if (task?.definition.cache.policy !== "answers") return null;
   const { params, seed, ...generation } = generationOf(target, fields);
   if (params.do_sample && fields.seed == null) return null;
-  const question = JSON.stringify([texts, params, params.do_sample ? seed : null, generation, fields.max_tokens]);
+  // All of them, not only what the model is given: of pieces, what stands between them is the answer's too.
+  const asked = inputs.map(({ prompt, long, notes }) => [prompt, long?.document, notes]);
+  const drawn = params.do_sample ? seed : null;
+  const question = JSON.stringify([asked, words, params, drawn, generation, fields.max_tokens]);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(question));
   const hash = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   const { tenant } = c.get("caller");

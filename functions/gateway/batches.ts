@@ -5,8 +5,10 @@ import { batchJson, newBatchSchema } from "../../src/api/batches.ts";
 import { listJson } from "../../src/api/control-plane.ts";
 import { jobsQuerySchema, PRIORITIES } from "../../src/api/jobs.ts";
 import { parseWith } from "../../src/api/parse.ts";
-import { ApiError } from "../../src/api-error.ts";
+import { ApiError, toApiError } from "../../src/api-error.ts";
 import {
+  type AskedRow,
+  askRow,
   type BatchRow,
   type BatchSpec,
   type BatchTarget,
@@ -17,10 +19,12 @@ import {
 } from "../../src/jobs/batch/spec.ts";
 import { createJob, findJob, listJobs, newJobId } from "../../src/jobs/job.ts";
 import { checkRows } from "../../src/jobs/jsonl.ts";
+import { type Lengths, withOrigin } from "../../src/placement/lengths.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { readBody } from "./body.ts";
 import { holdMoney, nanoOf, pricesFor, settleMoney } from "./job-money.ts";
 import { announce, cancelJob, jobFile, jobNotFound } from "./jobs.ts";
+import { originBounds } from "./placing.ts";
 import { findTarget, type Target } from "./target.ts";
 
 export const batches = new Hono<GatewayEnv>();
@@ -35,10 +39,12 @@ batches.post("/", async (c) => {
   const request = await readBody(c.req.raw, newBatchSchema, "a batch");
   const { file, stream } = await jobFile(c, request.input_file_id, "batch", "input_file_id");
   const { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES } = c.env;
-  const placement = { MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES };
+  // An origin answers it, told of it or not.
+  const lengths = withOrigin({ MAX_PROMPT_TOKENS, MAX_NEW_TOKENS, MAX_SEQUENCES }, originBounds(c.env));
   const now = Date.now();
   const prices = await pricesFor(c.env, caller.tenant, now);
   const targets = new Targets(c);
+  const sizes = new Sizes(lengths);
   const seen = new Set<string>();
   let nano = 0;
   const rows = await checkRows(file.filename, stream, MOST_ROWS, async (json) => {
@@ -49,7 +55,7 @@ batches.post("/", async (c) => {
     }
     seen.add(row.customId);
     const target = await targets.of(row.request.model);
-    const most = mostOf(row, target, placement);
+    const most = sizes.of(row, target);
     nano += nanoOf(prices, caller.tenant, { task: target.task?.name ?? null, model: target.modelName, ...most }, now);
   });
   const spec: BatchSpec = {
@@ -59,7 +65,7 @@ batches.post("/", async (c) => {
     input: { id: file.id, key: file.key, filename: file.filename },
     rows,
     targets: targets.spec(),
-    placement,
+    lengths,
   };
   const { tenant, key } = caller;
   const id = newJobId("batch");
@@ -120,13 +126,70 @@ class Targets {
   }
 }
 
-/** The most tokens that a row can take. Its input is not tokenized for that: a token is a byte at least. */
-function mostOf(row: BatchRow, { task, model }: Target, placement: BatchSpec["placement"]) {
-  const { texts, generation, maxNewTokens } = planRow(row, task, model.defaults, placement);
-  const bytes = (text: string) => Math.min(placement.MAX_PROMPT_TOKENS, 3 * text.length + 1);
-  const inputTokens = texts.reduce((sum, text) => sum + bytes(text), 0);
+/** Characters of texts of a batch that are planned for their size: some seconds of processor. */
+const MOST_PLANNED = 1_000_000;
+
+interface Tokens {
+  inputTokens: number;
+  outputTokens: number;
+}
+
+/** The most tokens that rows can take; of summaries by sections, in the first round. */
+class Sizes {
+  readonly #lengths: Lengths;
+  /** By target: what was planned of it. */
+  readonly #planned = new Map<Target, Tokens & { characters: number }>();
+  #characters = 0;
+
+  constructor(lengths: Lengths) {
+    this.#lengths = lengths;
+  }
+
+  /** @throws ApiError 400 as `/v1/completions`, but for texts that are too long: their rows come to errors of their own */
+  of(row: BatchRow, target: Target): Tokens {
+    const { task, model } = target;
+    const asked = askRow(row, task, model.defaults, this.#lengths);
+    if (asked.inputs.every(({ long }) => long === null)) return this.#whole(asked, target);
+    const characters = asked.inputs.reduce((sum, { prompt }) => sum + prompt.length, 0);
+    const known = this.#planned.get(target);
+    if (known && this.#characters + characters > MOST_PLANNED) {
+      const share = characters / known.characters;
+      return {
+        inputTokens: Math.ceil(share * known.inputTokens),
+        outputTokens: Math.ceil(share * known.outputTokens),
+      };
+    }
+    this.#characters += characters;
+    const own = this.#pieces(row, asked, target);
+    this.#planned.set(target, {
+      characters: characters + (known?.characters ?? 0),
+      inputTokens: own.inputTokens + (known?.inputTokens ?? 0),
+      outputTokens: own.outputTokens + (known?.outputTokens ?? 0),
+    });
+    return own;
+  }
+
+  /** Not tokenized for that: a token is a byte at least. */
+  #whole(asked: AskedRow, target: Target): Tokens {
+    const most = this.#lengths.longest.MAX_PROMPT_TOKENS;
+    const inputTokens = asked.inputs.reduce((sum, { prompt }) => sum + Math.min(most, 3 * prompt.length + 1), 0);
+    return { inputTokens, outputTokens: outputOf(asked, target, asked.inputs.length, asked.maxNewTokens) };
+  }
+
+  #pieces(row: BatchRow, asked: AskedRow, target: Target): Tokens {
+    try {
+      const { size, pieces } = planRow(row, asked, { ...target, lengths: this.#lengths });
+      const outputTokens = outputOf(asked, target, size.prompts, pieces?.newTokens ?? asked.maxNewTokens);
+      return { inputTokens: size.promptTokens, outputTokens };
+    } catch (error) {
+      if (toApiError(error).status >= 500) throw error;
+      return { inputTokens: 0, outputTokens: 0 };
+    }
+  }
+}
+
+function outputOf({ generation }: AskedRow, { task, model }: Target, prompts: number, newTokens: number): number {
   const labels = task?.definition.labels;
-  if (labels) return { inputTokens, outputTokens: mostLabelTokens(model.tokenizer, labels, texts.length) };
-  const each = Math.max(generation.candidates, generation.params.num_return_sequences);
-  return { inputTokens, outputTokens: texts.length * each * maxNewTokens };
+  if (labels) return mostLabelTokens(model.tokenizer, labels, prompts);
+  return prompts * Math.max(generation.candidates, generation.params.num_return_sequences) * newTokens;
 }

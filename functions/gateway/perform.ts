@@ -6,21 +6,19 @@ import {
   classify,
   mostLabelTokens,
   mostTokens,
-  newTokensOf,
   type Piece,
-  type Placement,
   type Prompt,
-  tokenize,
 } from "../../src/api/answers.ts";
 import type { Generation, GenerationFields } from "../../src/api/generation.ts";
 import { withFallback } from "../../src/placement/fallback.ts";
+import { newTokensFor, tokenizeFor } from "../../src/placement/lengths.ts";
 import type { Decision } from "../../src/placement/rule.ts";
 import { inputsOfCall, type Load } from "../../src/placement/work.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { type HalvesUse, halvesOf } from "./halves.ts";
 import { Metered } from "./metered.ts";
 import { originHalves } from "./origin-halves.ts";
-import { decide, hasNoRoom, isOriginsFault, longestOf, neitherCan, originBounds, ruleOf } from "./placing.ts";
+import { decide, hasNoRoom, isOriginsFault, lengthsOf, neitherCan, originBounds } from "./placing.ts";
 import { chargeOf, generationOf, type Target } from "./target.ts";
 
 /** Where an answer was made: `edge`, `origin`, or `cache`. */
@@ -50,8 +48,9 @@ export async function perform(
   fields: GenerationFields,
 ): Promise<Performance> {
   const generation = generationOf(target, fields);
-  const prompts = tokenizeFor(c, target, texts, param);
-  const maxNewTokens = newTokensFor(c, target, generation, fields);
+  const lengths = lengthsOf(c.env);
+  const prompts = tokenizeFor(lengths, target.task, target.model, texts, param);
+  const maxNewTokens = newTokensFor(lengths, target.task, generation, fields);
   const load: Load = {
     ...{ promptTokens: longest(prompts), inputs: prompts.length, newTokens: maxNewTokens },
     sequences: Math.max(generation.candidates, generation.params.num_beams),
@@ -82,7 +81,7 @@ export async function performLabels(
 ): Promise<{ metered: Metered; inputTokens: number; results: Classified[] }> {
   generationOf(target, fields);
   const { tokenizer } = target.model;
-  const prompts = tokenizeFor(c, target, texts, param);
+  const prompts = tokenizeFor(lengthsOf(c.env), target.task, target.model, texts, param);
   const inputTokens = inputTokensOf(prompts);
   const load: Load = {
     ...{ promptTokens: longest(prompts), inputs: prompts.length, sequences: labels.length },
@@ -155,34 +154,6 @@ export function useOf(c: Context<GatewayEnv>, { model, adapter }: Target, load: 
   };
 }
 
-function tokenizeFor(c: Context<GatewayEnv>, target: Target, texts: readonly string[], param: string): Prompt[] {
-  const bounds = longestOf(c.env, ruleOf(target));
-  // T5's positions are relative: `n_positions` says what it was trained with, and the origin takes more.
-  const manifest = bounds === c.env ? target.model.manifest : { model: {} };
-  return tokenize(bounds, { manifest, tokenizer: target.model.tokenizer }, texts, limitsOf(target), param);
-}
-
-/**
- * Most new tokens of a sequence.
- *
- * @throws ApiError 400 `context_length_exceeded` when more are asked for than may be made
- */
-export function newTokensFor(
-  c: Context<GatewayEnv>,
-  target: Target,
-  generation: Generation,
-  fields: GenerationFields,
-): number {
-  return newTokensOf(boundsOfAnswer(c, target, fields), generation, limitsOf(target), fields.max_tokens ?? null);
-}
-
-/** A default that is longer than the edge's answers is cut: only who asks for more goes elsewhere. */
-function boundsOfAnswer(c: Context<GatewayEnv>, target: Target, { max_tokens }: GenerationFields): Placement {
-  const rule = ruleOf(target);
-  const isAsked = max_tokens != null || target.task?.definition.generation.max_new_tokens !== undefined;
-  return isAsked || rule.run === "origin" ? longestOf(c.env, rule) : c.env;
-}
-
 export function goneOf(c: Context<GatewayEnv>): AbortController {
   const gone = new AbortController();
   const { signal } = c.req.raw;
@@ -190,13 +161,6 @@ export function goneOf(c: Context<GatewayEnv>): AbortController {
   if (signal.aborted) gone.abort();
   signal.addEventListener("abort", () => gone.abort(), { once: true });
   return gone;
-}
-
-export function limitsOf({ task }: Target) {
-  return {
-    maxInputTokens: task?.definition.max_input_tokens ?? null,
-    maxOutputTokens: task?.definition.max_output_tokens ?? null,
-  };
 }
 
 export function longest(prompts: readonly Prompt[]): number {

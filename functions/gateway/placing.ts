@@ -2,7 +2,8 @@
 import type { Placement } from "../../src/api/answers.ts";
 import { ApiError, toApiError } from "../../src/api-error.ts";
 import { EdgeT5Error } from "../../src/errors.ts";
-import { AUTO, type Decision, type PlacementRule, place } from "../../src/placement/rule.ts";
+import { type Lengths, ruleOf, withOrigin } from "../../src/placement/lengths.ts";
+import { type Decision, place } from "../../src/placement/rule.ts";
 import type { Load } from "../../src/placement/work.ts";
 import type { GatewayBindings } from "./bindings.ts";
 import { loadHalves } from "./halves.ts";
@@ -26,19 +27,9 @@ export function hasNoRoom(error: unknown): boolean {
   return error instanceof EdgeT5Error && error.code === "E_CAPACITY";
 }
 
-export function ruleOf({ task }: Pick<Target, "task">): PlacementRule {
-  return task?.definition.placement ?? AUTO;
-}
-
 /** The lengths that may be asked for. */
-export function longestOf(env: GatewayBindings, { run }: PlacementRule): Placement {
-  if (run === "edge" || !env.ORIGIN_URL) return env;
-  const origin = originBounds(env);
-  return {
-    MAX_PROMPT_TOKENS: Math.max(env.MAX_PROMPT_TOKENS, origin.MAX_PROMPT_TOKENS),
-    MAX_NEW_TOKENS: Math.max(env.MAX_NEW_TOKENS, origin.MAX_NEW_TOKENS),
-    MAX_SEQUENCES: env.MAX_SEQUENCES,
-  };
+export function lengthsOf(env: GatewayBindings): Lengths {
+  return env.ORIGIN_URL ? withOrigin(env, originBounds(env)) : { edge: env, longest: env };
 }
 
 export function originBounds(env: GatewayBindings): Placement {
@@ -60,7 +51,7 @@ export function decide(env: GatewayBindings, target: Target, load: Load): Decisi
     inputs: env.EDGE_INPUTS,
     beamTokens: env.EDGE_BEAM_TOKENS,
   };
-  return place(load, model, ruleOf(target), edge, env.ORIGIN_URL !== undefined);
+  return place(load, model, ruleOf(target.task), edge, env.ORIGIN_URL !== undefined);
 }
 
 /** Whether the edge may answer in the origin's place: not what the request itself is at fault for. */

@@ -5,6 +5,7 @@ import { type Classified, collect } from "../../src/api/answers.ts";
 import type { GenerationFields } from "../../src/api/generation.ts";
 import { explanationOf, type TaskResult, taskUsage } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
+import { combined, planWindows, type TextPiece } from "../../src/tenancy/long-texts.ts";
 import { isContentKind } from "../../src/tenancy/task-definition.ts";
 import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from "../../src/tenancy/task-request.ts";
 import type { Task } from "../../src/tenancy/tasks.ts";
@@ -12,9 +13,8 @@ import { answersCache } from "./answers-cache.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import type { Metered } from "./metered.ts";
 import { performLabels } from "./perform.ts";
-import { boundsOf, type LongPerformance, performLong, planLong } from "./perform-long.ts";
-import { planTexts, type TextPiece } from "./perform-texts.ts";
-import { combined, windowsOf } from "./perform-windows.ts";
+import { boundsOf, longTargetOf } from "./perform-long.ts";
+import { planTexts } from "./perform-texts.ts";
 import { ProgressLine } from "./progress.ts";
 import { readFile } from "./reader.ts";
 import { eventStream } from "./sse.ts";
@@ -44,20 +44,10 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   const inputs = await renderAll(c, target, ask);
   const isList = Array.isArray(input);
   const run: Run = { c, target, fields, isList, words: words ?? ownWords, inputs, explains: explain };
-  const [first] = inputs;
   if (labels) return answerLabels(run, labels);
-  const long = first?.long ?? null;
   // Of a template that does not say which of its fields is long.
-  if (words !== null && !long) throw noWords();
-  if (!long || run.isList) return answerTexts(run);
-  const plan = planLong(c, target, long, fields, run.words);
-  const isWhole = plan.prompts.length === 1 && plan.prompts[0] === first?.prompt && run.words === null;
-  if (isWhole) return answerTexts(run);
-  const progress = new ProgressLine();
-  // Of a translation the text itself comes all the time.
-  const tell = fields.stream && long.mode === "sections" ? progress.tell : undefined;
-  const performance = await performLong(c, target, plan, fields, "input", tell);
-  return answerLong(run, performance, first?.notes ?? [], progress);
+  if (words !== null && !inputs[0]?.long) throw noWords();
+  return answerTexts(run);
 }
 
 function checkLanguages({ definition: { input, image } }: Task): void {
@@ -131,14 +121,16 @@ function withNotes<T extends TaskResult>(result: T, notes: readonly string[]): T
 }
 
 async function answerTexts(run: Run): Promise<Response> {
-  const { c, target, fields, isList, words, inputs } = run;
-  const own = isList ? inputs : inputs.map((input) => ({ ...input, long: null }));
-  const plan = planTexts(c, target, own, "input", fields, words);
+  const { c, target, fields, words, inputs } = run;
+  const plan = planTexts(c, target, inputs, "input", fields, words);
   const texts = plan.prompts;
-  const cache = fields.stream ? null : await answersCache(c, target, texts, fields);
+  const cache = fields.stream ? null : await answersCache(c, target, inputs, fields, words);
   const cached = await cache?.read();
   if (cached) return answered(run, cached.metered, cached.results, texts);
-  const { metered, generation, gone, pieces } = await plan.begin();
+  const progress = new ProgressLine();
+  // Of a translation the text itself comes all the time.
+  const tells = fields.stream && inputs[0]?.long?.mode === "sections";
+  const { metered, generation, gone, pieces } = await plan.begin(tells ? progress.tell : undefined);
   if (!fields.stream) {
     const more = new Map<number, readonly string[]>();
     const choices = await collect(heard(pieces, more), inputs.length, generation);
@@ -156,24 +148,28 @@ async function answerTexts(run: Run): Promise<Response> {
     cache?.write(results);
     return answered(run, metered, results, texts);
   }
-  const first = await pieces.next();
+  const told = progress.between(pieces);
+  const first = await told.next();
   async function* events(): AsyncGenerator<object, void, undefined> {
     try {
       for (const [index, { notes }] of inputs.entries()) if (notes.length > 0) yield { index, notes };
-      for (let next = first; !next.done; next = await pieces.next()) {
-        const { index, text, finishReason, notes = [] } = next.value;
-        yield { index, text, finish_reason: finishReason, ...(notes.length > 0 && { notes }) };
+      for (let next = first; !next.done; next = await told.next()) {
+        if ("object" in next.value) yield next.value;
+        else {
+          const { index, text, finishReason, notes = [] } = next.value;
+          yield { index, text, finish_reason: finishReason, ...(notes.length > 0 && { notes }) };
+        }
       }
       yield await endOf(run, metered, texts);
     } finally {
-      await pieces.return();
+      await told.return();
     }
   }
   return eventResponse(
     c,
     eventStream(events(), () => {
       gone.abort();
-      return pieces.return();
+      return told.return();
     }),
   );
 }
@@ -189,53 +185,11 @@ async function* heard(
   }
 }
 
-async function answerLong(
-  run: Run,
-  { metered, prompts, gone, parts }: LongPerformance,
-  notes: readonly string[],
-  progress: ProgressLine,
-): Promise<Response> {
-  const { c, fields } = run;
-  if (!fields.stream) {
-    let output = "";
-    let more: readonly string[] = [];
-    for await (const part of parts) {
-      if ("text" in part) output += part.text;
-      else more = part.notes;
-    }
-    const result = withNotes({ output, finish_reason: "stop" as const }, [...notes, ...more]);
-    return answered(run, metered, [result], prompts);
-  }
-  const told = progress.between(parts);
-  const first = await told.next();
-  async function* events(): AsyncGenerator<object, void, undefined> {
-    try {
-      if (notes.length > 0) yield { index: 0, notes };
-      for (let next = first; !next.done; next = await told.next()) {
-        const part = next.value;
-        if ("object" in part) yield part;
-        else if ("text" in part) yield { index: 0, text: part.text, finish_reason: null };
-        else yield { index: 0, text: "", finish_reason: "stop", ...(part.notes.length > 0 && { notes: part.notes }) };
-      }
-      yield await endOf(run, metered, prompts);
-    } finally {
-      await told.return();
-    }
-  }
-  return eventResponse(
-    c,
-    eventStream(events(), () => {
-      gone.abort();
-      return told.return();
-    }),
-  );
-}
-
 async function answerLabels(run: Run, labels: readonly string[]): Promise<Response> {
-  const { c, target, fields, inputs } = run;
-  const plans = windowsOf(c, target, inputs);
+  const { c, target, fields, words, inputs } = run;
+  const plans = planWindows(longTargetOf(c, target), inputs);
   const texts = plans.flatMap(({ prompts }) => prompts);
-  const cache = fields.stream ? null : await answersCache(c, target, texts, fields);
+  const cache = fields.stream ? null : await answersCache(c, target, inputs, fields, words);
   const cached = await cache?.read();
   if (cached) return answered(run, cached.metered, cached.results, texts);
   const { metered, results } = await performLabels(c, target, labels, texts, "input", fields);

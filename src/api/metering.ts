@@ -21,7 +21,7 @@ const MOST_TRAINING_DOLLARS = 10;
 
 const subject = z.string().min(1).max(200);
 
-/** Amounts that are left out are 0. */
+/** Amounts that are left out stay as they are; in a first version of a price they are 0. */
 export const newPriceSchema = z
   .strictObject({
     /** Whose price it is; left out: everybody's. */
@@ -52,11 +52,11 @@ export function newPrice(body: z.output<typeof newPriceSchema>): NewPrice {
     task: body.task ?? null,
     model: body.model ?? null,
     validFrom: body.valid_from ? Date.parse(body.valid_from) : null,
-    inputPer1k: body.input_per_1k ?? 0,
-    outputPer1k: body.output_per_1k ?? 0,
-    trainingPer1k: body.training_per_1k ?? 0,
-    perRequest: body.per_request ?? 0,
-    adapterDay: body.adapter_day ?? 0,
+    inputPer1k: body.input_per_1k ?? null,
+    outputPer1k: body.output_per_1k ?? null,
+    trainingPer1k: body.training_per_1k ?? null,
+    perRequest: body.per_request ?? null,
+    adapterDay: body.adapter_day ?? null,
   };
 }
 

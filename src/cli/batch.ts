@@ -19,7 +19,11 @@ const LOOK_MS = 500;
 const OVER = ["completed", "failed", "cancelled", "expired"];
 
 export const run = defineCommand({
-  meta: { name: "run", description: "Have a file's rows answered, and wait for it" },
+  meta: {
+    name: "run",
+    description:
+      "Have a file's rows answered, and wait for it. Exit code 1: the batch failed, or every row of it did; rows that failed among others are counted, and in --errors",
+  },
   args: {
     file: {
       type: "positional",
@@ -57,7 +61,8 @@ export const run = defineCommand({
     }
     if (args.json) printJson(done);
     else console.log(textOf(done));
-    if (done.status === "failed") process.exitCode = 1;
+    const { completed, failed } = done.request_counts;
+    if (done.status === "failed" || (failed > 0 && completed === 0)) process.exitCode = 1;
   },
 });
 

@@ -30,7 +30,7 @@ export interface ControlPlane {
    * @param body sent as JSON, a form as it is
    * @param headers more of them, such as `if-match`
    * @returns the answer's JSON; null where it has none
-   * @throws EdgeT5Error `E_IO` with the gateway's own words when it refuses, or when it cannot be reached
+   * @throws EdgeT5Error `E_INPUT` with the gateway's own words when it refuses; `E_IO` when it fails, or cannot be reached
    */
   request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<unknown>;
 }
@@ -84,26 +84,33 @@ export function unreachable(url: string, cause: Error): EdgeT5Error {
   });
 }
 
-/** What the gateway did not do, in its own words. */
+/** What the gateway did not do, in its own words: `E_INPUT` where it is at fault that was asked, else `E_IO`. */
 export class GatewayRefusal extends EdgeT5Error {
   readonly httpStatus: number;
 
-  constructor(httpStatus: number, message: string) {
-    super("E_IO", message);
+  constructor(code: "E_INPUT" | "E_IO", httpStatus: number, message: string) {
+    super(code, message);
     this.httpStatus = httpStatus;
   }
 }
 
-/** The gateway's own words. */
+/** Statuses below 500 that the same request may not get another time. */
+const PASSING: readonly number[] = [408, 425, 429];
+
+/** The gateway's own words, and its code. */
 export function refusal(status: number, text: string): GatewayRefusal {
-  let message = text.slice(0, 200);
+  const said = (code: "E_INPUT" | "E_IO", message: string) =>
+    new GatewayRefusal(code, status, `The gateway answers ${status}: ${message}`);
   try {
     const { error } = JSON.parse(text) as { error?: { message?: string; code?: string } };
-    if (error?.message) message = `${error.message} (${error.code})`;
+    if (error?.message) {
+      const isAsked = status >= 400 && status < 500 && !PASSING.includes(status);
+      return said(isAsked ? "E_INPUT" : "E_IO", `${error.message} (${error.code})`);
+    }
   } catch {
     // Not ours: what stands in front of the gateway.
   }
-  return new GatewayRefusal(status, `The gateway answers ${status}: ${message}`);
+  return said("E_IO", text.slice(0, 200));
 }
 
 /** Every item of a list, part by part. @param path such as `/admin/tenants` */

@@ -234,11 +234,16 @@ async function pricesOf(request: Request): Promise<Price[]> {
       const price = newPrice(newPriceSchema.parse({ tenant, ...amounts }));
       const validFrom = Date.parse(valid_from);
       prices.push({
-        ...price,
         id: Number(id),
+        tenant: price.tenant,
         task: task ?? null,
         model: model ?? null,
         validFrom,
+        inputPer1k: price.inputPer1k ?? 0,
+        outputPer1k: price.outputPer1k ?? 0,
+        trainingPer1k: price.trainingPer1k ?? 0,
+        perRequest: price.perRequest ?? 0,
+        adapterDay: price.adapterDay ?? 0,
         createdAt: validFrom,
       });
     }

@@ -1,100 +1,83 @@
 /** `edge-t5 generate --task NAME INPUT`: a text, table, document or image through a task, of any length. */
-import { readFile, stat } from "node:fs/promises";
 import { EdgeT5Error } from "../errors.ts";
-import { contentOfPages } from "../readers/image/ocr.ts";
-import { imageFormat } from "../readers/image/size.ts";
-import { createOcrThread } from "../readers/image/thread.ts";
-import { readContent } from "../readers/index.ts";
 import type { GenerateOptions, TextToText } from "../t5/model.ts";
-import type { Content } from "../t5/text-to-text/content.ts";
 import {
   classifyLong,
   type LongEnd,
+  type LongModel,
   type LongProgress,
   longModelOf,
+  planClassification,
+  planSummary,
+  planTranslation,
   summarizeLong,
   telling,
   translateLong,
 } from "../t5/text-to-text/long/index.ts";
 import type { TaskDefinition } from "../tenancy/task-definition.ts";
-import { type RenderedInput, renderInput, type TableChoice, type TaskInput } from "../tenancy/task-request.ts";
+import { type RenderedInput, renderInput, type TableChoice } from "../tenancy/task-request.ts";
+import { type GivenInput, readAny } from "./task-input.ts";
 
-export interface TaskRunOptions {
-  select?: TableChoice | undefined;
-  /** Of a summary by sections. */
-  words?: number | undefined;
+/** The model as a task uses it: a prompt is as long as it was trained with, if the task does not have it shorter. */
+export function modelFor(t5: TextToText, { max_input_tokens }: TaskDefinition, options?: GenerateOptions): LongModel {
+  const model = longModelOf(t5, options);
+  const trained = t5.encoder.config.nPositions ?? Number.POSITIVE_INFINITY;
+  const own = max_input_tokens ?? Number.POSITIVE_INFINITY;
+  return { ...model, maxInputTokens: Math.min(model.maxInputTokens, trained, own) };
 }
 
-/** One word that ends as files do that are read here. */
-const NAMES_A_FILE = /^\S+\.(?:pdf|docx|xlsx|csv|tsv|json|html?|md|eml|txt|png|jpe?g|webp|tiff?)$/i;
-
-/** What an input is: a file's path, JSON of a task's fields, or a text. */
-export async function taskInputOf(
-  given: string,
+/**
+ * The input as the model is given it.
+ *
+ * @throws EdgeT5Error `E_CONTEXT_LENGTH` for one that the task neither takes whole nor in pieces; ApiError as `renderInput`
+ */
+export async function render(
+  model: LongModel,
   definition: TaskDefinition,
-  signal: AbortSignal,
-): Promise<{ input: TaskInput | null; content: Content | null }> {
-  const found = given.length < 4096 ? await stat(given).catch(() => null) : null;
-  if (found?.isFile()) {
-    // Not Node's Buffer: pdf.js refuses it.
-    const bytes = new Uint8Array(await readFile(given));
-    return { input: null, content: await readAny(bytes, given, definition, signal) };
-  }
-  if (found || NAMES_A_FILE.test(given)) {
-    throw new EdgeT5Error("E_INPUT", `${given} is no file. Name one, or send a text that looks like it on stdin: -.`);
-  }
-  if (/^\s*\{/.test(given) && definition.input !== "text") {
-    try {
-      return { input: JSON.parse(given) as TaskInput, content: null };
-    } catch {
-      // A text that begins with a brace.
-    }
-  }
-  return { input: given, content: null };
-}
-
-async function readAny(
-  bytes: Uint8Array<ArrayBuffer>,
-  filename: string | undefined,
-  { input, image }: TaskDefinition,
-  signal: AbortSignal,
-): Promise<Content> {
-  if (imageFormat(bytes)) {
-    if (image.read === "caption") {
-      throw new EdgeT5Error(
-        "E_INPUT",
-        "Captions are made by a deployment's Workers AI, not here. Set image.read to text.",
-      );
-    }
-    const ocr = createOcrThread();
-    try {
-      return contentOfPages(await ocr.recognize(bytes, { languages: image.languages, signal }), image.languages);
-    } finally {
-      ocr.release();
-    }
-  }
-  return readContent(bytes, { filename, as: input === "table" ? "table" : "document", signal });
-}
-
-/** The input as the model is given it. */
-export function render(
-  t5: TextToText,
-  definition: TaskDefinition,
-  { input, content }: { input: TaskInput | null; content: Content | null },
+  { input, content }: GivenInput,
   select: TableChoice | undefined,
   signal: AbortSignal,
 ): Promise<RenderedInput> {
-  const { count, maxInputTokens } = longModelOf(t5);
-  const most = Math.min(maxInputTokens, definition.max_input_tokens ?? Number.POSITIVE_INFINITY);
-  return renderInput({ definition }, input, "the input", {
-    ...{ content, select, bounds: { count, maxInputTokens: most } },
+  const rendered = await renderInput({ definition }, input, "the input", {
+    ...{ content, select, bounds: model },
     read: ({ bytes, filename }) => readAny(bytes, filename, definition, signal),
   });
+  const most = definition.max_input_tokens ?? Number.POSITIVE_INFINITY;
+  const tokens = model.count(rendered.prompt);
+  if (rendered.long || tokens <= most) return rendered;
+  throw new EdgeT5Error(
+    "E_CONTEXT_LENGTH",
+    `The input has ${tokens} tokens; this task takes up to ${most} (max_input_tokens). Shorten it, or have the task split it: set its long.`,
+  );
+}
+
+/** What is said of a prompt that is longer than those that the model was trained with, and is taken. */
+export function lengthNotes({ tokenizer, encoder }: TextToText, prompt: string, instead: string): string[] {
+  const trained = encoder.config.nPositions ?? Number.POSITIVE_INFINITY;
+  const tokens = tokenizer.encode(prompt).length;
+  if (tokens <= trained || tokens > encoder.maxInputTokens) return [];
+  return [
+    `The prompt has ${tokens} tokens, the model was trained with up to ${trained}: the answer may be worse. ${instead}`,
+  ];
+}
+
+/** What the model is given: the whole prompt, or the pieces; of a summary those of its first round. */
+export function promptsOf(
+  model: LongModel,
+  { prompt, long }: RenderedInput,
+  words: number | undefined,
+): readonly string[] {
+  if (!long) return [prompt];
+  const { mode, text, document, sections, fill } = long;
+  if (mode === "sentences") return planTranslation(document ?? text, model, { fill }).prompts;
+  if (mode === "sections") return planSummary(sections ?? text, model, { fill, words }).prompts;
+  return planClassification(text, model, { fill }).prompts;
 }
 
 /** The answer in pieces, as they are made. @param tell of a summary by sections, how far it is */
 export async function* answerTask(
   t5: TextToText,
+  model: LongModel,
   { prompt, long }: RenderedInput,
   options: GenerateOptions,
   words: number | undefined,
@@ -102,11 +85,11 @@ export async function* answerTask(
 ): AsyncGenerator<string, LongEnd, undefined> {
   const { signal } = options;
   if (long?.mode === "sentences") {
-    return yield* translateLong(longModelOf(t5, options), long.text, { fill: long.fill, signal });
+    return yield* translateLong(model, long.document ?? long.text, { fill: long.fill, signal });
   }
   if (long?.mode === "sections") {
     const source = long.sections ?? long.text;
-    return yield* summarizeLong(telling(longModelOf(t5, options), tell), source, { fill: long.fill, words, signal });
+    return yield* summarizeLong(telling(model, tell), source, { fill: long.fill, words, signal });
   }
   yield* t5.stream(prompt, options);
   return { notes: [] };
@@ -115,12 +98,13 @@ export async function* answerTask(
 /** Labels with their scores, the most probable first. */
 export async function labelTask(
   t5: TextToText,
+  model: LongModel,
   { prompt, long }: RenderedInput,
   labels: readonly string[],
   options: Pick<GenerateOptions, "adapter" | "signal">,
 ) {
   if (long?.mode !== "windows") return { ...(await t5.classify(prompt, labels, options)), windows: 1 };
-  const { scores, logprobs, windows } = await classifyLong(longModelOf(t5, options), long.text, labels, {
+  const { scores, logprobs, windows } = await classifyLong(model, long.text, labels, {
     ...{ fill: long.fill, signal: options.signal },
   });
   const ranked = labels

@@ -2,22 +2,20 @@
 import { randomInt } from "node:crypto";
 import { text as readAll } from "node:stream/consumers";
 import { defineCommand } from "citty";
-import { parseWith } from "../api/parse.ts";
-import { tableChoiceSchema } from "../api/task-run.ts";
+import { type Explanation, explanationOf } from "../api/task-run.ts";
 import { EdgeT5Error } from "../errors.ts";
 import { T5 } from "../index.ts";
 import { mergeGenerationParams } from "../t5/generation/config.ts";
 import type { Classification, GeneratedSequence, GenerateOptions, Generation } from "../t5/model.ts";
 import type { LongProgress } from "../t5/text-to-text/long/index.ts";
-import type { TaskDefinition } from "../tenancy/task-definition.ts";
-import type { TableChoice } from "../tenancy/task-request.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
-import { answerTask, labelTask, render, type TaskRunOptions, taskInputOf } from "./generate-task.ts";
+import { answerTask, labelTask, lengthNotes, modelFor, promptsOf, render } from "./generate-task.ts";
 import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
-import { taskDefinitionOf } from "./task-definition.ts";
+import { taskInputOf } from "./task-input.ts";
+import { type TaskRun, taskArgs, taskRunOf } from "./task-run-options.ts";
 
 /** Longest prompt in tokens: T5's positions are relative, so this bounds memory, not the model. */
 const MAX_PROMPT_TOKENS = 2048;
@@ -27,25 +25,10 @@ export default defineCommand({
   args: {
     prompt: {
       type: "positional",
-      required: true,
+      required: false,
       description: 'The prompt with its task prefix; with --task a text, a file, or a JSON object; "-" reads stdin',
     },
-    task: {
-      type: "string",
-      valueHint: "name",
-      description: "A packaged task, a definition's file as task put --file takes it, or TENANT/NAME of a gateway",
-    },
-    words: {
-      type: "string",
-      valueHint: "n",
-      description: "With a --task that sums up by sections: words of the summary",
-    },
-    select: {
-      type: "string",
-      valueHint: "json",
-      description: 'With a --task for tables: {"table": 0, "columns": ["a"], "rows": {"from": 0, "to": 9}}',
-    },
-    explain: { type: "boolean", description: "With --task: tell on stderr what the model is given" },
+    ...taskArgs,
     model: { type: "string", valueHint: "dir", description: "Package folder or address; default: the packaged model" },
     ...generationArgs,
     logprobs: {
@@ -61,13 +44,19 @@ export default defineCommand({
   },
   async run({ args, rawArgs }) {
     const labels = labelsOf(args);
-    const options = {
+    const given = {
       ...generationOptionsOf(args, valuesOf("--stop", rawArgs)),
       logprobs: args.logprobs === undefined ? undefined : wholeNumber("--logprobs", args.logprobs, 0, 100),
     };
+    const fields = valuesOf("--field", rawArgs);
+    const task = await taskRunOf(args, fields, given);
+    const options: GenerateOptions = task?.options ?? given;
     options.seed ??= randomInt(2 ** 31);
-    const prompt = args.prompt === "-" ? await readAll(process.stdin) : args.prompt;
-    if (prompt.trim() === "") {
+    const prompt = args.prompt === "-" ? await readAll(process.stdin) : (args.prompt ?? "");
+    if (args.prompt === undefined && fields.length === 0) {
+      throw new EdgeT5Error("E_USAGE", "PROMPT is missing. See edge-t5 generate --help.");
+    }
+    if (args.prompt !== undefined && prompt.trim() === "") {
       throw new EdgeT5Error(
         "E_INPUT",
         'The prompt is empty. Give a text, such as "translate English to German: Hello.".',
@@ -75,8 +64,6 @@ export default defineCommand({
     }
     const interruption = abortOnSignals();
     const { signal } = interruption;
-    const task = args.task === undefined ? null : await taskOf(args, labels, options);
-    if (task) Object.assign(options, task.options);
     const allLabels = task ? (task.definition.labels ?? undefined) : labels;
     try {
       const started = performance.now();
@@ -92,10 +79,13 @@ export default defineCommand({
       if (task) return await runTask(t5, task, prompt, { ...options, adapter, signal }, args.json === true);
       const loaded = performance.now();
       const loading = { load: round(loaded - started) };
+      const notes = lengthNotes(t5, prompt, "Split it, or name a --task that does.");
+      if (!args.json) tellNotes(notes);
+      const noted = notes.length > 0 && { notes };
       if (labels) {
         const answer = await t5.classify(prompt, labels, { adapter, signal });
         const timings_ms = { ...loading, classify: round(performance.now() - loaded) };
-        if (args.json) printJson({ ...summaryOfLabels(answer), timings_ms });
+        if (args.json) printJson({ ...summaryOfLabels(answer), ...noted, timings_ms });
         else printScores(answer);
         return;
       }
@@ -107,7 +97,7 @@ export default defineCommand({
       }
       const answer = await t5.generate(prompt, { ...options, adapter, signal });
       const timings_ms = { ...loading, generate: round(performance.now() - loaded) };
-      if (args.json) printJson({ ...summaryOf(answer), ...(do_sample && { seed }), timings_ms });
+      if (args.json) printJson({ ...summaryOf(answer), ...(do_sample && { seed }), ...noted, timings_ms });
       else for (const sequence of answer.sequences) printSequence(sequence);
     } finally {
       interruption.dispose();
@@ -115,83 +105,75 @@ export default defineCommand({
   },
 });
 
-/** A task, and what the command line says of its run. */
-interface TaskRun extends TaskRunOptions {
-  definition: TaskDefinition;
-  /** Its own, under those of the command line. */
-  options: GenerateOptions;
-  explain: boolean;
-}
-
-async function taskOf(
-  args: { [Name in "task" | "words" | "select"]?: string | undefined } & { explain?: boolean | undefined },
-  labels: readonly string[] | undefined,
-  given: GenerateOptions,
-): Promise<TaskRun> {
-  if (labels) throw new EdgeT5Error("E_USAGE", "--labels beside --task: the task has its own. Drop one of the two.");
-  const definition = await taskDefinitionOf(args.task ?? "");
-  const words =
-    args.words === undefined ? (definition.words ?? undefined) : wholeNumber("--words", args.words, 5, 5000);
-  if (words !== undefined && definition.long !== "sections") {
-    throw new EdgeT5Error("E_USAGE", `--words is for tasks that sum up by sections; ${args.task} does not. Drop it.`);
-  }
-  const asked = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  return {
-    ...{ definition, words, explain: args.explain === true },
-    options: { ...definition.generation, ...asked },
-    select: args.select === undefined ? undefined : selectionOf(args.select),
-  };
-}
-
-function selectionOf(text: string): TableChoice {
-  try {
-    return parseWith(tableChoiceSchema, JSON.parse(text), "--select");
-  } catch (cause) {
-    throw new EdgeT5Error("E_USAGE", `--select: ${(cause as Error).message}`, { cause });
-  }
-}
-
 async function runTask(
   t5: T5,
-  { definition, words, select, explain }: TaskRun,
+  task: TaskRun,
   given: string,
   options: GenerateOptions & { signal: AbortSignal },
   isJson: boolean,
 ): Promise<void> {
+  const { definition, words, select, explain } = task;
   const { signal, adapter } = options;
-  const rendered = await render(t5, definition, await taskInputOf(given, definition, signal), select, signal);
-  if (explain) console.error(rendered.prompt);
+  const model = modelFor(t5, definition, options);
+  const rendered = await render(model, definition, await taskInputOf(given, task, signal), select, signal);
+  const explanation = explain ? explanationOf(promptsOf(model, rendered, words)) : null;
+  const explained = explanation && { explain: explanation };
+  const notes = [...rendered.notes, ...adapterNotes(definition, adapter !== undefined)];
+  if (!rendered.long) notes.push(...lengthNotes(t5, rendered.prompt, "Have the task split it: set its long."));
+  if (!isJson) {
+    if (explanation) tellInputs(explanation);
+    tellNotes(notes);
+  }
   const started = performance.now();
   const took = () => ({ generate: round(performance.now() - started) });
-  const tellNotes = (notes: readonly string[]) => {
-    for (const note of notes) console.error(`Note: ${note}`);
-  };
   if (definition.labels) {
-    const answer = await labelTask(t5, rendered, definition.labels, { adapter, signal });
+    const answer = await labelTask(t5, model, rendered, definition.labels, { adapter, signal });
     const { label, scores, windows } = answer;
-    if (isJson) return printJson({ label, scores, windows, notes: rendered.notes, timings_ms: took() });
-    tellNotes(rendered.notes);
-    return printScores(answer);
+    const more = windows > 1 ? [`The text went through the model in ${windows} windows.`] : [];
+    if (isJson) {
+      return printJson({ label, scores, windows, notes: [...notes, ...more], ...explained, timings_ms: took() });
+    }
+    printScores(answer);
+    return tellNotes(more);
   }
-  tellNotes(rendered.notes);
   const progress = createProgress(process.stderr, String);
   let isAnswering = false;
   const tell = ({ done, of }: LongProgress) => {
     if (process.stderr.isTTY && !isAnswering && of > 1) progress.update(done, of, "parts read");
   };
-  const pieces = answerTask(t5, rendered, options, words, isJson ? undefined : tell);
+  const pieces = answerTask(t5, model, rendered, options, words, isJson ? undefined : tell);
   let text = "";
   for (;;) {
     const next = await pieces.next().finally(() => progress.stop());
     isAnswering = true;
     if (next.done) {
-      if (isJson) return printJson({ text, notes: [...rendered.notes, ...next.value.notes], timings_ms: took() });
+      if (isJson) {
+        return printJson({ text, notes: [...notes, ...next.value.notes], ...explained, timings_ms: took() });
+      }
       process.stdout.write("\n");
       return tellNotes(next.value.notes);
     }
     text += next.value;
     if (!isJson) process.stdout.write(next.value);
   }
+}
+
+/** A gateway's task may answer with an adapter that is there alone. */
+function adapterNotes({ adapter }: TaskRun["definition"], isGiven: boolean): string[] {
+  if (adapter === null || isGiven) return [];
+  return [`The task answers with the adapter ${adapter}, which is not here: this is without. Give it by --adapter.`];
+}
+
+function tellNotes(notes: readonly string[]): void {
+  for (const note of notes) console.error(`Note: ${note}`);
+}
+
+function tellInputs({ inputs, total }: Explanation): void {
+  for (const [i, input] of inputs.entries()) {
+    console.error(total === 1 ? input : `Input ${i + 1} of ${total}: ${input}`);
+  }
+  if (total === 0) console.error("The model is given nothing: no part of the input is for it.");
+  if (total > inputs.length) console.error(`… and ${total - inputs.length} more.`);
 }
 
 function summaryOf({ inputIds, sequences }: Generation) {

@@ -31,16 +31,20 @@ const common = {
 const dollars = (description: string) => ({ type: "string", valueHint: "dollars", description }) as const;
 
 export const set = defineCommand({
-  meta: { name: "set", description: "Set a price: a new version, from now or a later time on" },
+  meta: {
+    name: "set",
+    description:
+      "Set a price: a new version, from now or a later time on. Amounts that are not named stay as they are; in a first version of a price they are 0",
+  },
   args: {
     tenant: { type: "string", description: "Whose price it is; default: everybody's" },
     task: { type: "string", description: "For one task of that tenant's" },
     model: { type: "string", description: "For one model" },
-    input: dollars("Per 1,000 input tokens: 0.0015; default 0"),
-    output: dollars("Per 1,000 output tokens; default 0"),
-    training: dollars("Per 1,000 tokens that a fine-tuning trains on; default 0"),
-    request: dollars("A request; default 0"),
-    "adapter-day": dollars("An adapter and day; default 0"),
+    input: dollars("Per 1,000 input tokens: 0.0015"),
+    output: dollars("Per 1,000 output tokens"),
+    training: dollars("Per 1,000 tokens that a fine-tuning trains on"),
+    request: dollars("A request"),
+    "adapter-day": dollars("An adapter and day"),
     from: { type: "string", valueHint: "time", description: "When it begins: 2027-01-01 (UTC); default: now" },
     ...common,
   },
@@ -62,7 +66,8 @@ export const set = defineCommand({
     const body = { ...subject, ...amounts, ...given({ valid_from: validFrom }) };
     const price = (await request("POST", "/admin/prices", body)) as Price;
     if (args.json) return printJson(price);
-    console.log(`Price ${price.id} holds for ${subjectOf(price)} from ${price.valid_from} on.`);
+    console.log(`Price ${price.id} holds for ${subjectOf(price)} from ${price.valid_from} on:`);
+    console.log(formatTable(AMOUNTS, [amountsOf(price)]));
   },
 });
 
@@ -81,22 +86,11 @@ export const list = defineCommand({
     );
     if (args.json) return printJson({ data });
     if (data.length === 0) return console.log("There are no prices: nothing costs anything. See edge-t5 price set.");
-    const amounts = ["INPUT, $/1k", "OUTPUT, $/1k", "TRAINING, $/1k", "REQUEST, $", "ADAPTER, $/day"];
-    const header = ["PRICE", "FOR", ...amounts, "FROM", "STATE"];
+    const header = ["PRICE", "FOR", ...AMOUNTS, "FROM", "STATE"];
     console.log(
       formatTable(
         header,
-        data.map((price) => [
-          price.id,
-          subjectOf(price),
-          price.input_per_1k,
-          price.output_per_1k,
-          price.training_per_1k,
-          price.per_request,
-          price.adapter_day,
-          price.valid_from,
-          price.status,
-        ]),
+        data.map((price) => [price.id, subjectOf(price), ...amountsOf(price), price.valid_from, price.status]),
       ),
     );
   },
@@ -112,6 +106,12 @@ export const withdraw = defineCommand({
     console.log(`Price ${args.price} is withdrawn.`);
   },
 });
+
+const AMOUNTS = ["INPUT, $/1k", "OUTPUT, $/1k", "TRAINING, $/1k", "REQUEST, $", "ADAPTER, $/day"];
+
+function amountsOf({ input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day }: Price): string[] {
+  return [input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day];
+}
 
 function subjectOf({ tenant, task, model }: Price): string {
   if (task !== null) return `${tenant}'s task ${task}`;

@@ -76,7 +76,7 @@ export interface PushedModel {
 /**
  * Uploads a package to a gateway, and publishes it.
  *
- * @throws EdgeT5Error `E_PACKAGE_NOT_FOUND`, `E_MANIFEST`; `E_IO` when the gateway refuses or cannot be reached
+ * @throws EdgeT5Error `E_PACKAGE_NOT_FOUND`, `E_MANIFEST`; `E_INPUT` when the gateway refuses, `E_IO` when it fails or cannot be reached
  */
 export async function pushFolder(
   dir: string,

@@ -160,14 +160,13 @@ function makeDemo(
 }
 
 function placeJson({ model, url, state }: Place, demo: Demo | null) {
-  const made = demo && { tenant: demo.tenant, key: demo.key, tasks: demo.tasks.map(({ name }) => name) };
+  const made = demo && { tenant: demo.tenant, key: demo.key, tasks: demo.names };
   return { model, url, state, demo: made };
 }
 
-function demoWelcome(place: Place, { tenant, key, tasks }: Demo): string {
+function demoWelcome(place: Place, { tenant, key, tasks, names }: Demo): string {
   const { model, url } = place;
-  const curl = (path: string, body: object) =>
-    `  curl ${url}${path} -H "authorization: Bearer $KEY" \\\n    -d '${JSON.stringify(body)}'`;
+  const curl = (path: string, body: object) => curlOf(url, path, body);
   const prompt = "translate English to German: The house is old.";
   const settings = settingsOf(place);
   return [
@@ -177,6 +176,7 @@ function demoWelcome(place: Place, { tenant, key, tasks }: Demo): string {
     ...tasks.map(({ name, example }) => curl(`/v1/tasks/${name}`, { input: example })),
     curl("/v1/completions", { model, prompt }),
     "",
+    ...(tasks.length > 0 ? [] : tasksOf(tenant, names, place)),
     "Or try it in a browser:",
     "",
     `  ${url}/#key=${key}`,
@@ -189,6 +189,30 @@ function demoWelcome(place: Place, { tenant, key, tasks }: Demo): string {
     "  npx edge-t5 demo traffic",
     "",
   ].join("\n");
+}
+
+function curlOf(url: string, path: string, body: object): string {
+  return `  curl ${url}${path} -H "authorization: Bearer $KEY" \\\n    -d '${JSON.stringify(body)}'`;
+}
+
+/** Of a model that the demo has no tasks for. The example's name is none of the first run's, which would change. */
+function tasksOf(tenant: string, names: readonly string[], place: Place): string[] {
+  const { model, url } = place;
+  const told =
+    names.length > 0
+      ? `Its tasks, of the tenant ${tenant}: ${names.join(", ")}.`
+      : "It has no tasks yet: those of the first run are the packaged model's.";
+  return [
+    `${told} Add one, of a prefix that it was trained with:`,
+    "",
+    ...settingsOf(place),
+    `  npx edge-t5 task put ${tenant} digest --model ${model} --input document --long sections \\`,
+    "    --template 'summarize: {input}'",
+    curlOf(url, "/v1/tasks/digest", {
+      input: "A tool to convert images between formats. It supports PNG and JPEG.",
+    }),
+    "",
+  ];
 }
 
 function welcome(place: Place): string {

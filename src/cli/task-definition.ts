@@ -14,7 +14,7 @@ export interface TaskPlace {
 /**
  * A task's definition: one of the packaged model's, by its name; of a file; or of a gateway's tenant.
  *
- * @throws EdgeT5Error `E_USAGE` for what is none of these, or no definition; `E_IO` as the gateway refuses
+ * @throws EdgeT5Error `E_USAGE` for what is none of these, or no definition; as `ControlPlane.request`
  */
 export async function taskDefinitionOf(task: string, place: TaskPlace = {}): Promise<TaskDefinition> {
   const [tenant, name, more] = task.split("/");

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { EdgeT5Error } from "../errors.ts";
 import { readDemoKey } from "../local/secrets.ts";
 import { PACKAGE_ROOT } from "../package-root.ts";
-import { type ControlPlane, clientOf, controlPlaneOptions } from "./control-plane.ts";
+import { type ControlPlane, clientOf, controlPlaneOptions, refusal, unreachable } from "./control-plane.ts";
 
 /** Options of every command that asks as a tenant. */
 export const tenantOptions = {
@@ -21,7 +21,7 @@ export interface TenantArgs {
 }
 
 export interface TenantClient extends ControlPlane {
-  /** An answer as it comes. @throws EdgeT5Error `E_IO` when it is not well */
+  /** An answer as it comes. @throws EdgeT5Error as `request` */
   open(path: string): Promise<Response>;
 }
 
@@ -37,10 +37,12 @@ export async function tenantClient(args: TenantArgs): Promise<TenantClient> {
   return {
     ...client,
     async open(path) {
-      const response = await fetch(url + path, { headers: { authorization: `Bearer ${key}` } });
+      const headers = { authorization: `Bearer ${key}` };
+      const response = await fetch(url + path, { headers }).catch((cause: Error) => {
+        throw unreachable(url, cause);
+      });
       if (response.ok) return response;
-      const text = await response.text();
-      throw new EdgeT5Error("E_IO", `The gateway answers ${response.status}: ${text.slice(0, 300)}`);
+      throw refusal(response.status, await response.text());
     },
   };
 }

@@ -68,7 +68,10 @@ const PRICE = { input_per_1k: "0.0001", output_per_1k: "0.0004", adapter_day: "0
 export interface Demo {
   tenant: string;
   key: string;
+  /** Made, or there already. */
   tasks: readonly DemoTask[];
+  /** Names of all that the tenant has of the served model. */
+  names: readonly string[];
 }
 
 /**
@@ -85,12 +88,12 @@ export async function ensureDemo(
   tasks: readonly DemoTask[],
 ): Promise<Demo> {
   await ensureTenant(request, DEMO_TENANT, "Demo", LIMITS);
-  const [key] = await Promise.all([
+  const [key, names] = await Promise.all([
     ensureKey(request, url, state),
-    ensurePrice(request),
     ensureTasks(request, DEMO_TENANT, model, tasks),
+    ensurePrice(request),
   ]);
-  return { tenant: DEMO_TENANT, key, tasks };
+  return { tenant: DEMO_TENANT, key, tasks, names };
 }
 
 export async function ensureTenant(request: Request, id: string, name: string, limits: object): Promise<void> {
@@ -105,19 +108,22 @@ export async function ensurePrice(request: Request): Promise<void> {
   if (data.length === 0) await request("POST", "/admin/prices", PRICE);
 }
 
+/** @returns the names of the model's tasks that the tenant has then, of a hundred that it had at most */
 export async function ensureTasks(
   request: Request,
   tenant: string,
   model: string,
   tasks: readonly DemoTask[],
-): Promise<void> {
+): Promise<string[]> {
   const path = `/admin/tenants/${tenant}/tasks`;
-  const { data } = (await request("GET", `${path}?limit=100`)) as { data: { id: string }[] };
+  const { data } = (await request("GET", `${path}?limit=100`)) as {
+    data: { id: string; definition: { model: string } }[];
+  };
   const there = new Set(data.map(({ id }) => id));
-  for (const task of tasks) {
-    if (there.has(task.name)) continue;
-    await request("PUT", `${path}/${task.name}`, definitionOfDemo(task, model));
-  }
+  const missing = tasks.filter(({ name }) => !there.has(name));
+  for (const task of missing) await request("PUT", `${path}/${task.name}`, definitionOfDemo(task, model));
+  const own = data.filter(({ definition }) => definition.model === model).map(({ id }) => id);
+  return [...own, ...missing.map(({ name }) => name)].sort();
 }
 
 /** As `PUT /v1/tasks/{name}` takes it. They take documents: texts, and files that have some. */

@@ -22,8 +22,10 @@ export interface Price {
   createdAt: number;
 }
 
-/** A version to be made. */
-export interface NewPrice extends Omit<Price, "id" | "validFrom" | "createdAt"> {
+type Amount = "inputPer1k" | "outputPer1k" | "trainingPer1k" | "perRequest" | "adapterDay";
+
+/** A version to be made. An amount that is null is as in the version before it; in a first version it is 0. */
+export interface NewPrice extends Pick<Price, "tenant" | "task" | "model">, Record<Amount, number | null> {
   /** Null: now. */
   validFrom: number | null;
 }
@@ -138,10 +140,11 @@ export async function listPrices(
 /** How far clocks of different machines may be apart. */
 const SKEW_MS = 3_600_000;
 
-// One statement, so that no event comes between the look at the ledger and the write.
+// One statement, so that neither an event nor another version comes between the look and the write.
 const ADD = `
   WITH wanted AS (
     SELECT ?1 AS tenant, ?2 AS task, ?3 AS model, ?4 AS valid_from, ?10 AS now
+    WHERE ?1 = '' OR EXISTS (SELECT 1 FROM tenants WHERE id = ?1)
   ), earliest AS (
     SELECT max(
       wanted.now,
@@ -152,17 +155,27 @@ const ADD = `
   )
   INSERT INTO prices
     (tenant, task, model, valid_from, input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day, created_at)
-  SELECT tenant, task, model, coalesce(valid_from, earliest.at), ?5, ?6, ?7, ?8, ?9, now
-  FROM wanted, earliest
-  WHERE valid_from IS NULL OR valid_from >= earliest.at
+  SELECT
+    wanted.tenant, wanted.task, wanted.model, coalesce(wanted.valid_from, earliest.at),
+    coalesce(?5, before.input_per_1k, 0), coalesce(?6, before.output_per_1k, 0),
+    coalesce(?7, before.training_per_1k, 0), coalesce(?8, before.per_request, 0), coalesce(?9, before.adapter_day, 0),
+    wanted.now
+  FROM wanted CROSS JOIN earliest LEFT JOIN prices before ON before.id = (
+    SELECT p.id FROM prices p
+    WHERE p.tenant = wanted.tenant AND p.task = wanted.task AND p.model = wanted.model
+      AND p.valid_from < coalesce(wanted.valid_from, earliest.at)
+    ORDER BY p.valid_from DESC LIMIT 1
+  )
+  WHERE wanted.valid_from IS NULL OR wanted.valid_from >= earliest.at
   ON CONFLICT DO NOTHING
   RETURNING *`;
 
 /**
- * Adds a version. It may begin now or later: one that began earlier would change what was already billed.
+ * Adds a version, with what it does not name as the one before it. It may begin now or later: one that began earlier
+ * would change what was already billed.
  *
  * @param now milliseconds since 1970
- * @throws ApiError 400 `price_in_the_past`; 409 `price_exists` when a version for the same begins at the same time
+ * @throws ApiError 404 `tenant_not_found`; 400 `price_in_the_past`; 409 `price_exists` when a version for the same begins at the same time
  */
 export async function addPrice(db: Database, price: NewPrice, now: number): Promise<Price> {
   const { validFrom } = price;
@@ -174,6 +187,7 @@ export async function addPrice(db: Database, price: NewPrice, now: number): Prom
     .bind(...subject, validFrom, ...amounts, now, dayOf(now), dayOf(now + SKEW_MS))
     .first<PriceRow>();
   if (row) return priceOf(row);
+  if (price.tenant !== null) await checkTenant(db, price.tenant);
   const twin = await db
     .prepare("SELECT id FROM prices WHERE tenant = ?1 AND task = ?2 AND model = ?3 AND valid_from = ?4")
     .bind(...subject, validFrom)
@@ -192,6 +206,13 @@ export async function addPrice(db: Database, price: NewPrice, now: number): Prom
     "valid_from is in the past, and what was used until now is billed at the prices that held. Leave it out to begin now, or name a later time.",
     { param: "valid_from" },
   );
+}
+
+/** @throws ApiError 404 `tenant_not_found` */
+async function checkTenant(db: Database, tenant: string): Promise<void> {
+  if (await db.prepare("SELECT id FROM tenants WHERE id = ?1").bind(tenant).first()) return;
+  const message = `There is no tenant ${JSON.stringify(tenant)}. GET /admin/tenants lists them.`;
+  throw new ApiError(404, "tenant_not_found", message, { param: "tenant" });
 }
 
 /**

@@ -38,9 +38,18 @@ export class BlockList {
     if (kept !== "") this.#add({ kind: "paragraph", text: kept }, kept.length);
   }
 
-  item(depth: number, text: string): void {
+  /** A paragraph that no translation touches. */
+  verbatim(text: string): void {
     const kept = keptLines(text);
-    if (kept !== "") this.#add({ kind: "item", depth, text: kept }, kept.length);
+    if (kept !== "") this.#add({ kind: "paragraph", text: kept, isVerbatim: true }, kept.length);
+  }
+
+  /** @param marker its number, as it stands before the text */
+  item(depth: number, text: string, marker?: string): void {
+    const kept = keptLines(text);
+    if (kept === "") return;
+    const characters = kept.length + (marker?.length ?? 0);
+    this.#add({ kind: "item", depth, text: kept, ...(marker !== undefined && { marker }) }, characters);
   }
 
   /**

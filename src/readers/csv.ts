@@ -26,42 +26,86 @@ export interface CsvOptions {
 
 /**
  * Cells are as they stand, line breaks in quotes among them; a line without any character is no row. A row that is shorter
- * than the first is filled with empty cells, and empty cells beyond its end are dropped. A quote inside an unquoted cell is
- * a character; in tab-separated text quotes mean nothing where they do not fit.
+ * than another is filled with empty cells, one that is longer than the first makes columns without a name, and empty cells
+ * beyond the first's end are dropped. A quote inside an unquoted cell is a character; in tab-separated text quotes mean
+ * nothing where they do not fit.
  *
  * @param text decoded; a byte order mark is passed over
- * @throws EdgeT5Error `E_DAMAGED` for a row that is longer than the first, broken quotes, no rows at all; `E_TOO_LARGE`
+ * @throws EdgeT5Error `E_DAMAGED` for rows of so many lengths that no delimiter is sure, broken quotes, no rows at all;
+ * `E_TOO_LARGE`
  */
 export function readCsv(text: string, options: CsvOptions = {}): Tables {
   const { header = true, title = null, section = null, limits = DEFAULT_LIMITS } = options;
   if (text.length > limits.maxBytes) throw tooLarge("The text is too long", "maxBytes", limits);
   const body = text.startsWith("\ufeff") ? text.slice(1) : text;
   const delimiter = options.delimiter ?? findDelimiter(body);
-  const notes: string[] = [];
-  const rows = readRecords(body, delimiter, limits, notes);
-  if (rows.length === 0) throw new EdgeT5Error("E_DAMAGED", "The text has no rows. Send a header and rows.");
+  const meter = new Meter(limits);
+  const { records, notes } = readRecords(body, delimiter, meter);
+  if (records.length === 0) throw new EdgeT5Error("E_DAMAGED", "The text has no rows. Send a header and rows.");
+  if (options.delimiter === undefined) checkLengths(records);
+  notes.unshift(...lengthNotes(records, meter));
+  const rows = records.map(({ cells }) => cells);
   return { kind: "tables", tables: [tableOf(rows, { title, section, header })], notes };
 }
 
-function readRecords(text: string, delimiter: Delimiter, limits: ReadLimits, notes: string[]): string[][] {
+interface CsvRecord {
+  cells: string[];
+  /** That it begins at, as an editor counts. */
+  line: number;
+}
+
+function readRecords(text: string, delimiter: Delimiter, meter: Meter): { records: CsvRecord[]; notes: string[] } {
   try {
-    return records(text, delimiter, true, limits, notes);
+    return { records: recordsOf(text, delimiter, true, meter), notes: [] };
   } catch (error) {
     if (!(error instanceof QuoteError)) throw error;
     if (delimiter !== "\t") {
       throw damaged(`The quotes at line ${error.line} do not fit`, "Double each quote inside a quoted cell");
     }
   }
-  const rows = records(text, delimiter, false, limits, notes);
-  notes.push("Quotes are taken as they stand: they do not enclose cells.");
-  return rows;
+  const records = recordsOf(text, delimiter, false, new Meter(meter.limits));
+  return { records, notes: ["Quotes are taken as they stand: they do not enclose cells."] };
+}
+
+/** Where some rows are longer than the first, half of the others must be of one length. Short ones are as long as the first. */
+function checkLengths([first, ...others]: readonly CsvRecord[]): void {
+  const least = first!.cells.length;
+  const long = others.find(({ cells }) => cells.length > least);
+  if (!long) return;
+  const counts = new Map<number, number>();
+  for (const { cells } of others) {
+    const length = Math.max(cells.length, least);
+    counts.set(length, (counts.get(length) ?? 0) + 1);
+  }
+  const most = [...counts.values()].reduce((a, b) => Math.max(a, b));
+  if (most * 2 >= others.length) return;
+  const what = `The rows have too many lengths, ${counts.size}: the first has ${least} cells, the one at line ${long.line} has ${long.cells.length}`;
+  throw damaged(what, "Save the table with quotes around cells that have a comma or semicolon in them, or as XLSX");
+}
+
+const MOST_LINES_NAMED = 5;
+
+function lengthNotes(records: readonly CsvRecord[], meter: Meter): string[] {
+  const first = records[0]!.cells.length;
+  const width = records.reduce((most, { cells }) => Math.max(most, cells.length), 0);
+  meter.cells(records.reduce((sum, { cells }) => sum + width - cells.length, 0));
+  const notes: string[] = [];
+  const long = records.filter(({ cells }) => cells.length > first);
+  if (long.length > 0) {
+    const named = long.slice(0, MOST_LINES_NAMED).map(({ line }) => line);
+    const more = long.length > named.length ? ` and ${long.length - named.length} more` : "";
+    const what = long.length === 1 ? "1 row is" : `${long.length} rows are`;
+    const at = `${long.length === 1 ? "line" : "lines"} ${named.join(", ")}${more}`;
+    notes.push(`${what} longer than the first (${at}): columns without a name are added for the cells.`);
+  }
+  const short = records.filter(({ cells }) => cells.length < first).length;
+  if (short > 0) notes.push(`${short} short row${short === 1 ? " is" : "s are"} filled with empty cells.`);
+  return notes;
 }
 
 /** @param quotes whether they enclose cells @throws QuoteError for one that does not end where its cell does */
-function records(text: string, delimiter: Delimiter, quotes: boolean, limits: ReadLimits, notes: string[]): string[][] {
-  const meter = new Meter(limits);
-  const rows: string[][] = [];
-  let short = 0;
+function recordsOf(text: string, delimiter: Delimiter, quotes: boolean, meter: Meter): CsvRecord[] {
+  const records: CsvRecord[] = [];
   let line = 1;
   for (let at = 0; at < text.length; ) {
     const start = line;
@@ -83,21 +127,12 @@ function records(text: string, delimiter: Delimiter, quotes: boolean, limits: Re
     at += text.startsWith("\r\n", at) ? 2 : 1;
     line++;
     if (blank) continue;
-    const width = rows[0]?.length ?? cells.length;
+    const width = records[0]?.cells.length ?? cells.length;
     while (cells.length > width && cells.at(-1) === "") cells.pop();
-    if (cells.length > width) {
-      const what = `The row at line ${start} has ${cells.length} cells, the first row ${width}`;
-      throw damaged(what, "Quote cells that have the delimiter in them, or name the delimiter");
-    }
-    if (cells.length < width) {
-      meter.cells(width - cells.length);
-      short++;
-    }
-    rows.push(cells);
-    meter.rows(rows.length);
+    records.push({ cells, line: start });
+    meter.rows(records.length);
   }
-  if (short > 0) notes.push(`${short} short row${short === 1 ? " is" : "s are"} filled with empty cells.`);
-  return rows;
+  return records;
 }
 
 function endOfCell(text: string, start: number, delimiter: Delimiter): number {

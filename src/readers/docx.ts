@@ -5,12 +5,14 @@
  * Own code over fflate and saxes: mammoth 1.13 is 100 kB gzip and takes archive and tree whole, without bounds.
  */
 import type { Block, Content, Table } from "../t5/text-to-text/content.ts";
+import { ItemCounter, NO_NUMBERING, type Numbering, readNumbering } from "./docx-numbering.ts";
 import { type ParagraphStyle, readStyles } from "./docx-styles.ts";
+import { leftOut } from "./left-out.ts";
 import { DEFAULT_LIMITS, type ReadLimits } from "./limits.ts";
 import { Meter } from "./meter.ts";
-import { type OfficeFormat, openOffice, partOf, readMain, readRelationships } from "./office.ts";
-import { tableOf } from "./table-rows.ts";
-import { type Attributes, attribute, readXml, type XmlHandler } from "./xml.ts";
+import { type OfficeFormat, openOffice, partOf, type Relationship, readMain, readRelationships } from "./office.ts";
+import { joinedHeader, tableOf } from "./table-rows.ts";
+import { type Attributes, attribute, isOn, readXml, type XmlHandler } from "./xml.ts";
 import type { ZipArchive } from "./zip.ts";
 
 export interface DocxOptions {
@@ -22,8 +24,7 @@ export type DocumentContent = Extract<Content, { kind: "document" }>;
 const DOCX: OfficeFormat = { name: "DOCX", root: "document", old: ".doc" };
 
 /**
- * Headings by style or outline level, list items with their depth, tables with a merged cell's value in every cell that it
- * covers (see readXlsx), foot- and endnotes as numbered paragraphs at the end. A table of one row or one column is a
+ * Headings by style or outline level, list items with their depth and number as Word shows it, tables, foot- and endnotes as numbered paragraphs at the end. A table of one row or one column is a
  * layout: its paragraphs are given as such. The title is the paragraph of the style Title, or the file's property.
  *
  * @throws EdgeT5Error `E_FORMAT` for another format, an older one or an encrypted file; `E_DAMAGED`; `E_TOO_LARGE`
@@ -36,18 +37,23 @@ export function readDocx(bytes: Uint8Array, { limits = DEFAULT_LIMITS }: DocxOpt
   const stylesPart = part("styles");
   const styles = stylesPart === undefined ? new Map<string, ParagraphStyle>() : readStyles(zip, stylesPart, limits);
   const meter = new Meter(limits);
-  const body = new Body(styles, meter);
+  const numberingPart = part("numbering");
+  const numbering = numberingPart === undefined ? NO_NUMBERING : readNumbering(zip, numberingPart, limits);
+  const body = new Body({ styles, numbering, meter });
   readMain(office, DOCX, limits, body);
   const notes = [...body.notes];
   const references = body.references;
   for (const kind of ["footnote", "endnote"] as const) {
     const notesPart = part(`${kind}s`);
     if (notesPart === undefined || ![...references.keys()].some((key) => key.startsWith(kind))) continue;
-    for (const [id, text] of readNotes(zip, notesPart, kind, styles, meter)) {
+    for (const [id, text] of readNotes(zip, notesPart, kind, { styles, numbering, meter })) {
       const number = references.get(`${kind} ${id}`);
       if (number !== undefined) body.noteTexts[number - 1] = text;
     }
   }
+  const edges = pageEdges(zip, relationships, { styles, numbering, meter });
+  const left = leftOut("page headers and footers", edges);
+  if (left) notes.push(left);
   const blocks: Block[] = body.blocks;
   body.noteTexts.forEach((text, i) => {
     if (text) blocks.push({ kind: "paragraph", text: `[${i + 1}] ${text}` });
@@ -78,6 +84,7 @@ const LEFT_OUT = new Set([
 interface Paragraph {
   text: string;
   style: ParagraphStyle | undefined;
+  styleId?: string;
   outline?: number;
   list?: string;
   level?: number;
@@ -98,14 +105,25 @@ interface Row {
   cells: string[];
   blocks: Block[];
   deleted: boolean;
+  /** As one that is repeated on each page. */
+  isMarked: boolean;
+  isHeader: boolean;
 }
 
 interface OpenTable {
+  /** Which one its last row was of. */
+  part: "none" | "header" | "body";
   /** How many paragraphs were open where it began: it may stand in a text box. */
   depth: number;
   rows: Row[];
   row: Row | undefined;
   cell: Cell | undefined;
+}
+
+interface Context {
+  styles: ReadonlyMap<string, ParagraphStyle>;
+  numbering: Numbering;
+  meter: Meter;
 }
 
 /** Makes blocks of a part's elements. */
@@ -117,6 +135,7 @@ class Body implements XmlHandler {
   readonly noteTexts: string[] = [];
   title: string | undefined;
   readonly #styles: ReadonlyMap<string, ParagraphStyle>;
+  readonly #items: ItemCounter;
   readonly #meter: Meter;
   /** Names of open elements. */
   readonly #path: string[] = [];
@@ -130,8 +149,9 @@ class Body implements XmlHandler {
   #section: string | null = null;
   #contents = false;
 
-  constructor(styles: ReadonlyMap<string, ParagraphStyle>, meter: Meter) {
+  constructor({ styles, numbering, meter }: Context) {
     this.#styles = styles;
+    this.#items = new ItemCounter(numbering);
     this.#meter = meter;
   }
 
@@ -165,12 +185,18 @@ class Body implements XmlHandler {
         return;
       case "tbl":
         this.#endHalf();
-        this.#tables.push({ rows: [], row: undefined, cell: undefined, depth: this.#paragraphs.length });
+        this.#tables.push({
+          part: "none",
+          rows: [],
+          row: undefined,
+          cell: undefined,
+          depth: this.#paragraphs.length,
+        });
         return;
       case "tr":
         if (!table) return;
         this.#meter.rows(table.rows.length + 1);
-        table.row = { cells: [], blocks: [], deleted: false };
+        table.row = { cells: [], blocks: [], deleted: false, isMarked: false, isHeader: table.part === "none" };
         return;
       case "tc":
         if (table?.row) table.cell = { blocks: [], span: 1, continues: false };
@@ -181,14 +207,18 @@ class Body implements XmlHandler {
     if (paragraph) this.#ofParagraph(name, parent, attributes, paragraph);
   }
 
-  #ofTable(name: string, parent: string | undefined, attributes: Attributes, { row, cell }: OpenTable): void {
+  #ofTable(name: string, parent: string | undefined, attributes: Attributes, table: OpenTable): void {
+    const { part, row, cell } = table;
     const value = attribute(attributes, "val");
     if (parent === "tcPr" && cell) {
       if (name === "gridSpan") cell.span = this.#span(value);
       else if (name === "vMerge") cell.continues = value !== "restart";
     } else if (parent === "trPr" && row) {
       if (name === "del") row.deleted = true;
-      else if (name === "gridBefore") this.#fill(row, "", this.#span(value));
+      else if (name === "tblHeader" && isOn(value)) {
+        row.isMarked = true;
+        row.isHeader = part !== "body";
+      } else if (name === "gridBefore") this.#fill(row, "", this.#span(value));
     }
   }
 
@@ -218,11 +248,13 @@ class Body implements XmlHandler {
         if (id !== undefined) this.#add(paragraph, `[${this.#reference(`${name.slice(0, -9)} ${id}`)}]`);
       }
     } else if (name === "vanish" && parent === "rPr") {
-      if (this.#path.at(-3) === "r") this.#hidden = value === undefined || !/^(0|false|off)$/.test(value);
+      if (this.#path.at(-3) === "r") this.#hidden = isOn(value);
     } else if (name === "del" && parent === "rPr") paragraph.open = true;
     else if (value === undefined) return;
-    else if (name === "pStyle") paragraph.style = this.#styles.get(value);
-    else if (name === "outlineLvl") paragraph.outline = Number(value);
+    else if (name === "pStyle") {
+      paragraph.style = this.#styles.get(value);
+      paragraph.styleId = value;
+    } else if (name === "outlineLvl") paragraph.outline = Number(value);
     else if (name === "numId") paragraph.list = value;
     else if (name === "ilvl") paragraph.level = Number(value);
   }
@@ -267,7 +299,7 @@ class Body implements XmlHandler {
   #endHalf(): void {
     const half = this.#half;
     this.#half = undefined;
-    if (half) for (const block of [blockOf(half), ...half.inside]) this.#emit(block);
+    if (half) for (const block of [this.#blockOf(half), ...half.inside]) this.#emit(block);
   }
 
   #endParagraph(): void {
@@ -282,7 +314,7 @@ class Body implements XmlHandler {
       this.#contents = true;
       return;
     }
-    const block = blockOf(paragraph);
+    const block = this.#blockOf(paragraph);
     const outer = this.#paragraph();
     const made = block.text === "" ? paragraph.inside : [block, ...paragraph.inside];
     if (outer) {
@@ -291,6 +323,26 @@ class Body implements XmlHandler {
     }
     if (paragraph.style?.name === "title" && block.text !== "" && this.#tables.length === 0) this.title ??= block.text;
     for (const one of made) this.#emit(one);
+  }
+
+  /** An empty item counts too. */
+  #blockOf({ text: raw, style, styleId, ...own }: Paragraph): TextBlock {
+    const lines = raw.split("\n").map((line) => line.trim());
+    const text = lines.join("\n").trim();
+    if (style?.name === "title") return { kind: "heading", level: 1, text };
+    const list = own.list ?? style?.list;
+    const isItem = list !== undefined && list !== "0";
+    const given = own.level ?? style?.level ?? (isItem ? this.#items.levelOf(list, styleId) : 0);
+    const depth = given >= 0 && given <= 8 ? Math.floor(given) : 0;
+    const marker = isItem ? this.#items.next(list, depth) : undefined;
+    this.#meter.characters(marker?.length ?? 0);
+    const outline = own.outline ?? style?.outline ?? 9;
+    if (outline >= 0 && outline <= 8) {
+      const numbered = marker && text !== "" ? `${marker} ${text}` : text;
+      return { kind: "heading", level: Math.floor(outline) + 1, text: numbered };
+    }
+    if (!isItem) return { kind: "paragraph", text };
+    return { kind: "item", depth, text, ...(marker && { marker }) };
   }
 
   /** Into the cell that it stands in, else into the document. */
@@ -314,16 +366,21 @@ class Body implements XmlHandler {
     const at = table.row.cells.length;
     const text = continues ? (table.rows.at(-1)?.cells[at] ?? "") : textOf(blocks);
     // Counted once where it stands.
-    this.#meter.characters(text.length * (continues ? span : span - 1));
-    this.#fill(table.row, text, span);
+    const times = table.row.isHeader ? span : 1;
+    this.#meter.characters(text.length * (continues ? times : times - 1));
+    this.#fill(table.row, text, times);
+    this.#fill(table.row, "", span - times);
     table.row.blocks.push(...blocks);
   }
 
   #endRow(): void {
     const table = this.#tables.at(-1);
     if (!table?.row) return;
-    if (!table.row.deleted) table.rows.push(table.row);
+    const { row } = table;
     table.row = undefined;
+    if (row.deleted) return;
+    table.rows.push(row);
+    if (row.cells.some((text) => text !== "")) table.part = row.isMarked && row.isHeader ? "header" : "body";
   }
 
   #endTable(): void {
@@ -335,31 +392,21 @@ class Body implements XmlHandler {
     }
     this.#meter.tables(1);
     this.#meter.cells(rows.length * width - rows.reduce((sum, { cells }) => sum + cells.length, 0));
-    const table = tableOf(
-      rows.map(({ cells }) => cells),
-      { section: this.#section },
-    );
+    const head = rows.findIndex(({ isHeader, isMarked }) => !isHeader || !isMarked);
+    const cells = rows.map(({ cells }) => cells);
+    const joined =
+      head > 1 && head <= MOST_HEADER_ROWS ? [joinedHeader(cells.slice(0, head)), ...cells.slice(head)] : cells;
+    const table = tableOf(joined, { section: this.#section });
     const outer = this.#paragraph();
     if (outer) outer.inside.push({ kind: "table", table });
     else this.#emit({ kind: "table", table });
   }
 }
 
-type TextBlock = Exclude<Block, { kind: "table" }>;
+/** More are a table that someone marked from end to end. */
+const MOST_HEADER_ROWS = 4;
 
-function blockOf({ text: raw, style, ...own }: Paragraph): TextBlock {
-  const lines = raw.split("\n").map((line) => line.trim());
-  const text = lines.join("\n").trim();
-  if (style?.name === "title") return { kind: "heading", level: 1, text };
-  const outline = own.outline ?? style?.outline ?? 9;
-  if (outline >= 0 && outline <= 8) return { kind: "heading", level: Math.floor(outline) + 1, text };
-  const list = own.list ?? style?.list;
-  if (list !== undefined && list !== "0") {
-    const level = own.level ?? style?.level ?? 0;
-    return { kind: "item", depth: level >= 0 && level <= 8 ? Math.floor(level) : 0, text };
-  }
-  return { kind: "paragraph", text };
-}
+type TextBlock = Exclude<Block, { kind: "table" }>;
 
 /** Of a cell: its paragraphs, a line each. Of a table in it, cells by their rows. */
 function textOf(blocks: readonly Block[]): string {
@@ -367,27 +414,23 @@ function textOf(blocks: readonly Block[]): string {
     .map((block) =>
       block.kind === "table"
         ? [block.table.columns, ...block.table.rows].map((row) => row.join(" ")).join("\n")
-        : block.text,
+        : block.kind === "item" && block.marker
+          ? `${block.marker} ${block.text}`
+          : block.text,
     )
     .join("\n");
 }
 
 /** Texts of notes, by id; those that only draw a line between notes and text have a type. */
-function readNotes(
-  zip: ZipArchive,
-  part: string,
-  kind: "footnote" | "endnote",
-  styles: ReadonlyMap<string, ParagraphStyle>,
-  meter: Meter,
-): Map<string, string> {
+function readNotes(zip: ZipArchive, part: string, kind: "footnote" | "endnote", context: Context): Map<string, string> {
   const texts = new Map<string, string>();
   let id: string | undefined;
-  let body = new Body(styles, meter);
-  readXml(zip, part, meter.limits, {
+  let body = new Body(context);
+  readXml(zip, part, context.meter.limits, {
     open(name, attributes) {
       if (name === kind) {
         id = attribute(attributes, "type") === undefined ? attribute(attributes, "id") : undefined;
-        body = new Body(styles, meter);
+        body = new Body(context);
       }
       body.open(name, attributes);
     },
@@ -400,6 +443,19 @@ function readNotes(
     },
   });
   return texts;
+}
+
+/** What is printed at the pages' edges, each text once; page numbers alone are none. */
+function pageEdges(zip: ZipArchive, relationships: ReadonlyMap<string, Relationship>, context: Context): string[] {
+  const texts = new Set<string>();
+  for (const { type, target } of relationships.values()) {
+    if ((type !== "header" && type !== "footer") || !zip.has(target)) continue;
+    const body = new Body(context);
+    readXml(zip, target, context.meter.limits, body);
+    const text = textOf(body.blocks).replace(/\s+/g, " ").trim();
+    if (/\p{L}/u.test(text)) texts.add(text);
+  }
+  return [...texts];
 }
 
 function propertyTitle(zip: ZipArchive, limits: ReadLimits): string | null {

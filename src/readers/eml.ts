@@ -1,4 +1,7 @@
-/** A mail: its subject as title, who wrote to whom and when as one paragraph, then its text. Attachments are named, not read. */
+/**
+ * A mail: its subject as title, who wrote to whom and when as one paragraph, then its text. Its date stands as the mail has it,
+ * with its offset. Attachments are named, not read.
+ */
 import PostalMime, { type Address, type Email } from "postal-mime";
 import { EdgeT5Error } from "../errors.ts";
 import type { Document, Table } from "../t5/text-to-text/content.ts";
@@ -23,13 +26,14 @@ export async function readEml(
 ): Promise<{ document: Document; notes: readonly string[] }> {
   const mail = await parsed(bytes, limits);
   const blocks = new BlockList(limits);
+  const date = mail.headers.find(({ key }) => key === "date")?.value;
   const lines = [
     line("From", mail.from ? [mail.from] : []),
     line("To", mail.to ?? []),
     line("Cc", mail.cc ?? []),
-    mail.date ? `Date: ${mail.date}` : "",
+    date ? `Date: ${date.replace(/\s+/g, " ")}` : "",
   ];
-  blocks.paragraph(lines.join("\n"));
+  blocks.verbatim(lines.join("\n"));
   const page = mail.html ? new BlockList(limits) : null;
   if (page) writeBlocks(pageEvents(mail.html ?? "", limits), page, limits);
   const text = mail.text?.trim() ?? "";

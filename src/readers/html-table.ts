@@ -2,6 +2,7 @@
 import { oneLine } from "./blocks.ts";
 import type { Attributes } from "./html-events.ts";
 import { type ReadLimits, tooLarge } from "./limits.ts";
+import { joinedHeader } from "./table-rows.ts";
 
 interface Cell {
   text: string[];
@@ -48,14 +49,18 @@ export class TableGrid {
     else if (BREAKS.has(name)) this.#target?.push(" ");
   }
 
-  /** Rows with the header's first, as one; every cell stands wherever it spans. */
+  /**
+   * Rows with the header's first, as one. A cell stands in every row that it spans, in the header in every column too; in
+   * other rows in its first column only: a sum that spans two columns is one.
+   */
   spread(): { rows: string[][]; caption: string | null; hasHeader: boolean } {
-    const rows = this.#grid();
     const head = this.#headRows || this.#leadingHeaders();
+    // Of several rows without a heading, the first names the columns.
+    const rows = this.#grid(this.#rows.length > 1 ? Math.max(head, 1) : head);
     const caption = this.#caption && oneLine(this.#caption.join(""));
     const rest = rows.slice(head);
     if (head === 0) return { rows, caption, hasHeader: false };
-    return { rows: [mergedHeader(rows.slice(0, head)), ...rest], caption, hasHeader: true };
+    return { rows: [joinedHeader(rows.slice(0, head)), ...rest], caption, hasHeader: true };
   }
 
   #openRow(): void {
@@ -77,7 +82,8 @@ export class TableGrid {
     this.#target = cell.text;
   }
 
-  #grid(): string[][] {
+  /** @param head rows of the header */
+  #grid(head: number): string[][] {
     const grid: string[][] = this.#rows.map(() => []);
     let filled = 0;
     for (const [y, row] of this.#rows.entries()) {
@@ -91,7 +97,8 @@ export class TableGrid {
         if (columns > this.#limits.maxColumns)
           throw tooLarge(`A table has ${columns} columns`, "maxColumns", this.#limits);
         if (filled > this.#limits.maxCells) throw tooLarge("A table's cells span more", "maxCells", this.#limits);
-        for (let i = y; i < bottom; i++) for (let j = x; j < columns; j++) grid[i]![j] ??= text;
+        for (let i = y; i < bottom; i++)
+          for (let j = x; j < columns; j++) grid[i]![j] ??= i < head || j === x ? text : "";
         x = columns;
       }
     }
@@ -104,12 +111,6 @@ export class TableGrid {
     // Where all are headings, only the first row names columns.
     return first < 0 ? Math.min(1, this.#rows.length) : first;
   }
-}
-
-/** One name a column: what stands above it, from the top. */
-function mergedHeader(rows: readonly (readonly string[])[]): string[] {
-  const width = rows.reduce((most, { length }) => Math.max(most, length), 0);
-  return Array.from({ length: width }, (_, x) => [...new Set(rows.map((row) => row[x] ?? ""))].join(" ").trim());
 }
 
 function spanOf(value: string | undefined, most: number): number {

@@ -1,6 +1,6 @@
 /**
- * A page's main content by Mozilla's Readability, on the small DOM that comes with it; the whole page where that finds
- * none. Nothing is fetched, no script runs. Tables for their own sake are read from the whole page.
+ * A page's main content by Mozilla's Readability, on the small DOM that comes with it; where that finds none, the whole
+ * page but its menus and footers. Nothing is fetched, no script runs. Tables for their own sake are read from the whole page.
  */
 /// <reference path="./jsdom-parser.d.ts" />
 import { Readability } from "@mozilla/readability";
@@ -8,7 +8,9 @@ import JSDOMParser, { type SmallNode } from "@mozilla/readability/JSDOMParser.js
 import type { Document, Table } from "../t5/text-to-text/content.ts";
 import { BlockList } from "./blocks.ts";
 import { writeBlocks } from "./html-blocks.ts";
+import { withoutBoilerplate } from "./html-boilerplate.ts";
 import { type Attributes, pageEvents, type Sink, type Source, titleOf } from "./html-events.ts";
+import { leftOut } from "./left-out.ts";
 import type { ReadLimits } from "./limits.ts";
 
 /** Readability's time grows faster than the page: of larger ones all is read. Measured in test/readers/html.test.ts. */
@@ -28,10 +30,11 @@ export function readHtml(html: string, limits: ReadLimits): HtmlDocument {
   const page = pageEvents(html, limits);
   const title = titleOf(html, limits);
   const { main, ...found } = mainContent(page, title);
+  const { source, left } = main ? { source: main, left: [] } : withoutBoilerplate(page);
   const blocks = new BlockList(limits);
-  writeBlocks(main ?? page, blocks, limits);
+  writeBlocks(source, blocks, limits);
   const document = blocks.document(found.title ?? shortTitle(title, blocks));
-  return { document, notes: found.note ? [found.note] : [] };
+  return { document, notes: [found.note, leftOut("menus and footers", left)].filter((note) => note !== undefined) };
 }
 
 /** All tables of the page, wherever they stand. */
@@ -69,7 +72,8 @@ function mainContent(page: Source, title: string | null): Found {
 
 /** Null where there is none, and where Readability does not get along with the page. */
 function articleOf(body: string, title: string | null) {
-  const head = `<head><title>${escaped(title ?? "")}</title></head>`;
+  // It takes an author's line out of the text, unless it knows one.
+  const head = `<head><title>${escaped(title ?? "")}</title><meta name="author" content="known"/></head>`;
   try {
     const dom = new JSDOMParser().parse(`<html>${head}<body>${body}</body></html>`);
     return new Readability<SmallNode>(dom, {
@@ -94,8 +98,8 @@ function walk(node: SmallNode, sink: Sink): void {
 }
 
 const TEXT_NODE = 3;
-/** What Readability and the tables look at. */
-const KEPT = ["id", "class", "role", "rel", "itemprop", "href", "colspan", "rowspan", "summary", "scope"];
+/** What Readability, tables and lists look at. */
+const KEPT = "id class role rel itemprop href colspan rowspan summary scope start type reversed value".split(" ");
 const LONGEST_VALUE = 300;
 
 /** Events to markup that is well-formed. */

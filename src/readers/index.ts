@@ -48,7 +48,7 @@ export async function readContent(
   // Two lines with a comma each may be prose: here they are said to be a table.
   const kind = found === "text" && request.as === "table" ? "csv" : found;
   const content = await READERS[kind](bytes, { ...request, kind, limits });
-  return request.as === "table" ? asTables(content, kind) : asDocument(content);
+  return request.as === "table" ? asTables(content, kind) : asDocument(content, baseName(request.filename));
 }
 
 interface Reading extends ReadRequest {
@@ -157,10 +157,12 @@ function asTables(content: Content, kind: FileKind): Content {
   throw new EdgeT5Error("E_INPUT", `The file gives no table: ${why}. Send CSV, XLSX, or a page with a table.`);
 }
 
-function asDocument(content: Content): Content {
+/** @param name the file's, which is no title of what it says */
+function asDocument(content: Content, name: string | null): Content {
   if (content.kind === "document") return content;
   const { tables, notes } = content;
-  const title = tables[0]?.title ?? null;
+  const own = tables[0]?.title ?? null;
+  const title = own === name ? null : own;
   const isOne = tables.length === 1;
   const blocks = tables.flatMap((table) => [
     ...(isOne || !table.section ? [] : [{ kind: "heading" as const, level: 2, text: table.section }]),

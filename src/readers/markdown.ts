@@ -33,7 +33,7 @@ export function readMarkdown(text: string, limits: ReadLimits): Document {
     }
     const written = isPlain ? text : inline(text);
     if (place.kind === "heading") blocks.heading(place.level, written);
-    else if (place.kind === "item") blocks.item(place.depth, written.replace(/\n/g, " "));
+    else if (place.kind === "item") blocks.item(place.depth, written.replace(/\n/g, " "), place.marker);
     else blocks.paragraph(written);
   }
   return blocks.document(titleOf(front));
@@ -55,7 +55,7 @@ function checkLines(text: string, limits: ReadLimits): void {
 interface Piece {
   readonly place:
     | { readonly kind: "heading"; readonly level: number }
-    | { readonly kind: "item"; readonly depth: number }
+    | { readonly kind: "item"; readonly depth: number; readonly marker: string | undefined }
     | { readonly kind: "paragraph" };
   readonly text: string;
   /** Whether the text is as it is to stand: code, markup's text. */
@@ -108,29 +108,36 @@ function titleOf(front: string): string | null {
 }
 
 function addPieces(tokens: readonly Token[], pieces: Piece[], limits: ReadLimits): void {
-  const items: { depth: number; isBegun: boolean }[] = [];
-  let lists = 0;
+  const items: { depth: number; marker: string | undefined; isBegun: boolean }[] = [];
+  // The next item's number of each list that is open; none where it has bullets.
+  const lists: (number | null)[] = [];
   let level = 0;
   let rows: string[][] | null = null;
   const paragraph = { kind: "paragraph" } as const;
   const add = (text: string, isPlain: boolean) => {
     const item = items.at(-1);
     const isFirst = item && !item.isBegun;
-    const own = isFirst ? { kind: "item" as const, depth: item.depth } : paragraph;
+    const own = isFirst ? { kind: "item" as const, depth: item.depth, marker: item.marker } : paragraph;
     pieces.push({ place: level > 0 ? { kind: "heading", level } : own, text, isPlain, rows: null });
     if (item) item.isBegun = true;
   };
-  for (const { type, tag, content } of tokens) {
+  for (const token of tokens) {
+    const { type, tag, content } = token;
     if (type === "inline" && rows) rows.at(-1)?.push(content);
     else if (type === "inline") add(content, false);
     else if (type === "fence" || type === "code_block") add(content, true);
     else if (type === "html_block") add(htmlText(content, limits), true);
     else if (type === "heading_open") level = Number(tag.slice(1));
     else if (type === "heading_close") level = 0;
-    else if (/_list_open$/.test(type)) lists++;
-    else if (/_list_close$/.test(type)) lists--;
-    else if (type === "list_item_open") items.push({ depth: lists - 1, isBegun: false });
-    else if (type === "list_item_close") items.pop();
+    else if (type === "ordered_list_open") lists.push(Number(token.attrGet("start") ?? 1));
+    else if (type === "bullet_list_open") lists.push(null);
+    else if (/_list_close$/.test(type)) lists.pop();
+    else if (type === "list_item_open") {
+      const number = lists.at(-1) ?? null;
+      if (number !== null) lists[lists.length - 1] = number + 1;
+      const marker = number === null ? undefined : `${number}${token.markup}`;
+      items.push({ depth: lists.length - 1, marker, isBegun: false });
+    } else if (type === "list_item_close") items.pop();
     else if (type === "table_open") rows = [];
     else if (type === "tr_open") rows?.push([]);
     else if (type === "table_close") {

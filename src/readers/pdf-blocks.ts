@@ -1,5 +1,6 @@
 /** The lines of a PDF's pages to blocks: without running headers and footers, paragraphs by spacing, headings by type. */
 import type { BlockList } from "./blocks.ts";
+import { leftOut } from "./left-out.ts";
 import { hyphenatedIn, joinLines } from "./lines.ts";
 import { type Fragment, type Line, median, readingOrder } from "./pdf-layout.ts";
 
@@ -17,7 +18,7 @@ const REPEATED_SHARE = 0.4;
 /** Of a page's height, that what is repeated may move by. */
 const SAME_PLACE = 0.02;
 
-const ITEM = /^(?:[•‣◦▪●■∙·–—*-]|\(?\d{1,2}[.)]|\(?[a-z]\))\s+(?=\S)/;
+const ITEM = /^(?:[•‣◦▪●■∙·–—*-]|(\(?\d{1,2}[.)]|\(?[a-z]\)))\s+(?=\S)/;
 const SENTENCE_END = /[.!?:;…。！？]["'”’»)\]]*$/;
 
 /** @returns notes on what was left out */
@@ -33,17 +34,12 @@ export function writePdf(all: readonly PdfPage[], into: BlockList): string[] {
     );
     const level = levelOf(group, text, style);
     if (level) into.heading(level, text);
-    else if (ITEM.test(text)) into.item(0, text.replace(ITEM, ""));
+    else if (ITEM.test(text)) into.item(0, text.replace(ITEM, ""), ITEM.exec(text)?.[1]);
     else into.paragraph(text);
   }
-  if (running.length === 0) return [];
-  const named = running.slice(0, MOST_NAMED).map((text) => `“${text.slice(0, MOST_TOLD)}”`);
-  const more = running.length > MOST_NAMED ? ` and ${running.length - MOST_NAMED} more` : "";
-  return [`Left out as running headers and footers: ${named.join(", ")}${more}.`];
+  const note = leftOut("running headers and footers", running);
+  return note ? [note] : [];
 }
-
-const MOST_NAMED = 5;
-const MOST_TOLD = 60;
 
 interface Seen {
   page: number;

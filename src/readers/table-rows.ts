@@ -45,6 +45,12 @@ export function columnNames(cells: readonly string[], width = cells.length): str
   });
 }
 
+/** Of a header of several rows, one name a column: what stands above it, from the top, each once. */
+export function joinedHeader(rows: readonly (readonly string[])[]): string[] {
+  const width = rows.reduce((most, { length }) => Math.max(most, length), 0);
+  return Array.from({ length: width }, (_, x) => [...new Set(rows.map((row) => row[x] ?? ""))].join(" ").trim());
+}
+
 function filled(row: readonly string[], width: number): readonly string[] {
   return row.length === width ? row : [...row, ...Array<string>(width - row.length).fill("")];
 }

@@ -13,7 +13,7 @@ const WRAPPED_SHARE = 0.8;
 
 const END_OF_FILE = "\u001a";
 
-const ITEM = /^(\s*)(?:[-*•–‣]|\d{1,3}[.)])\s+(?=\S)/;
+const ITEM = /^(\s*)(?:[-*•–‣]|(\d{1,3}[.)]))\s+(?=\S)/;
 
 /** @throws EdgeT5Error `E_TOO_LARGE` over a limit */
 export function readText(text: string, limits: ReadLimits): Document {
@@ -25,12 +25,14 @@ export function readText(text: string, limits: ReadLimits): Document {
 export function writeText(text: string, into: BlockList): void {
   // DOS ended files with one.
   for (const part of paragraphsOf(text.endsWith(END_OF_FILE) ? text.slice(0, -1) : text)) {
-    if (part.kind === "item") into.item(part.depth, part.text);
+    if (part.kind === "item") into.item(part.depth, part.text, part.marker);
     else into.paragraph(part.text);
   }
 }
 
-type Part = { kind: "paragraph"; text: string } | { kind: "item"; depth: number; text: string };
+type Part =
+  | { kind: "paragraph"; text: string }
+  | { kind: "item"; depth: number; text: string; marker: string | undefined };
 
 function* paragraphsOf(text: string): Generator<Part> {
   const lines = text.split(/\r\n?|\n|\u2028|\u0085/);
@@ -89,7 +91,8 @@ function* itemsOf(lines: readonly string[], hyphenated: ReadonlySet<string>): Ge
   for (const [n, start] of starts.entries()) {
     const own = lines.slice(start, starts[n + 1] ?? lines.length);
     const text = joinLines([own[0]!.replace(ITEM, ""), ...own.slice(1)], hyphenated);
-    yield { kind: "item", depth: indents.indexOf(indentOf(lines[start]!)), text };
+    const marker = ITEM.exec(own[0]!)?.[2];
+    yield { kind: "item", depth: indents.indexOf(indentOf(lines[start]!)), text, marker };
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * XLSX (ECMA-376, SpreadsheetML) to tables: one for each visible sheet that has cells. Parts are read as they inflate, and
+ * XLSX (ECMA-376, SpreadsheetML) to tables: one or more for each visible sheet that has cells. Parts are read as they inflate, and
  * only cells that hold something are kept: empty rows and what `<dimension>` says cost nothing.
  *
  * Own code over fflate and saxes: hucre 1.0 (37 kB gzip) inflates whole parts and has fixed bounds of 2 GiB and 20 million
@@ -10,14 +10,15 @@ import { DEFAULT_LIMITS, type ReadLimits, tooLarge } from "./limits.ts";
 import { Meter } from "./meter.ts";
 import { type OfficeFormat, openOffice, partOf, readMain, readRelationships, unescaped } from "./office.ts";
 import { type Tables, tableOf } from "./table-rows.ts";
-import { builtInFormat, numberText, type Shown, shownBy } from "./xlsx-values.ts";
+import { type Area, type SheetTable, type SparseRow, tablesOfSheet } from "./xlsx-tables.ts";
+import { builtInFormat, formatOf, GENERAL, type NumberFormat, numberText } from "./xlsx-values.ts";
 import { attribute, readXml } from "./xml.ts";
 import type { ZipArchive } from "./zip.ts";
 
 export interface XlsxOptions {
   /** Of all tables: the file's name. */
   title?: string | null;
-  /** Whether a sheet's first row names its columns; true unless given. */
+  /** Whether a table's first row names its columns; true unless given. */
   header?: boolean;
   limits?: ReadLimits;
 }
@@ -29,9 +30,9 @@ const LAST_ROW = 1_048_576;
 const LAST_COLUMN = 16_384;
 
 /**
- * Values as text: dates and times by their format as ISO 8601, TRUE and FALSE, formulas by the value that was stored with
- * them, errors as they show. A merged cell's value stands in every cell that it covers: a row that is read alone, as a
- * model reads it, must say what holds for it. Rows and columns without any value are left out, and so are hidden sheets.
+ * Values as text: numbers as their format shows them, dates and times as ISO 8601, TRUE and FALSE, formulas by the value
+ * that was stored with them, errors as they show. A sheet's tables, their headers and merged cells: {@link tablesOfSheet}.
+ * Rows and columns without any value are left out, and so are hidden sheets.
  *
  * @throws EdgeT5Error `E_FORMAT` for another format, an older one or an encrypted file; `E_DAMAGED`; `E_TOO_LARGE`
  */
@@ -48,16 +49,37 @@ export function readXlsx(bytes: Uint8Array, options: XlsxOptions = {}): Tables {
       notes.push(`In the sheet ${name}, ${count} no stored value: save the file with a program that computes them.`);
     }
     if (sheet.rows.length === 0) continue;
-    meter.tables(1);
-    const { rows, heading } = header ? withoutHeading(sheet) : { rows: sheet.rows, heading: [] };
-    if (heading.length > 0) notes.push(`In the sheet ${name}, the text above the table is taken for its title.`);
-    tables.push(tableOf(rows, { title, section: [name, ...heading].join(": "), header }));
+    const sections = new Set<string>();
+    for (const table of tablesOfSheet(sheet.rows, sheet.merges, header, meter)) {
+      meter.tables(1);
+      notes.push(...notesOf(name, table, sections.size > 0));
+      const own = [name, ...table.heading].join(": ");
+      const section = sections.has(own) ? `${own}: table ${sections.size + 1}` : own;
+      sections.add(section);
+      tables.push(tableOf(table.rows, { title, section, header }));
+    }
   }
   if (tables.length === 0) {
     throw new EdgeT5Error("E_DAMAGED", "The workbook has no visible sheet with cells. Send one that has.");
   }
   if (book.hidden.length > 0) notes.push(`Hidden sheets are left out: ${book.hidden.join(", ")}.`);
   return { kind: "tables", tables, notes };
+}
+
+/** What was guessed. @param isNext whether another table stands above it */
+function notesOf(
+  sheet: string,
+  { top, heading, header: { first, last }, isDoubtful }: SheetTable,
+  isNext: boolean,
+): string[] {
+  const notes: string[] = [];
+  const at = `In the sheet ${sheet},`;
+  if (isNext) notes.push(`${at} what stands from row ${top} on is taken for another table.`);
+  if (heading.length > 0) notes.push(`${at} the text above the table is taken for its title.`);
+  if (last > first) notes.push(`${at} rows ${first} to ${last} are taken for the header.`);
+  if (isDoubtful)
+    notes.push(`${at} row ${first} alone is taken for the header, though row ${first + 1} may belong to it.`);
+  return notes;
 }
 
 interface Workbook {
@@ -67,7 +89,7 @@ interface Workbook {
   hidden: string[];
   strings: readonly string[];
   /** By the number of a cell's format. */
-  formats: readonly Shown[];
+  formats: readonly NumberFormat[];
   date1904: boolean;
 }
 
@@ -136,14 +158,14 @@ function readStrings(zip: ZipArchive, part: string, limits: ReadLimits): string[
   return strings;
 }
 
-function readFormats(zip: ZipArchive, part: string, limits: ReadLimits): Shown[] {
-  const own = new Map<string, Shown>();
-  const formats: Shown[] = [];
+function readFormats(zip: ZipArchive, part: string, limits: ReadLimits): NumberFormat[] {
+  const own = new Map<string, NumberFormat>();
+  const formats: NumberFormat[] = [];
   let inCells = false;
   readXml(zip, part, limits, {
     open(name, attributes) {
       if (name === "numFmt") {
-        own.set(attribute(attributes, "numFmtId") ?? "", shownBy(attribute(attributes, "formatCode") ?? ""));
+        own.set(attribute(attributes, "numFmtId") ?? "", formatOf(attribute(attributes, "formatCode") ?? ""));
       } else if (name === "cellXfs") inCells = true;
       else if (name === "xf" && inCells) {
         const id = attribute(attributes, "numFmtId") ?? "0";
@@ -157,25 +179,9 @@ function readFormats(zip: ZipArchive, part: string, limits: ReadLimits): Shown[]
   return formats;
 }
 
-/** Cells that hold something, by their places from 1 on, in order. */
-interface SparseRow {
-  row: number;
-  columns: number[];
-  texts: string[];
-}
-
-interface Area {
-  top: number;
-  left: number;
-  bottom: number;
-  right: number;
-}
-
 interface Sheet {
-  /** Dense, without empty rows and columns. */
-  rows: string[][];
-  /** How many cells of the first rows hold a value of their own: a merged one is one. */
-  own: readonly number[];
+  rows: SparseRow[];
+  merges: Area[];
   /** Those without a stored value. */
   formulas: number;
 }
@@ -192,15 +198,17 @@ function readSheet(book: Workbook, part: string, meter: Meter): Sheet {
   let inReading = false;
   const broken = (what: string) =>
     new EdgeT5Error("E_DAMAGED", `${JSON.stringify(part)} has ${what}. Save the file anew.`);
-  const keep = (text: string) => {
+  const keep = (text: string, type: string) => {
     meter.cells(1);
     meter.characters(text.length);
-    if (rows.at(-1)?.row !== row) rows.push({ row, columns: [], texts: [] });
+    if (rows.at(-1)?.row !== row) rows.push({ row, columns: [], texts: [], isWords: [] });
     meter.rows(rows.length);
     columns.add(column);
     meter.columns(columns.size);
-    rows.at(-1)!.columns.push(column);
-    rows.at(-1)!.texts.push(text);
+    const last = rows.at(-1)!;
+    last.columns.push(column);
+    last.texts.push(text);
+    last.isWords.push(TEXTS.has(type) && !/^\P{L}*\d\P{L}*$/u.test(text));
   };
   readXml(book.zip, part, meter.limits, {
     open(name, attributes) {
@@ -242,21 +250,13 @@ function readSheet(book: Workbook, part: string, meter: Meter): Sheet {
       else if (name === "c" && cell) {
         const text = cellText(cell, book);
         if (text === undefined) throw broken("a cell whose text is not among the shared ones");
-        if (text.trim() !== "") keep(text);
+        if (text.trim() !== "") keep(text, cell.type);
         else if (cell.formula && cell.text === "" && cell.type !== "str") formulas++;
         cell = undefined;
       }
     },
   });
-  return {
-    ...dense(
-      rows,
-      [...columns].sort((a, b) => a - b),
-      merges,
-      meter,
-    ),
-    formulas,
-  };
+  return { rows, merges, formulas };
 }
 
 interface Cell {
@@ -268,65 +268,16 @@ interface Cell {
   formula: boolean;
 }
 
+/** Types of cells that hold text. */
+const TEXTS = new Set(["s", "str", "inlineStr"]);
+
 /** Nothing, for a shared text that is not there. */
 function cellText({ type, style, text }: Cell, book: Workbook): string | undefined {
   if (type === "s") return text.trim() === "" ? "" : book.strings[Number(text)];
   if (type === "b") return text === "" ? "" : isTrue(text) ? "TRUE" : "FALSE";
-  if (type === "n") return numberText(text, book.formats[style] ?? "number", book.date1904);
+  if (type === "n") return numberText(text, book.formats[style] ?? GENERAL, book.date1904);
   // Computed text (str), text in place (inlineStr), errors (e) and ISO dates (d) say it themselves.
   return unescaped(text);
-}
-
-/** Rows of equal length, merged cells repeated. @param columns those that hold something */
-function dense(sparse: readonly SparseRow[], columns: readonly number[], merges: readonly Area[], meter: Meter) {
-  const empty = sparse.length * columns.length - sparse.reduce((sum, row) => sum + row.columns.length, 0);
-  meter.cells(empty);
-  const index = new Map(columns.map((column, i) => [column, i]));
-  const rows = sparse.map((row) => {
-    const cells = Array<string>(columns.length).fill("");
-    row.columns.forEach((column, i) => {
-      cells[index.get(column)!] = row.texts[i]!;
-    });
-    return cells;
-  });
-  const own = sparse.slice(0, 10).map((row) => row.columns.length);
-  const numbers = sparse.map(({ row }) => row);
-  for (const { top, left, bottom, right } of merges) {
-    const [firstRow, firstColumn] = [firstAt(numbers, top), firstAt(columns, left)];
-    // Its value stands in its first cell; the file may hold more beneath, which does not show.
-    const text = numbers[firstRow] === top && columns[firstColumn] === left ? rows[firstRow]![firstColumn]! : "";
-    if (text === "") continue;
-    for (let r = firstRow; r < rows.length && numbers[r]! <= bottom; r++) {
-      for (let c = firstColumn; c < columns.length && columns[c]! <= right; c++) {
-        meter.cells(1);
-        meter.characters(text.length);
-        rows[r]![c] = text;
-      }
-    }
-  }
-  return { rows, own };
-}
-
-/** Of sorted numbers, where the first that is no less stands. */
-function firstAt(numbers: readonly number[], least: number): number {
-  let low = 0;
-  let high = numbers.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (numbers[middle]! < least) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-/** Rows of one value each, above one of several, are a title: people write it there. */
-function withoutHeading({ rows, own }: Sheet): { rows: string[][]; heading: string[] } {
-  const first = own.findIndex((count) => count > 1);
-  if (first <= 0) return { rows, heading: [] };
-  return {
-    rows: rows.slice(first),
-    heading: rows.slice(0, first).map((row) => row.find((text) => text !== "")!.trim()),
-  };
 }
 
 /** `BC23` → 55; NaN for no place. */

@@ -75,6 +75,11 @@ export function attribute(attributes: Attributes, name: string): string | undefi
   return undefined;
 }
 
+/** Of a property that is on by being there, unless its value says otherwise (ECMA-376, part 1, 17.17.4). */
+export function isOn(value: string | undefined): boolean {
+  return value === undefined || !/^(0|false|off)$/.test(value);
+}
+
 function local(name: string): string {
   return name.slice(name.indexOf(":") + 1);
 }

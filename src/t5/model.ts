@@ -12,7 +12,10 @@ import type { Tokenizer } from "./tokenizer.ts";
 /** New tokens when nobody says how many, as far as the placement allows them. */
 export const DEFAULT_MAX_NEW_TOKENS = 128;
 
-/** Parameters in the names of Hugging Face's GenerationConfig; what is left out is the model's default. */
+/**
+ * Parameters in the names of Hugging Face's GenerationConfig; what is left out is the model's default. Without `do_sample`
+ * there is no sampling: `temperature`, `top_k`, `top_p` and `seed` change nothing then, as with Hugging Face.
+ */
 export type GenerateOptions = { [Name in keyof GenerationParams]?: GenerationParams[Name] | undefined } & {
   /** For sampling: the same seed gives the same text. Default: by chance. */
   seed?: number | undefined;
@@ -171,8 +174,8 @@ export class TextToText {
   /**
    * Answers a prompt, or each of a list.
    *
-   * @throws EdgeT5Error `E_INPUT` for options that contradict each other or are not known, `E_CONTEXT_LENGTH` for a prompt
-   * or a limit beyond the placement's, `E_CAPACITY`
+   * @throws EdgeT5Error `E_INPUT` for what is no text, options that contradict each other or are not known;
+   * `E_CONTEXT_LENGTH` for a prompt or a limit beyond the placement's, `E_CAPACITY`
    */
   generate(prompt: string, options?: GenerateOptions): Promise<Generation>;
   generate(prompts: readonly string[], options?: GenerateOptions): Promise<Generation[]>;
@@ -181,7 +184,7 @@ export class TextToText {
     options: GenerateOptions = {},
   ): Promise<Generation | Generation[]> {
     const prepared = this.#prepare(options);
-    const all = typeof prompts === "string" ? [prompts] : prompts;
+    const all = textsOf(prompts);
     const answers: Generation[] = [];
     const together = this.#together(prepared);
     for (let first = 0; first < all.length; first += together) {
@@ -201,7 +204,8 @@ export class TextToText {
       throw new EdgeT5Error("E_INPUT", "A stream has one answer. Set num_return_sequences to 1, or use generate.");
     }
     const text = new SequenceText(this.tokenizer, prepared.stop);
-    for await (const event of this.#events([this.tokenizer.encode(prompt)], 0, prepared)) {
+    const inputs = textsOf([prompt]).map((each) => this.tokenizer.encode(each));
+    for await (const event of this.#events(inputs, 0, prepared)) {
       const piece = text.push(event);
       if (piece) yield piece;
       if (text.finishReason) return;
@@ -222,8 +226,9 @@ export class TextToText {
       throw new EdgeT5Error("E_INPUT", "A stream has one answer. Set num_return_sequences to 1, or use generate.");
     }
     const together = this.#together(prepared);
-    for (let first = 0; first < prompts.length; first += together) {
-      const inputs = prompts.slice(first, first + together).map((prompt) => this.tokenizer.encode(prompt));
+    const all = textsOf(prompts);
+    for (let first = 0; first < all.length; first += together) {
+      const inputs = all.slice(first, first + together).map((prompt) => this.tokenizer.encode(prompt));
       const texts = inputs.map(() => new SequenceText(this.tokenizer, prepared.stop));
       let open = texts.length;
       for await (const event of this.#events(inputs, first, prepared)) {
@@ -241,7 +246,7 @@ export class TextToText {
   /**
    * Which of the labels a text is, by the model's own log-probabilities of each.
    *
-   * @throws EdgeT5Error `E_INPUT` without labels, for an empty or a doubled one, for options of generation;
+   * @throws EdgeT5Error `E_INPUT` for what is no text, no labels, an empty or a doubled one, and options of generation;
    * `E_CONTEXT_LENGTH`, `E_CAPACITY`
    */
   classify(text: string, labels: readonly string[], options?: ClassifyOptions): Promise<Classification>;
@@ -258,11 +263,12 @@ export class TextToText {
         `Labels and ${other} contradict each other: every label is scored, nothing is searched or sampled. Leave ${other} out.`,
       );
     }
+    const all = textsOf(texts);
     const ids = encodeLabels(labels, this.tokenizer);
     const answers: Classification[] = [];
     const held = await this.#acquire(adapter ?? this.#adapter, signal);
     try {
-      for (const text of typeof texts === "string" ? [texts] : texts) {
+      for (const text of all) {
         const inputIds = this.tokenizer.encode(text);
         const hidden = await this.encoder.encode(inputIds, undefined, held);
         const scores = await scoreLabels(this.decoder, { hidden, adapter: held }, ids, signal);
@@ -350,6 +356,16 @@ export class TextToText {
       signal,
     };
   }
+}
+
+/** The texts of a list, or the one. @throws EdgeT5Error `E_INPUT` for what is neither: JavaScript has no types. */
+function textsOf(given: string | readonly string[]): readonly string[] {
+  const texts: unknown = typeof given === "string" ? [given] : given;
+  if (!Array.isArray(texts))
+    throw new EdgeT5Error("E_INPUT", `${typeof given} is no text. Give one, or a list of them.`);
+  const other = texts.findIndex((text) => typeof text !== "string");
+  if (other < 0) return texts as string[];
+  throw new EdgeT5Error("E_INPUT", `Text ${other + 1} is none, but ${typeof texts[other]}. Give texts alone.`);
 }
 
 /** Frees hidden states that a decoder has read: at once, not when the garbage collector comes by. */

@@ -8,8 +8,8 @@ import { EdgeT5Error } from "../errors.ts";
 import { readJsonValue } from "../readers/json-rows.ts";
 import type { GenerationParams } from "../t5/generation/config.ts";
 import { fillTemplate, parseTemplate, type Template } from "../t5/template.ts";
-import type { Content } from "../t5/text-to-text/content.ts";
-import { documentText } from "../t5/text-to-text/document.ts";
+import type { Content, Document, Table } from "../t5/text-to-text/content.ts";
+import { documentParts, documentText, textOfParts } from "../t5/text-to-text/document.ts";
 import { type LongBounds, type Section, sectionsOf } from "../t5/text-to-text/long/index.ts";
 import { linearizeTable } from "../t5/text-to-text/table.ts";
 import { contentField, type InputKind, isContentKind, longField, OVERRIDABLE } from "./task-definition.ts";
@@ -78,7 +78,9 @@ export interface RenderedInput {
 export interface LongInput {
   mode: "sentences" | "sections" | "windows";
   text: string;
-  /** Of a document. */
+  /** Of a file. */
+  document: Document | null;
+  /** The document's, by `sections`. */
   sections: readonly Section[] | null;
   /** A piece's prompt. */
   fill: (text: string) => string;
@@ -104,7 +106,7 @@ export function renderTexts(
     const at = inputs.length > 1 ? `${param}.${i}` : param;
     const given = fieldsOf(template, definition, input, at);
     const texts = mapValues(given, (value, field) => textOf(value, field, at));
-    return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts, null), notes: [] };
+    return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts), notes: [] };
   });
 }
 
@@ -113,12 +115,15 @@ function longOf(
   template: Template,
   definition: Task["definition"],
   texts: Readonly<Record<string, string>>,
-  sections: readonly Section[] | null,
+  document: Document | null = null,
 ): LongInput | null {
+  const { long: mode } = definition;
   const field = longField(definition);
-  if (definition.long === "refuse" || field === null) return null;
+  if (mode === "refuse" || field === null) return null;
+  const tableText = (table: Table) => linearizeTable(table, { form: "tapex" }).text;
+  const sections = document && mode === "sections" ? sectionsOf(document, tableText) : null;
   const fill = (text: string) => fillTemplate(template, { ...texts, [field]: text });
-  return { mode: definition.long, text: texts[field] ?? "", sections, fill };
+  return { mode, text: texts[field] ?? "", document, sections, fill };
 }
 
 /**
@@ -154,7 +159,7 @@ export async function renderInput(
   }
   if (contentName !== null && sources.content) content = sources.content;
   const fillWith = (field: string) => (text: string) => fillTemplate(template, { ...texts, [field]: text });
-  let sections: readonly Section[] | null = null;
+  let document: Document | null = null;
   if (contentName !== null && content !== null) {
     if (typeof content === "string") texts[contentName] = content;
     else if (content.kind === "tables") {
@@ -164,13 +169,14 @@ export async function renderInput(
       texts[contentName] = told.text;
       notes.push(...told.notes);
     } else {
-      texts[contentName] = documentText(content.document);
-      sections = sectionsOf(content.document, (table) => linearizeTable(table, { form: "tapex" }).text);
+      document = content.document;
+      const isTranslated = definition.long === "sentences";
+      texts[contentName] = isTranslated ? textOfParts(documentParts(document)) : documentText(document);
       notes.push(...content.notes);
     }
     if (texts[contentName]?.trim() === "") throw noText(content, param);
   }
-  return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts, sections), notes };
+  return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts, document), notes };
 }
 
 /** Of what its reader said of it: an image without writing, say. */

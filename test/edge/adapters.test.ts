@@ -220,9 +220,12 @@ test("from the command line: put, list, delete; a task without its adapter says 
   expect((await adapter("list", "other")).stdout).toMatch(/^other has no adapters/);
   const wrong = [
     [["put", "tests", "cli", tmpdir(), "--model", "default"], /^E_USAGE: .* has no adapter_config\.json/],
-    [["put", "tests", "cli", SENTIMENT, "--model", "endless"], /^E_IO: The gateway answers 400: .*invalid_adapter/],
-    [["put", "nobody", "cli", SENTIMENT, "--model", "default"], /^E_IO: The gateway answers 404: .*tenant_not_found/],
-    [["delete", "tests", "cli"], /^E_IO: The gateway answers 404: .*adapter_not_found/],
+    [["put", "tests", "cli", SENTIMENT, "--model", "endless"], /^E_INPUT: The gateway answers 400: .*invalid_adapter/],
+    [
+      ["put", "nobody", "cli", SENTIMENT, "--model", "default"],
+      /^E_INPUT: The gateway answers 404: .*tenant_not_found/,
+    ],
+    [["delete", "tests", "cli"], /^E_INPUT: The gateway answers 404: .*adapter_not_found/],
   ] as const;
   for (const [args, message] of wrong) {
     expect(await adapter(...args)).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(message) });

@@ -80,9 +80,12 @@ test("prices are set, listed by what they are for, and withdrawn before they hol
     per_request: "0.000000001",
   });
   const later = ["--tenant", "acme", "--task", "summarize", "--adapter-day", "0.05", "--from", "2099-01-01"];
-  expect((await run("price", "set", ...later)).stdout).toBe(
-    "Price 3 holds for acme's task summarize from 2099-01-01T00:00:00.000Z on.\n",
-  );
+  const unknown = await run("price", "set", ...later);
+  expect(unknown).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/404.*tenant_not_found/) });
+  await json("tenant", "create", "acme");
+  const scheduled = (await run("price", "set", ...later)).stdout;
+  expect(scheduled).toMatch(/^Price 3 holds for acme's task summarize from 2099-01-01T00:00:00.000Z on:\n/);
+  expect(scheduled).toMatch(/^0 +0 +0 +0 +0\.05$/m);
   const listed = await run("price", "list");
   expect(listed.stdout).toMatch(/^1 +everything +0\.0015 +0\.003 +0\.004 +0 +0 +20\S+ +current$/m);
   expect(listed.stdout).toMatch(/^2 +model default /m);
@@ -90,10 +93,11 @@ test("prices are set, listed by what they are for, and withdrawn before they hol
   expect((await run("price", "list", "--all")).stdout).toMatch(/^3 +acme's task summarize .* scheduled$/m);
   expect((await run("price", "withdraw", "3")).stdout).toBe("Price 3 is withdrawn.\n");
   expect((await json("price", "list", "--all")).data).toHaveLength(2);
+  const changed = await run("price", "set", "--output", "0.005");
+  expect(changed.stdout).toMatch(/^0\.0015 +0\.005 +0\.004 +0 +0$/m);
 });
 
 test("usage is shown as sums, events and an invoice, as text, JSON and CSV", async () => {
-  await json("tenant", "create", "acme");
   await json("tenant", "create", "quiet");
   const sums = await run("usage", "--tenant", "acme", "--by", "task", ...JANUARY);
   expect(sums).toMatchObject({ code: 0, stderr: "" });
@@ -125,14 +129,14 @@ test("usage is shown as sums, events and an invoice, as text, JSON and CSV", asy
 describe("what cannot be done is said in words", () => {
   test.each([
     [["price", "set"], /^E_USAGE: No amount is given/],
-    [["price", "set", "--input", "0.00000001"], /^E_IO: .*400.*at most 6 digits/],
-    [["price", "set", "--input", "1", "--from", "2020-01-01"], /^E_IO: .*price_in_the_past/],
+    [["price", "set", "--input", "0.00000001"], /^E_INPUT: .*400.*at most 6 digits/],
+    [["price", "set", "--input", "1", "--from", "2020-01-01"], /^E_INPUT: .*price_in_the_past/],
     [["price", "set", "--input", "1", "--from", "soon"], /^E_USAGE: --from is "soon"/],
-    [["price", "withdraw", "1"], /^E_IO: .*409.*price_in_force/],
+    [["price", "withdraw", "1"], /^E_INPUT: .*409.*price_in_force/],
     [["usage", "invoice"], /^E_USAGE: --tenant is missing/],
     [["usage", "invoices"], /^E_USAGE: "invoices" is not known here/],
-    [["usage", "--tenant", "nobody"], /^E_IO: .*404.*tenant_not_found/],
-    [["usage", "--tenant", "acme", "--by", "hour"], /^E_IO: .*400.*group_by/],
+    [["usage", "--tenant", "nobody"], /^E_INPUT: .*404.*tenant_not_found/],
+    [["usage", "--tenant", "acme", "--by", "hour"], /^E_INPUT: .*400.*group_by/],
     [["usage", "--month", "2026-01"], /^E_USAGE: --month belongs to usage invoice/],
     [["usage", "invoice", "--tenant", "acme", "--from", "2026-01-01"], /^E_USAGE: An invoice is of a whole month/],
     [["usage", "--json", "--csv"], /exclude each other/],

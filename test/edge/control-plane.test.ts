@@ -76,7 +76,7 @@ test("what serves a task trains it: its template and labels, of the gateway", as
     tasks: [{ template: "sentiment: {review}", labels: ["good", "bad"] }],
   });
   const other = await run("fit", data, "--task", "trainers/nothing", "--run", join(dir, "other"));
-  expect(other).toMatchObject({ code: 1, stderr: expect.stringMatching(/^E_IO: The gateway answers 404/m) });
+  expect(other).toMatchObject({ code: 1, stderr: expect.stringMatching(/^E_INPUT: The gateway answers 404/m) });
 });
 
 test("a key is listed without its secret, rotated and revoked", async () => {
@@ -127,15 +127,15 @@ test("a task is defined by options or a file, shown as the file takes it, and de
   expect((await run("task", "list", "tasks")).stdout).toMatch(/^triage +2 +default +2 labels +classify: \{input\}$/m);
 
   const late = await run("task", "put", "tasks", "triage", "--file", file, "--if-match", "1");
-  expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/^E_IO: .*412.*version_mismatch/) });
+  expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/^E_INPUT: .*412.*version_mismatch/) });
   expect((await run("task", "delete", "tasks", "triage")).stdout).toContain("triage of tasks is deleted (version 3)");
   expect((await run("task", "list", "tasks")).stdout).toMatch(/^tasks has no tasks/);
 });
 
 describe("what cannot be done is said in words", () => {
   test.each([
-    [["tenant", "show", "nobody"], /^E_IO: .*404.*There is no tenant "nobody".*tenant_not_found/],
-    [["tenant", "create", "No Slug"], /^E_IO: .*400.*id: 2 to 39 of a-z/],
+    [["tenant", "show", "nobody"], /^E_INPUT: .*404.*There is no tenant "nobody".*tenant_not_found/],
+    [["tenant", "create", "No Slug"], /^E_INPUT: .*400.*id: 2 to 39 of a-z/],
     [["tenant", "update", "acme"], /^E_USAGE: Nothing to change/],
     [["tenant", "create", "x", "--concurrency", "few"], /^E_USAGE: --concurrency is "few"/],
     [["key", "create", "nobody"], /tenant_not_found/],
@@ -144,7 +144,7 @@ describe("what cannot be done is said in words", () => {
     [["task", "put", "tests", "t", "--generation", "beams"], /^E_USAGE: --generation is no JSON object/],
     [["task", "put", "tests", "t", "--file", "/nowhere.json"], /^E_IO: ENOENT/],
     [["tenant", "list", "--url", "http://127.0.0.1:1"], /^E_IO: http:\/\/127.0.0.1:1 cannot be reached/],
-    [["tenant", "list", "--admin-token", "wrong"], /^E_IO: .*401.*invalid_admin_token/],
+    [["tenant", "list", "--admin-token", "wrong"], /^E_INPUT: .*401.*invalid_admin_token/],
     [["tenant", "creat", "x"], /^E_USAGE: Unknown command creat. Did you mean create\?/],
     [["key"], /^E_USAGE: No command given. See edge-t5 key --help/],
   ])("%j", async (args, message) => {

@@ -185,6 +185,55 @@ test("a stream tells how far a summary is before there is any of it", { timeout:
   expect(summary.split(" ").length).toBeGreaterThan(3);
 });
 
+describe("a document's translation", () => {
+  const GERMAN = "translate English to German: ";
+  /** By the packaged model in this process. */
+  async function german(sentences: readonly string[]): Promise<(sentence: string) => string> {
+    const model = await T5.fromPretrained();
+    const all = await model.generate(sentences.map((sentence) => GERMAN + sentence));
+    const texts = new Map(sentences.map((sentence, i) => [sentence, all[i]?.text ?? ""]));
+    return (sentence) => texts.get(sentence) ?? `${sentence} was not translated`;
+  }
+
+  test("a mail has its subject, and its addresses and date as they were", { timeout: 60_000 }, async () => {
+    const head = "From: Rose Field <rose@example.org>\r\nTo: Tom Stone <tom@example.org>, store@example.org\r\n";
+    const date = "Tue, 03 Nov 2026 09:15:00 +0100";
+    const mail = `${head}Subject: The house is old.\r\nDate: ${date}\r\n\r\nI am hungry.\r\n\r\nWhere is my book?\r\n`;
+    const sentences = ["The house is old.", "I am hungry.", "Where is my book?"];
+    const answer = await run("letter?explain=true", { body: mail, headers: { "content-type": "message/rfc822" } });
+    const [subject, ...text] = sentences.map(await german(sentences));
+    const own = [`${head.replaceAll("\r\n", "\n")}Date: ${date}`];
+    expect(answer.output).toBe([subject, ...own, ...text].join("\n\n"));
+    expect(answer.explain).toEqual({ inputs: sentences.map((each) => GERMAN + each), total: 3 });
+  });
+
+  test("a page's table is one in Markdown, cell by cell, each cell translated once", { timeout: 60_000 }, async () => {
+    const rows = [
+      ["The house", "Price | €"],
+      ["I am hungry.", "12.50"],
+      ["The house", "3"],
+    ];
+    const cells = rows.map((row) => `<tr>${row.map((cell) => `<td>${cell}</td>`).join("")}</tr>`).join("");
+    const page = `<title>Where is my book?</title><p>Tom sleeps.</p><table><caption>It is raining.</caption>${cells}</table>`;
+    const sentences = ["Where is my book?", "Tom sleeps.", "It is raining.", "The house", "Price | €", "I am hungry."];
+    const answer = await run(
+      "letter",
+      form(Uint8Array.from(Buffer.from(page)), "text/html", "a.html", { explain: "true" }),
+    );
+    const told = await german(sentences);
+    const head = ["Where is my book?", "Tom sleeps.", "It is raining."].map(told);
+    const price = told("Price | €").replaceAll("|", "\\|");
+    const table = [
+      `| ${told("The house")} | ${price} |`,
+      "| --- | --- |",
+      `| ${told("I am hungry.")} | 12.50 |`,
+      `| ${told("The house")} | 3 |`,
+    ];
+    expect(answer.output).toBe([...head, table.join("\n")].join("\n\n"));
+    expect(answer.explain).toEqual({ inputs: sentences.map((each) => GERMAN + each), total: sentences.length });
+  });
+});
+
 describe("a table", () => {
   test("a CSV in a form, an XLSX as the body with its selection in the query", async () => {
     const csv = new TextEncoder().encode('town,people\r\n"Bonn, am Rhein",330000\r\n');

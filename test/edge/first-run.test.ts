@@ -1,11 +1,12 @@
 /** The first run: what `edge-t5 start` makes and prints, and that every line of it works when it is pasted. */
 import { execFile } from "node:child_process";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { DEFAULT_PACKAGE } from "../../src/index.ts";
 import { edgeT5 } from "../cli/process.ts";
 import { Kit } from "./kit.ts";
 
@@ -134,4 +135,23 @@ test("demo traffic: a mixed load of three tenants; the ledger and the invoices a
   const keys = await edgeT5(["key", "list", "demo-a", "--json"], { env });
   const statuses = (JSON.parse(keys.stdout).data as { status: string }[]).map(({ status }) => status);
   expect(statuses).toEqual(["revoked", "revoked"]);
+});
+
+test("another model: its tasks are told, and how to add one", { timeout: 2 * START_MS }, async () => {
+  const state = join(dir, "other");
+  const folder = join(dir, "package");
+  await cp(DEFAULT_PACKAGE, folder, { recursive: true });
+  const manifest = join(folder, "manifest.json");
+  await writeFile(manifest, JSON.stringify({ ...JSON.parse(await readFile(manifest, "utf8")), name: "mine" }));
+  const first = await start(state, ["--demo", "--model", folder, "--readers", "documents"]);
+  const key = /export KEY=(et5_\S+)/.exec(first.output)?.[1] ?? "";
+  const [, adding = ""] = first.output.split(/^It has no tasks yet: .*Add one.*:$/m);
+  const [lines = ""] = adding.split("Or try it in a browser:");
+  const told = await paste(`export KEY=${key}\n${lines}`);
+  expect(told).toMatch(/^digest of demo is at version 1; its fields: input\.$/m);
+  expect(told).toContain('"task":"digest"');
+  expect(told).toContain('"model":"mine"');
+  await first.stop();
+  const second = await start(state, ["--demo", "--model", folder]);
+  expect(second.output).toMatch(/^Its tasks, of the tenant demo: digest\. Add one/m);
 });

@@ -94,7 +94,7 @@ export function batchRows(rows: number, model = "default"): string {
   const texts = DEMO_TASKS.filter(({ labels }) => !labels);
   const lines = Array.from({ length: rows }, (_, i) => {
     const { template, example } = texts[i % texts.length]!;
-    const input = i % 7 === 6 ? "long ".repeat(600) : `${example} ${"It is raining. ".repeat(i % 4)}`;
+    const input = i % 7 === 6 ? "long ".repeat(2100) : `${example} ${"It is raining. ".repeat(i % 4)}`;
     const body = {
       model,
       prompt: template.replace("{input}", input),

@@ -61,6 +61,34 @@ async function tenantClient(tenant: string): Promise<OpenAI> {
   return openAi(kit.url, json.key);
 }
 
+/** Tasks that take texts of any length, of a tenant. */
+async function putLongTasks(tenant: string): Promise<void> {
+  const translate = "translate English to German: {input}";
+  const common = { model: "default", overridable: ["n", "temperature", "seed", "max_tokens"] };
+  const tasks = {
+    letters: { template: translate, long: "sentences" },
+    reports: { template: "summarize: {input}", long: "sections" },
+    digests: { template: "summarize: {input}", long: "sections", words: 30 },
+    kinds: { template: "classify package: {input}", labels: ["net", "libs", "games"], long: "windows" },
+  };
+  for (const [name, task] of Object.entries(tasks)) {
+    const { status } = await kit.admin("PUT", `/admin/tenants/${tenant}/tasks/${name}`, { ...common, ...task });
+    expect(status).toBe(201);
+  }
+}
+
+/** No window holds so many of them. */
+function sentences(count: number): string {
+  const all = ["The house is old.", "Where is my book?", "I am hungry.", "It is raining.", "Tom sleeps."];
+  return Array.from({ length: count }, (_, i) => all[i % 5]?.replace(".", ` ${i}.`)).join(" ");
+}
+
+function rowsOf(bodies: readonly object[]): string {
+  return bodies
+    .map((body, i) => JSON.stringify({ custom_id: `row-${i}`, method: "POST", url: "/v1/completions", body }))
+    .join("\n");
+}
+
 interface Line {
   custom_id: string;
   response: { status_code: number; body: { choices: { text: string }[]; usage: OpenAI.CompletionUsage } & Failed };
@@ -129,6 +157,74 @@ describe("a batch, by OpenAI's client", () => {
     await expect(acme.batches.cancel(made.id)).rejects.toMatchObject({ status: 409, code: "job_finished" });
   });
 
+  test("takes prompts and answers as long as completions do, which go to an origin too", async () => {
+    const acme = await tenantClient("lengthy");
+    startOrigin({ port });
+    const prompt = `translate English to German: ${"The house is old. ".repeat(250)}`;
+    const bodies = [
+      { model: "default", prompt, max_tokens: 300 },
+      { model: "default", prompt: "translate English to German: The house is old.", max_tokens: 300 },
+    ];
+    const rows = rowsOf(bodies);
+    const done = await batchWhen(acme, (await startBatch(acme, (await uploadBatch(acme, rows)).id)).id);
+    expect(done).toMatchObject({ status: "completed", request_counts: { total: 2, completed: 2, failed: 0 } });
+    const lines = (await outputOf(acme, done, "output")).trim().split("\n");
+    for (const [i, line] of lines.entries()) {
+      const { response } = JSON.parse(line) as Line;
+      const { choices, usage } = await acme.completions.create(bodies[i]!);
+      expect([response.body.choices, response.body.usage]).toEqual([choices, usage]);
+    }
+    expect(done.usage?.input_tokens).toBeGreaterThan(1000);
+    const over = rows.replace('"max_tokens":300', '"max_tokens":1025');
+    const refused = await startBatch(acme, (await uploadBatch(acme, over)).id).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ status: 400, message: expect.stringMatching(/up to 1024 here/) });
+  });
+
+  test("takes texts of any length, in their rows' places, as completions do", async () => {
+    const acme = await tenantClient("prolix");
+    await putLongTasks("prolix");
+    startOrigin({ port });
+    const report = Array.from({ length: 30 }, (_, i) => `This package has tool ${i}, which lists open files.`);
+    const letter = sentences(150);
+    const bodies = [
+      { model: "letters", prompt: "The house is old." },
+      { model: "letters", prompt: letter },
+      { model: "default", prompt: "translate English to German: It is raining.", max_tokens: 24 },
+      { model: "letters", prompt: ["I am hungry.", letter, "12:30", "Tom sleeps. It is raining."] },
+      { model: "letters", prompt: letter, temperature: 1, seed: 5, max_tokens: 40 },
+      { model: "reports", prompt: report.join("\n\n").repeat(2) },
+      { model: "digests", prompt: report.join("\n\n").repeat(2) },
+      { model: "kinds", prompt: ["a chess game", "A library for sockets of all kinds. ".repeat(120)] },
+      { model: "letters", prompt: "...\n" },
+    ];
+    const refused = [
+      { model: "letters", prompt: [letter.repeat(4)], n: 2, temperature: 1 },
+      { model: "default", prompt: letter.repeat(4) },
+    ];
+    const rows = rowsOf([...bodies, ...refused]);
+    const done = await batchWhen(acme, (await startBatch(acme, (await uploadBatch(acme, rows)).id)).id);
+    const counts = { total: 11, completed: 9, failed: 2 };
+    expect(done).toMatchObject({ status: "completed", request_counts: counts });
+    const read = async (which: "output" | "error") => {
+      const lines = (await outputOf(acme, done, which)).trim().split("\n");
+      return lines.map((line) => JSON.parse(line) as Line);
+    };
+    const output = await read("output");
+    expect(output.map(({ custom_id }) => custom_id)).toEqual(bodies.map((_, i) => `row-${i}`));
+    for (const [i, { response }] of output.entries()) {
+      const { choices, usage } = await acme.completions.create(bodies[i] as OpenAI.CompletionCreateParamsNonStreaming);
+      expect([i, response.body.choices, response.body.usage]).toEqual([i, choices, usage]);
+    }
+    expect((await read("error")).map(({ response: { status_code, body } }) => [status_code, body.error.code])).toEqual([
+      [400, "invalid_value"],
+      [400, "context_length_exceeded"],
+    ]);
+    const ledger = (await ledgerOf(kit, "prolix")).filter(({ id }) => id.startsWith(done.id));
+    expect(ledger).toHaveLength(9);
+    const sum = ledger.reduce((all, { input_tokens, output_tokens }) => all + input_tokens + output_tokens, 0);
+    expect(sum).toBe(done.usage?.total_tokens);
+  });
+
   test("whose file is broken is refused when it is made: file, line, reason", async () => {
     const acme = await tenantClient("broken");
     const [first = "", second = ""] = batchRows(2).split("\n");
@@ -179,6 +275,22 @@ describe("a batch, by OpenAI's client", () => {
     expect(lines).toHaveLength(completed);
     expect(await ledgerOf(kit, "hasty")).toHaveLength(completed);
   });
+
+  test("is cancelled inside a row that takes minutes", async () => {
+    const acme = await tenantClient("restless");
+    await putLongTasks("restless");
+    const file = await uploadBatch(acme, rowsOf([{ model: "letters", prompt: sentences(15_000) }]));
+    const origin = startOrigin({ port, lease: 20 });
+    const { id } = await startBatch(acme, file.id);
+    await origin.event("claimed", id);
+    await delay(2_000);
+    expect(await acme.batches.cancel(id)).toMatchObject({ status: "cancelling" });
+    const began = performance.now();
+    const done = await batchWhen(acme, id);
+    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(done).toMatchObject({ status: "cancelled", request_counts: { completed: 0, failed: 0 } });
+    expect(await ledgerOf(kit, "restless")).toEqual([]);
+  });
 });
 
 test("kill -9 at random moments, a restart after each: output and ledger are those of a run that was let be", {
@@ -186,7 +298,14 @@ test("kill -9 at random moments, a restart after each: output and ledger are tho
 }, async () => {
   const seed = Number(process.env.SEED) || Math.floor(Math.random() * 1e9);
   console.log(`SEED=${seed} repeats these kills`);
-  const rows = batchRows(128);
+  await putLongTasks("tests");
+  const long = [
+    { model: "letters", prompt: sentences(60) },
+    { model: "letters", prompt: [sentences(20), "I am hungry."], temperature: 1, seed: 3 },
+    { model: "reports", prompt: sentences(120) },
+  ].map((body, i) => JSON.stringify({ custom_id: `long-${i}`, method: "POST", url: "/v1/completions", body }));
+  const [first = "", ...others] = batchRows(128).split("\n");
+  const rows = [first, ...long, ...others].join("\n");
   const { calm, disturbed, kills } = await kill9Rounds({ kit, secret, rows, rounds: 3, random: randomOf(seed) });
   expect(kills).toBeGreaterThan(0);
   expect(disturbed.batch).toMatchObject({ status: "completed", request_counts: calm.batch.request_counts });
@@ -493,6 +612,15 @@ test("from the command line: a file, a batch of it, and what came of it", async 
   const again = await run("batch", "run", path, "--json");
   expect(JSON.parse(again.stdout)).toMatchObject({ status: "completed", request_counts: { completed: 3 } });
   expect((await run("batch", "list")).stdout).toMatch(/completed +3 of 3/);
+  // The seventh row is too long.
+  const seven = batchRows(7);
+  await writeFile(path, seven);
+  const partial = await run("batch", "run", path);
+  expect([partial.code, partial.stdout]).toEqual([0, expect.stringContaining(": 6 of 7 rows, 1 failed.")]);
+  await writeFile(path, seven.split("\n")[6] ?? "");
+  const none = await run("batch", "run", path, "--json");
+  expect(none.code).toBe(1);
+  expect(JSON.parse(none.stdout)).toMatchObject({ status: "completed", request_counts: { completed: 0, failed: 1 } });
 
   const pairs = join(dir, "pairs.jsonl");
   await writeFile(pairs, '{"prompt":"a","completion":"b"}\n'.repeat(8));
@@ -519,6 +647,6 @@ test("from the command line: a file, a batch of it, and what came of it", async 
   const refused = await run("batch", "run", broken);
   expect(refused).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/^E_IO: .*broken\.jsonl, line 1: custom_id/),
+    stderr: expect.stringMatching(/^E_INPUT: .*broken\.jsonl, line 1: custom_id/),
   });
 });

@@ -189,7 +189,7 @@ test("uploads that fail for a moment are tried again; what stays refused is said
   const wrong = await edgeT5(["push", copy, "--admin-token", "guess"], { env });
   expect(wrong).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/^E_IO: The gateway answers 401.*admin token/),
+    stderr: expect.stringMatching(/^E_INPUT: The gateway answers 401.*admin token/),
   });
   const nowhere = await edgeT5(["rollback", MODEL, "--url", "http://127.0.0.1:9"], { env });
   expect(nowhere).toMatchObject({

@@ -23,7 +23,10 @@ const SPEC: BatchSpec = {
       adapter: { name: "a", key: "tenants/acme/adapters/a/v" },
     },
   },
-  placement: { MAX_PROMPT_TOKENS: 1, MAX_NEW_TOKENS: 1, MAX_SEQUENCES: 1 },
+  lengths: {
+    edge: { MAX_PROMPT_TOKENS: 1, MAX_NEW_TOKENS: 1, MAX_SEQUENCES: 1 },
+    longest: { MAX_PROMPT_TOKENS: 2, MAX_NEW_TOKENS: 2, MAX_SEQUENCES: 1 },
+  },
 };
 const JOB: ClaimedJob = {
   ...{ id: "batch_1", tenant: "acme", kind: "batch", created_at: 0, fence: 3, checkpoint: null },

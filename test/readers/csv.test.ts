@@ -55,11 +55,35 @@ describe("CSV", () => {
     expect(notes).toEqual(["2 short rows are filled with empty cells."]);
   });
 
-  test("names the line of a row that is too long, as an editor counts", () => {
-    expect(() => read('a,b\n"1\n1",2\n1,2,3\n4,5')).toThrow(
-      refusal("E_DAMAGED", /row at line 4 has 3 cells, the first row 2/),
+  test("keeps rows that are longer than the header, and names their lines as an editor counts", () => {
+    const { tables, notes } = readCsv('a,b\n"1\n1",2\n1,2,3\n4,5,,\n\n6,7,8,"9\n"\n0');
+    expect(tables[0]).toMatchObject({
+      columns: ["a", "b", "column 3", "column 4"],
+      rows: [
+        ["1\n1", "2", "", ""],
+        ["1", "2", "3", ""],
+        ["4", "5", "", ""],
+        ["6", "7", "8", "9\n"],
+        ["0", "", "", ""],
+      ],
+    });
+    expect(notes).toEqual([
+      "2 rows are longer than the first (lines 4, 7): columns without a name are added for the cells.",
+      "1 short row is filled with empty cells.",
+    ]);
+    const many = readCsv(`a\n${"1,2\n".repeat(9)}`);
+    expect(many.notes).toEqual([
+      expect.stringContaining("9 rows are longer than the first (lines 2, 3, 4, 5, 6 and 4 more)"),
+    ]);
+  });
+
+  test("is refused where its rows are of many lengths, unless the delimiter is sure", () => {
+    const text = "remark\nWell, no\nYes, sir, yes\nNo\nOh, well, you, too\n";
+    expect(() => read(text)).toThrow(
+      refusal("E_DAMAGED", /lengths, 4: the first has 1 cells, the one at line 2 has 2.*as XLSX/),
     );
-    expect(() => read('a,b\n\n1,2,"3\n3"\n')).toThrow(refusal("E_DAMAGED", /row at line 3 has 3 cells/));
+    expect(read(text, { delimiter: "," }).columns).toHaveLength(4);
+    expect(read("name,notes\nTom,hello, world\nMary,fine\n").rows[0]).toEqual(["Tom", "hello", " world"]);
   });
 
   test("keeps a quote inside an unquoted cell, refuses one that closes too early", () => {

@@ -96,7 +96,7 @@ describe("a document", () => {
     const box = (text: string) =>
       `<w:txbxContent>${p(text)}${tbl(tr(tc(p("a")), tc(p("b"))), tr(tc(p("1"), '<w:gridSpan w:val="2"/>')))}</w:txbxContent>`;
     const body = `<w:p>${r("before ")}<w:r><mc:AlternateContent><mc:Choice Requires="wps">${box("box")}</mc:Choice><mc:Fallback>${box("box")}</mc:Fallback></mc:AlternateContent></w:r>${r("after")}</w:p>${p("next")}`;
-    expect(texts(body)).toEqual(["before after", "box", [["1", "1"]], "next"]);
+    expect(texts(body)).toEqual(["before after", "box", [["1", ""]], "next"]);
   });
 
   test("has its notes at the end, numbered as the text refers to them", () => {
@@ -125,8 +125,118 @@ describe("a document", () => {
   });
 });
 
+describe("a document's items", () => {
+  const level = (place: number, format: string, text: string, more = "") =>
+    `<w:lvl w:ilvl="${place}"><w:start w:val="1"/><w:numFmt w:val="${format}"/><w:lvlText w:val="${text}"/>${more}</w:lvl>`;
+  const scheme = (id: number, ...levels: string[]) =>
+    `<w:abstractNum w:abstractNumId="${id}">${levels.join("")}</w:abstractNum>`;
+  const num = (id: number, of: number, more = "") =>
+    `<w:num w:numId="${id}"><w:abstractNumId w:val="${of}"/>${more}</w:num>`;
+  const item = (text: string, place = 0, number = "1") => p(text, undefined, list(place, number));
+  const markers = (body: string, numbering: string, more: DocumentXml = {}) =>
+    blocks(body, { numbering, ...more }).map((block) =>
+      block.kind === "item" ? (block.marker ?? "-") : "text" in block && block.text,
+    );
+  const outlined = scheme(0, level(0, "decimal", "%1."), level(1, "decimal", "%1.%2"), level(2, "lowerLetter", "%3)"));
+
+  test("have their numbers, which begin anew under each item above, and go on where text stands between", () => {
+    const body = [
+      item("a"),
+      item("b", 1),
+      item("c", 1),
+      p("between"),
+      item("d", 2),
+      item("e"),
+      item("f", 1),
+      item("g", 2),
+    ];
+    expect(markers(body.join(""), outlined + num(1, 0))).toEqual([
+      "1.",
+      "1.1",
+      "1.2",
+      "between",
+      "a)",
+      "2.",
+      "2.1",
+      "a)",
+    ]);
+  });
+
+  test.each<[string, number, string, string[]]>([
+    ["decimal", 9, "%1.", ["9.", "10."]],
+    ["decimalZero", 9, "%1", ["09", "10"]],
+    ["upperRoman", 3, "(%1)", ["(III)", "(IV)"]],
+    ["lowerLetter", 26, "%1)", ["z)", "aa)"]],
+    ["upperLetter", 27, "Part %1", ["Part AA", "Part BB"]],
+    ["ordinal", 11, "%1", ["11th", "12th"]],
+    ["ordinal", 21, "%1", ["21st", "22nd"]],
+    ["none", 1, "§", ["§", "§"]],
+    ["none", 1, "%1", ["-", "-"]],
+    ["bullet", 1, "\uf0b7", ["-", "-"]],
+    ["chineseCounting", 1, "%1", ["1", "2"]],
+    ["lowerLetter", 32_000, "%1", ["32000", "32001"]],
+  ])("are written as %s from %i on", (format, start, text, expected) => {
+    const own = `<w:lvl w:ilvl="0"><w:start w:val="${start}"/><w:numFmt w:val="${format}"/><w:lvlText w:val="${text}"/></w:lvl>`;
+    expect(markers(item("a") + item("b"), scheme(0, own) + num(1, 0))).toEqual(expected);
+  });
+
+  test("go on in another list of the same scheme, unless that begins with a number of its own", () => {
+    const override = '<w:lvlOverride w:ilvl="0"><w:startOverride w:val="5"/></w:lvlOverride>';
+    const numbering = outlined + num(1, 0) + num(2, 0) + num(3, 0, override);
+    const body = [item("a"), item("b", 0, "2"), item("c", 0, "3"), item("d", 0, "3"), item("e", 0, "1")];
+    expect(markers(body.join(""), numbering)).toEqual(["1.", "2.", "5.", "6.", "7."]);
+  });
+
+  test("may have levels that never begin anew, figures for all, levels of the list's own, a scheme of a style", () => {
+    const legal = scheme(
+      0,
+      level(0, "upperRoman", "%1."),
+      level(1, "decimal", "%1.%2", "<w:isLgl/>"),
+      level(2, "decimal", "%3.", '<w:lvlRestart w:val="0"/>'),
+    );
+    const body = item("a") + item("b", 1) + item("c", 2) + item("d") + item("e", 1) + item("f", 2);
+    expect(markers(body, legal + num(1, 0))).toEqual(["I.", "1.1", "1.", "II.", "2.1", "2."]);
+    const own = `<w:lvlOverride w:ilvl="0">${level(0, "lowerLetter", "%1.")}</w:lvlOverride>`;
+    expect(markers(item("a"), outlined + num(1, 0, own))).toEqual(["a."]);
+    const linked = `<w:abstractNum w:abstractNumId="7"><w:numStyleLink w:val="L"/></w:abstractNum>${scheme(0, '<w:styleLink w:val="L"/>', level(0, "decimal", "%1)"))}`;
+    expect(markers(item("a") + item("b"), linked + num(1, 7))).toEqual(["1)", "2)"]);
+  });
+
+  test("that are empty count, those that are deleted do not", () => {
+    const deleted = `<w:p><w:pPr>${list(0)}<w:rPr><w:del/></w:rPr></w:pPr><w:del>${r("gone")}</w:del></w:p>`;
+    expect(markers(item("a") + item("") + deleted + item("c"), outlined + num(1, 0))).toEqual(["1.", "3."]);
+  });
+
+  test("may be headings, at their style's level, and stand in cells and notes", () => {
+    const chapters = scheme(0, level(0, "decimal", "%1"), level(1, "decimal", "%1.%2", '<w:pStyle w:val="H2"/>'));
+    const styles =
+      style("H1", "heading 1", '<w:pPr><w:numPr><w:numId w:val="1"/></w:numPr></w:pPr>') +
+      style("H2", "heading 2", '<w:pPr><w:numPr><w:numId w:val="1"/></w:numPr></w:pPr>');
+    const body = p("Tools", "H1") + p("Saws", "H2") + p("Files", "H2") + p("", "H2") + p("Wood", "H1");
+    expect(texts(body, { numbering: chapters + num(1, 0), styles })).toEqual([
+      "1 Tools",
+      "1.1 Saws",
+      "1.2 Files",
+      "2 Wood",
+    ]);
+    const cells = tbl(tr(tc(p("a")), tc(p("b"))), tr(tc(item("x") + item("y")), tc(p("z"))));
+    expect(texts(cells, { numbering: outlined + num(1, 0) })).toEqual([[["1. x\n2. y", "z"]]]);
+  });
+});
+
+test("what stands at the pages' edges is left out, and named", () => {
+  const { document, notes } = readDocx(
+    docx(p("text"), {
+      headers: [p("Miller Ltd") + p("Bonn"), p("Miller Ltd\tBonn")],
+      footers: [p("Page 1"), p("2"), p("")],
+    }),
+  );
+  expect(document.blocks).toEqual([{ kind: "paragraph", text: "text" }]);
+  expect(notes).toEqual(["Left out as page headers and footers: “Miller Ltd Bonn”, “Page 1”."]);
+});
+
 describe("a document's table", () => {
-  test("stands under its heading and the document's title, merged cells repeated", () => {
+  test("stands under its heading and the document's title, cells repeated in the rows that they are merged over", () => {
     const body =
       p("Numbers", "berschrift1") +
       tbl(
@@ -149,6 +259,28 @@ describe("a document's table", () => {
             ["north", "1", "2\n(new)"],
             ["north", "3", ""],
             ["", "4", "5"],
+          ],
+        },
+      },
+    ]);
+  });
+
+  test("has a cell that is merged over columns once in its row, and rows that are marked as headers as one", () => {
+    const wide = '<w:gridSpan w:val="2"/>';
+    const header = (...cells: string[]) => `<w:tr><w:trPr><w:tblHeader/></w:trPr>${cells.join("")}</w:tr>`;
+    const body = tbl(
+      header(tc(p("region"), '<w:vMerge w:val="restart"/>'), tc(p("2025"), wide)),
+      header(tc(p(""), "<w:vMerge/>"), tc(p("Q1")), tc(p("Q2"))),
+      tr(tc(p("north")), tc(p("1")), tc(p("2"))),
+      tr(tc(p("total"), wide), tc(p("3"))),
+    );
+    expect(blocks(body)).toMatchObject([
+      {
+        table: {
+          columns: ["region", "2025 Q1", "2025 Q2"],
+          rows: [
+            ["north", "1", "2"],
+            ["total", "", "3"],
           ],
         },
       },
@@ -215,7 +347,14 @@ test("cut or changed anywhere, in its archive or its XML, a document gives error
     p("Report", "Titel") +
     Array.from({ length: 60 }, (_, i) => p(`Paragraph ${i * 7919}`, i % 3 ? "Liste" : undefined)).join("") +
     tbl(tr(tc(p("a")), tc(p("b"))), tr(tc(p("1"), "<w:vMerge/>"), tc(p("2"), '<w:gridSpan w:val="2"/>')));
-  const parts = { footnotes: `<w:footnote w:id="1">${p("note")}</w:footnote>`, title: "T" };
+  const numbering =
+    '<w:abstractNum w:abstractNumId="0"><w:lvl w:ilvl="0"><w:numFmt w:val="lowerRoman"/><w:lvlText w:val="%1.%2"/></w:lvl></w:abstractNum><w:num w:numId="3"><w:abstractNumId w:val="0"/></w:num>';
+  const parts = {
+    numbering,
+    headers: [p("header")],
+    footnotes: `<w:footnote w:id="1">${p("note")}</w:footnote>`,
+    title: "T",
+  };
   const bytes = docx(body, parts);
   expectCutsRefused(bytes, (cut) => readDocx(cut));
   expectNoOtherErrors(bytes, (changed) => readDocx(changed));

@@ -8,7 +8,7 @@ describe("a mail", () => {
     const { document, notes } = await documentOf(fixture("parts.eml"));
     expect(document.title).toBe("Ersatzteile für die Mühle");
     expect(outline(document)).toEqual([
-      "From: Jörg Müller <joerg@example.org>\nTo: Anna Köhler <anna@example.org>, lager@example.org\nDate: 2026-11-03T08:15:00.000Z",
+      "From: Jörg Müller <joerg@example.org>\nTo: Anna Köhler <anna@example.org>, lager@example.org\nDate: Tue, 03 Nov 2026 09:15:00 +0100",
       "Liebe Frau Köhler,",
       expect.stringMatching(/^die Ersatzteile für die Mühle .* der Tabelle, die Sie nur im HTML-Teil sehen\.$/),
       "Mit freundlichen Grüßen\nJörg Müller",

@@ -27,12 +27,13 @@ export async function tablesOf(bytes: Uint8Array, request: Request = {}): Promis
   return content.tables;
 }
 
-/** One line a block: its kind, a heading's level or an item's depth, its text. */
+/** One line a block: its kind, a heading's level or an item's depth and number, its text. */
 export function outline({ blocks }: Document): string[] {
   return blocks.map((block) => {
     if (block.kind === "table") return `table ${block.table.columns.join(" | ")}`;
     if (block.kind === "heading") return `h${block.level} ${block.text}`;
-    return block.kind === "item" ? `item${block.depth} ${block.text}` : block.text;
+    if (block.kind === "item") return `item${block.depth} ${block.marker ? `${block.marker} ` : ""}${block.text}`;
+    return block.text;
   });
 }
 

@@ -8,7 +8,7 @@ const SUMMER = {
   rows: [
     ["West pier", "7:30", "19:00", "4.20"],
     ["East pier", "8:15", "19:45", "4.20"],
-    ["Island", "on request", "on request", "6.00"],
+    ["Island", "on request", "", "6.00"],
   ],
 };
 
@@ -23,6 +23,7 @@ describe("a page", () => {
       expect.stringMatching(/^The boat had been laid up .* landing stage\.$/),
       "h2 Timetable and fares",
       expect.stringMatching(/^Until the end/),
+      "Crossings in summer",
       "table From | Departures first | Departures last | Fare",
       "h2 What comes next",
       expect.stringMatching(/^The town plans/),
@@ -33,7 +34,7 @@ describe("a page", () => {
     ]);
   });
 
-  it("gives its tables, merged cells in every place that they span, two rows of headings as one", async () => {
+  it("gives its tables, merged cells in every row that they span, two rows of headings as one", async () => {
     expect(await tablesOf(fixture("news.html"))).toEqual([SUMMER]);
   });
 
@@ -43,6 +44,85 @@ describe("a page", () => {
     );
     expect(outline(document)).toEqual(["h1 Short", "One line.", "Two."]);
     expect(document.title).toBe("Short");
+  });
+
+  it("keeps an author's line in its article", async () => {
+    const line = '<p class="byline">By <span itemprop="name">Ada Lake</span>, 12 March</p>';
+    const text = "<p>Long enough to be found, this paragraph goes on about the lake, its boats and its swans. </p>";
+    const { document } = await documentOf(page(`<main><article>${line}${text.repeat(5)}</article></main>`));
+    expect(outline(document)[0]).toBe("By Ada Lake, 12 March");
+  });
+
+  it("without an article has its menus and its footer left out, by their names, and says so", async () => {
+    const body = `<div class="menu"><a href=a>Home</a> <a href=b>Shop</a></div>
+      <div id="side-bar"><ul><li><a href=c>Ten tools</a></li></ul></div><div class="cookies">We use cookies. Accept?</div>
+      <div id="content"><h1>Garden show opens</h1><p>It opened on Monday in Bonn.</p></div>
+      <div class="site-footer">Imprint | Privacy</div>`;
+    const { document, notes } = await documentOf(page(body));
+    expect(outline(document)).toEqual(["h1 Garden show opens", "It opened on Monday in Bonn."]);
+    expect(notes).toEqual([
+      "Left out as menus and footers: “Home Shop”, “Ten tools”, “We use cookies. Accept?”, “Imprint | Privacy”.",
+    ]);
+  });
+
+  it.each([
+    [
+      "a menu of dishes",
+      '<div class="menu"><p><a href=a>Soup</a> of the day, with bread 4.50</p></div><p>Open at noon.</p>',
+    ],
+    ["a sidebar of facts", '<div class="sidebar"><p>Built 1880, 40 rooms</p></div><p>The house.</p>'],
+    [
+      "a footer above the text",
+      '<div class="footer">Note</div><p>All the text stands below it, in the page\'s end.</p>',
+    ],
+    ["cookies to bake", '<div class="cookies"><p>Butter and oats.</p></div><p>Bake them.</p>'],
+    ["other names", '<div class="menu-card has-sidebar"><a href=a>One</a></div><p>Two.</p>'],
+    ["all that there is", '<div class="menu"><a href=a>One</a></div>'],
+  ])("keeps %s", async (_, body) => {
+    const { document, notes } = await documentOf(page(body));
+    expect(outline(document).join(" ")).toBe(
+      body
+        .replace(/<[^>]+>/g, " ")
+        .replace(/\s+/g, " ")
+        .trim(),
+    );
+    expect(notes).toEqual([]);
+  });
+
+  it("has a cell that spans columns in its row once, in the header above each of them", async () => {
+    const rows =
+      "<tr><th>a</th><th colspan=2>b</th></tr><tr><td colspan=2>sum</td><td rowspan=2>1</td></tr><tr><td>x</td><td>y</td></tr>";
+    expect(await tablesOf(page(`<table>${rows}</table>`))).toMatchObject([
+      {
+        columns: ["a", "b", "b 2"],
+        rows: [
+          ["sum", "", "1"],
+          ["x", "y", "1"],
+        ],
+      },
+    ]);
+    const { document } = await documentOf(page("<table><tr><td colspan=2>alone</td></tr></table>"));
+    expect(outline(document)).toEqual(["alone"]);
+  });
+
+  it.each([
+    ["<ol><li>a<li>b<ul><li>c</ul></ol>", ["1. a", "2. b", "c"]],
+    ['<ol start=9 type=a><li>a<li value="27">b<li>c</ol>', ["i. a", "aa. b", "ab. c"]],
+    ["<ol type=I><li>a<li value=4>b<ol type=i><li>c</ol></ol>", ["I. a", "IV. b", "i. c"]],
+    ["<ol reversed><li>a<li>b<ol><li>x</ol><li>c</ol>", ["3. a", "2. b", "1. x", "1. c"]],
+    ["<table><tr><td><ol><li>x</ol><td>y<tr><td>1<td>2</table><ol reversed><li>a<li>b</ol>", ["x | y", "2. a", "1. b"]],
+    ["<ol start=-1><li>a<li>b<li value=x>c</ol><ol start=1e99 type=A><li>d</ol>", ["-1. a", "0. b", "1. c", "A. d"]],
+    ["<li>a", ["a"]],
+  ])("numbers the items of %s", async (body, items) => {
+    const { document } = await documentOf(page(body));
+    expect(outline(document).map((line) => line.replace(/^(item\d|table) /, ""))).toEqual(items);
+  });
+
+  it("numbers the items of an article, too", async () => {
+    const text = "<p>Long enough to be found, this paragraph goes on about the lake, its boats and its swans. </p>";
+    const body = `<article>${text.repeat(5)}<ol start="3" type="a"><li>a boat</li><li>a swan</li></ol></article>`;
+    const { document } = await documentOf(page(`<main>${body}</main>`));
+    expect(outline(document).slice(-2)).toEqual(["item0 c. a boat", "item0 d. a swan"]);
   });
 
   it("has tables that arrange it read as text", async () => {

@@ -83,6 +83,19 @@ export function renderPage(style: Partial<PageStyle>): RenderedPage {
   return { image: withNoise(greyOf(turnCanvas(canvas, page.turn)), page.noise), text: lines.join(" ") };
 }
 
+/** These lines, as a screen shows a list. @param turn degrees clockwise, by quarters */
+export function renderLines(lines: readonly string[], turn = 0): GreyImage {
+  const size = 32;
+  const canvas = createCanvas(1000, (lines.length + 1) * size * 2);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.fillStyle = "#000";
+  context.font = `${size}px "sans"`;
+  for (const [i, line] of lines.entries()) context.fillText(line, size, (i + 1) * size * 2);
+  return greyOf(turnCanvas(canvas, turn));
+}
+
 function textFrom(language: Language, from: number): string[] {
   const all = sentences[language];
   return all

@@ -2,6 +2,11 @@ import { describe, expect, it } from "vitest";
 import { documentOf, expectRefused, fixture, outline, tablesOf, utf8 } from "./fixture.ts";
 
 describe("Markdown", () => {
+  it("numbers its items from the first one's number on, whatever the others say", async () => {
+    const { document } = await documentOf(utf8("7) a\n7) b\n   1. c\n   - d\n\ntext\n"), { filename: "a.md" });
+    expect(outline(document)).toEqual(["item0 7) a", "item0 8) b", "item1 1. c", "item1 d", "text"]);
+  });
+
   it("becomes headings, paragraphs, items, tables and code, without its marks", async () => {
     const { document, notes } = await documentOf(fixture("notes.md"));
     expect(notes).toEqual([]);
@@ -11,12 +16,12 @@ describe("Markdown", () => {
       "It stands below the weir and was rebuilt in the same year. Its wheel turns & turns.",
       "h2 Wheels",
       "table wheel | diameter | use",
-      "item0 open the sluice",
-      "item0 wait",
+      "item0 1. open the sluice",
+      "item0 2. wait",
       "item1 not too long",
       "item1 but long enough",
       "Then look again.",
-      "item0 close it",
+      "item0 3. close it",
       "Water that has passed turns no mill.",
       "mill --start # slowly\nmill --stop",
       "Two spaces at the end\nbreak a line. Tags go.",

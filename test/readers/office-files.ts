@@ -86,6 +86,9 @@ export interface DocumentXml {
   styles?: string;
   footnotes?: string;
   endnotes?: string;
+  numbering?: string;
+  headers?: readonly string[];
+  footers?: readonly string[];
   title?: string;
   before?: string;
   more?: Readonly<Record<string, string>>;
@@ -104,12 +107,18 @@ export function docxFiles(body: string, parts: DocumentXml = {}): Record<string,
       ["rId1", "styles", "styles.xml"],
       ["rId2", "footnotes", "footnotes.xml"],
       ["rId3", "endnotes", "endnotes.xml"],
+      ["rId4", "numbering", "numbering.xml"],
+      ...(parts.headers ?? []).map((_, i) => [`h${i}`, "header", `header${i}.xml`] as const),
+      ...(parts.footers ?? []).map((_, i) => [`f${i}`, "footer", `footer${i}.xml`] as const),
     ]),
     "word/document.xml": `<?xml version="1.0"?>${parts.before ?? ""}${part("document", `<w:body>${body}</w:body>`)}`,
     "word/styles.xml": part("styles", STYLES + (parts.styles ?? "")),
   };
   if (parts.footnotes) files["word/footnotes.xml"] = part("footnotes", parts.footnotes);
   if (parts.endnotes) files["word/endnotes.xml"] = part("endnotes", parts.endnotes);
+  if (parts.numbering) files["word/numbering.xml"] = part("numbering", parts.numbering);
+  for (const [i, header] of (parts.headers ?? []).entries()) files[`word/header${i}.xml`] = part("hdr", header);
+  for (const [i, footer] of (parts.footers ?? []).entries()) files[`word/footer${i}.xml`] = part("ftr", footer);
   if (parts.title) {
     files["docProps/core.xml"] =
       `<cp:coreProperties xmlns:cp="x-cp" xmlns:dc="x-dc"><dc:title>${parts.title}</dc:title></cp:coreProperties>`;

@@ -47,7 +47,7 @@ test("a document of python-docx is read", async () => {
       { kind: "paragraph", text: "Plain, bold and a\nbreak." },
       { kind: "item", depth: 0, text: "first" },
       { kind: "item", depth: 1, text: "inner" },
-      { kind: "item", depth: 0, text: "numbered" },
+      { kind: "item", depth: 0, text: "numbered", marker: "1." },
       {
         kind: "table",
         table: { title: "A report", section: "Results", columns: ["region", "city", "sum"], rows: MERGED },

@@ -40,7 +40,7 @@ describe("plain text", () => {
       "item0 one goes on here",
       "item1 two",
       "item0 three",
-      "item0 four",
+      "item0 1) four",
     ]);
   });
 });

@@ -1,8 +1,9 @@
+import fc from "fast-check";
 import { strToU8 } from "fflate";
 import { describe, expect, test } from "vitest";
 import { DEFAULT_LIMITS, type ReadLimits } from "../../src/readers/limits.ts";
 import { readXlsx, type XlsxOptions } from "../../src/readers/xlsx.ts";
-import { numberText, type Shown, shownBy } from "../../src/readers/xlsx-values.ts";
+import { formatOf, numberText, type Shown, shownBy } from "../../src/readers/xlsx-values.ts";
 import { rawZip, zipOf } from "./archives.ts";
 import { expectCutsRefused, expectNoOtherErrors, refusal } from "./hostile.ts";
 import { docx, inline, letters, p, relationships, type SheetXml, xlsx, xlsxFiles } from "./office-files.ts";
@@ -11,6 +12,18 @@ const one = (rows: string, more: Partial<SheetXml> = {}) => xlsx([{ name: "S", r
 const table = (bytes: Uint8Array, options?: XlsxOptions) => readXlsx(bytes, options).tables[0]!;
 const limited = (bytes: Uint8Array, limits: Partial<ReadLimits>) => () =>
   readXlsx(bytes, { limits: { ...DEFAULT_LIMITS, ...limits } });
+/** Rows of texts in place and of numbers; what is empty has no cell. */
+const typed = (rows: readonly (readonly (string | number)[])[]) =>
+  rows
+    .map((cells, r) => {
+      const each = cells.map((value, c) => {
+        const place = `${letters(c)}${r + 1}`;
+        if (typeof value === "number") return cell(place, String(value));
+        return value === "" ? "" : `<c r="${place}" t="inlineStr"><is><t>${value}</t></is></c>`;
+      });
+      return `<row r="${r + 1}">${each.join("")}</row>`;
+    })
+    .join("");
 const cell = (place: string, value: string, more = "") => `<c r="${place}"${more}><v>${value}</v></c>`;
 
 describe("a workbook", () => {
@@ -83,7 +96,7 @@ describe("a workbook", () => {
     expect(table(xlsx([{ name: "S", rows }], mac), { header: false }).rows[0]?.[0]).toBe("2028-02-01");
   });
 
-  test("repeats a merged cell's value in each cell that it covers, and no further than there are others", () => {
+  test("repeats a merged cell's value in each row that it covers, in its first column, and no further than there are others", () => {
     const rows = inline([
       ["region", "city", "2023", "2024"],
       ["north", "Kiel", "1", ""],
@@ -92,8 +105,8 @@ describe("a workbook", () => {
     const after =
       '<mergeCells><mergeCell ref="A2:A3"/><mergeCell ref="C2:D2"/><mergeCell ref="B3:XFD3"/><mergeCell ref="D9:XFD1048576"/></mergeCells>';
     expect(table(one(rows, { after })).rows).toEqual([
-      ["north", "Kiel", "1", "1"],
-      ["north", "Bremen", "Bremen", "Bremen"],
+      ["north", "Kiel", "1", ""],
+      ["north", "Bremen", "", ""],
     ]);
   });
 
@@ -145,6 +158,202 @@ describe("a workbook", () => {
   });
 });
 
+describe("a header", () => {
+  const merged = (...refs: string[]) =>
+    `<mergeCells>${refs.map((ref) => `<mergeCell ref="${ref}"/>`).join("")}</mergeCells>`;
+  const columnsOf = (cells: readonly (readonly (string | number)[])[], ...refs: string[]) => {
+    const { tables, notes } = readXlsx(one(typed(cells), { after: merged(...refs) }));
+    return { columns: tables[0]?.columns, rows: tables[0]?.rows.length, notes };
+  };
+  const quarters = ["", "Q1", "Q2", "Q1", "Q2"];
+  const joined = ["region", "2025 Q1", "2025 Q2", "2026 Q1", "2026 Q2"];
+
+  test.each<[string, (string | number)[][], string[]]>([
+    ["with cells merged over both", [["region", 2025, "", 2026], quarters, ["north", "a", "b", "c", "d"]], ["A1:A2"]],
+    [
+      "with nothing below what is not merged",
+      [["region", "2025", "", "2026"], quarters, ["north", "a", "b", "c", "d"]],
+      [],
+    ],
+    [
+      "with names above numbers",
+      [
+        ["", 2025, "", 2026],
+        ["region", "Q1", "Q2", "Q1", "Q2"],
+        ["north", 1, 2, 3, 4],
+      ],
+      [],
+    ],
+  ])("has two rows %s", (_, cells, refs) => {
+    expect(columnsOf(cells, "B1:C1", "D1:E1", ...refs)).toEqual({
+      columns: joined,
+      rows: 1,
+      notes: ["In the sheet S, rows 1 to 2 are taken for the header."],
+    });
+  });
+
+  test("has as many rows as its merged cells show", () => {
+    const cells = [["region", "sales"], ["", "2025", "", "2026"], quarters, ["north", 1, 2, 3, 4]];
+    expect(columnsOf(cells, "A1:A3", "B1:E1", "B2:C2", "D2:E2")).toMatchObject({
+      columns: ["region", "sales 2025 Q1", "sales 2025 Q2", "sales 2026 Q1", "sales 2026 Q2"],
+      rows: 1,
+    });
+  });
+
+  test("has one row where the next may be data: a note says so", () => {
+    const address = [
+      ["name", "address"],
+      ["Anna", "Hill 3", "Kiel"],
+      ["Bob", "Lane 4", "Bonn"],
+    ];
+    expect(columnsOf(address, "B1:C1")).toEqual({
+      columns: ["name", "address", "address 2"],
+      rows: 2,
+      notes: ["In the sheet S, row 1 alone is taken for the header, though row 2 may belong to it."],
+    });
+    expect(
+      columnsOf(
+        [
+          ["name", "size"],
+          ["Anna", 2, 3],
+        ],
+        "B1:C1",
+      ),
+    ).toMatchObject({ rows: 1, notes: [] });
+    const loose = [["region", "2025", "", "2026"], quarters, ["north", 1, 2, 3, 4]];
+    expect(columnsOf(loose).notes).toEqual([expect.stringContaining("row 1 alone")]);
+    expect(
+      columnsOf([
+        ["name", "n"],
+        ["Anna", "x"],
+        ["Bob", 1],
+      ]).notes,
+    ).toEqual([]);
+  });
+
+  test("is not looked for where there shall be none", () => {
+    const rows = typed([
+      ["a", "b"],
+      ["", ""],
+      ["x", "y"],
+      [1, 2],
+    ]);
+    expect(table(one(rows), { header: false }).rows).toHaveLength(3);
+  });
+});
+
+describe("below an empty row", () => {
+  const tablesOf = (cells: readonly (readonly (string | number)[])[], after = "") => {
+    const { tables, notes } = readXlsx(one(typed(cells), { after }));
+    return { tables: tables.map(({ section, columns, rows }) => [section, columns, rows.length]), notes };
+  };
+  const people = [
+    ["name", "age"],
+    ["Anna", 40],
+    ["Bob", 41],
+  ];
+
+  test("another table begins with its header, under what stands above it", () => {
+    expect(tablesOf([...people, [], ["Prices"], [], ["", "", "what", "price"], ["", "", "tea", 2]])).toEqual({
+      tables: [
+        ["S", ["name", "age"], 2],
+        ["S: Prices", ["what", "price"], 1],
+      ],
+      notes: [
+        "In the sheet S, what stands from row 5 on is taken for another table.",
+        "In the sheet S, the text above the table is taken for its title.",
+      ],
+    });
+  });
+
+  test("tables without a title have a name each", () => {
+    expect(tablesOf([...people, [], ...people, [], ["day", "n"], [1, 2]]).tables.map(([section]) => section)).toEqual([
+      "S",
+      "S: table 2",
+      "S: table 3",
+    ]);
+  });
+
+  test("another table is told by the same header or by columns of its own", () => {
+    const words = [
+      ["name", "city"],
+      ["Anna", "Kiel"],
+    ];
+    expect(tablesOf([...words, [], ...words]).tables).toHaveLength(2);
+    expect(tablesOf([...words, [], ["", "", "", "a", "b"], ["", "", "", "c", "d"]]).tables).toHaveLength(2);
+  });
+
+  test.each<[string, (string | number)[][], string?]>([
+    [
+      "numbers",
+      [
+        ["Carl", 42],
+        ["Dora", 43],
+      ],
+    ],
+    [
+      "words above words",
+      [
+        ["Carl", "?"],
+        ["Dora", "old"],
+      ],
+    ],
+    ["a row alone", [["sum", "many"]]],
+    ["a note", [["Source: the office"]]],
+    ["a group's name", [["Elders"], ["Carl", 42]]],
+    [
+      "a merged cell",
+      [
+        ["x", "y"],
+        ["Dora", 43],
+      ],
+      '<mergeCells><mergeCell ref="A3:A5"/></mergeCells>',
+    ],
+  ])("the table goes on with %s", (_, more, after) => {
+    expect(tablesOf([...people, [], ...more], after).tables).toEqual([["S", ["name", "age"], 2 + more.length]]);
+  });
+});
+
+test("no cell is lost, however a sheet is laid out", () => {
+  const value = fc.oneof(fc.constant(""), fc.constant(""), fc.integer({ min: 0, max: 9 }), fc.constant("word"));
+  const width = 5;
+  const grid = fc.array(fc.array(value, { minLength: width, maxLength: width }), { minLength: 1, maxLength: 12 });
+  const area = fc.tuple(fc.nat(11), fc.nat(width - 1), fc.nat(2), fc.nat(2));
+  fc.assert(
+    fc.property(grid, fc.array(area, { maxLength: 4 }), (drawn, areas) => {
+      const taken = drawn.map((row) => row.map(() => false));
+      const refs: string[] = [];
+      for (const [top, left, height, across] of areas) {
+        const bottom = Math.min(top + height, drawn.length - 1);
+        const right = Math.min(left + across, width - 1);
+        const covered = drawn
+          .slice(top, bottom + 1)
+          .flatMap((_, r) => [...Array(right - left + 1)].map((_, c) => [top + r, left + c] as const));
+        if (covered.length < 2 || covered.some(([r, c]) => taken[r]![c])) continue;
+        for (const [r, c] of covered) taken[r]![c] = true;
+        for (const [r, c] of covered.slice(1)) drawn[r]![c] = "";
+        refs.push(`${letters(left)}${top + 1}:${letters(right)}${bottom + 1}`);
+      }
+      // Each cell can be told from all others.
+      const cells = drawn.map((row, r) =>
+        row.map((each, c) =>
+          each === "" ? "" : typeof each === "number" ? (r * width + c + 1) * 10_000 + 7 : `word ${r} ${c}.`,
+        ),
+      );
+      if (cells.flat().every((each) => each === "")) return;
+      const { tables } = readXlsx(
+        one(typed(cells), {
+          after: `<mergeCells>${refs.map((ref) => `<mergeCell ref="${ref}"/>`).join("")}</mergeCells>`,
+        }),
+      );
+      const read = JSON.stringify(tables);
+      for (const each of cells.flat()) if (each !== "") expect(read).toContain(String(each));
+      expect(new Set(tables.map(({ section }) => section)).size).toBe(tables.length);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
 describe("a number's format says what it is", () => {
   test.each<[string, Shown]>([
     ["General", "number"],
@@ -177,7 +386,56 @@ describe("a number's format says what it is", () => {
     ["-0.5", "duration", "-12:00:00"],
     ["n/a", "date", "n/a"],
   ])("%s as %s is %s", (value, shown, text) => {
-    expect(numberText(value, shown, false)).toBe(text);
+    expect(numberText(value, { shown, code: null }, false)).toBe(text);
+  });
+});
+
+describe("a number is shown as its format has it", () => {
+  test.each<[string, string, string]>([
+    ["0.125", "0.0%", "12.5%"],
+    ["0.285", "0 %", "29 %"],
+    ["1234.5", "[$€-407] #,##0.00", "€ 1,234.50"],
+    ["1234.5", '#,##0.00\\ "€"', "1,234.50 €"],
+    ["-3.5", "$#,##0.00_);($#,##0.00)", "($3.50)"],
+    ["0", '_-* #,##0\\ "€"_-;_-* "-"\\ "€"_-', "0 €"],
+    ["1.005", "0.00", "1.01"],
+    ["7", "00000", "00007"],
+    ["1234567", '0.0,,"M"', "1.2M"],
+    ["12345", "0.00E+00", "1.23E+04"],
+    ["1.5", "# ?/?", "1 1/2"],
+    ["1234.5", "[$-407]#,##0.00", "1,234.50"],
+    ["3", '"[$x-y]"0', "[$x-y]3"],
+    ["5", ";;;", ""],
+    ["0.1234567", "General", "0.1234567"],
+    ["123456789012", "@", "123456789012"],
+    ["2.5", "0.0 [", "2.5"],
+    ["2.5", `0.000"${"x".repeat(255)}"`, "2.5"],
+    ["n/a", "0.0%", "n/a"],
+  ])("%s by %s is %s", (value, code, text) => {
+    expect(numberText(value, formatOf(code), false)).toBe(text);
+  });
+
+  test("in cells, by formats of the workbook's own and by those that it need not define", () => {
+    const styles =
+      '<numFmts count="1"><numFmt numFmtId="164" formatCode="[$€-407]\\ #,##0.00"/></numFmts>' +
+      `<cellXfs>${[0, 10, 164, 3, 44, 49].map((id) => `<xf numFmtId="${id}"/>`).join("")}</cellXfs>`;
+    const cells = ["A", "B", "C", "D", "E", "F"].map((letter, i) => cell(`${letter}1`, "1234.5", ` s="${i}"`));
+    expect(
+      table(xlsx([{ name: "S", rows: `<row r="1">${cells.join("")}</row>` }], { styles }), { header: false }),
+    ).toEqual(
+      expect.objectContaining({ rows: [["1234.5", "123450.00%", "€ 1,234.50", "1,235", "$1,234.50", "1234.5"]] }),
+    );
+  });
+
+  test("any format gives a text, whatever it is", () => {
+    const signs = [...'0#?.,%E+-/;[]$€@_*\\"Ghdmy: <>=1'];
+    const code = fc.array(fc.constantFrom(...signs), { maxLength: 30 }).map((each) => each.join(""));
+    fc.assert(
+      fc.property(code, fc.double({ noNaN: true, noDefaultInfinity: true }), (code, value) => {
+        expect(typeof numberText(String(value), formatOf(code), false)).toBe("string");
+      }),
+      { numRuns: 2000 },
+    );
   });
 });
 

@@ -27,6 +27,25 @@ test.each<[string, object, RegExp]>([
   await expect(model.generate(PROMPT, options as GenerateOptions)).rejects.toMatchObject(refused(message));
 });
 
+test.each<[unknown, RegExp]>([
+  [5, /^number is no text/],
+  [null, /^object is no text/],
+  [undefined, /^undefined is no text/],
+  [{ length: 1, 0: PROMPT }, /^object is no text/],
+  [[PROMPT, 5], /^Text 2 is none, but number/],
+])("%j is no prompt", async (given, message) => {
+  const prompts = given as string[];
+  await expect(model.generate(prompts)).rejects.toMatchObject(refused(message));
+  await expect(model.classify(prompts, ["a", "b"])).rejects.toMatchObject(refused(message));
+  await expect(model.streamAll(prompts).next()).rejects.toMatchObject(refused(message));
+  await expect(model.stream(given as string).next()).rejects.toMatchObject(refused(/^Text 1 is none/));
+});
+
+test("what is of sampling changes nothing without do_sample", async () => {
+  const { ids } = await model.generate(PROMPT);
+  expect((await model.generate(PROMPT, { temperature: 9, top_k: 50, top_p: 0.9, seed: 7 })).ids).toEqual(ids);
+});
+
 describe("classify", () => {
   test.each<[string, string[], object, RegExp]>([
     ["labels with sampling", ["a", "b"], { do_sample: true }, /^Labels and do_sample contradict each other/],

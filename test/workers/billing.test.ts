@@ -48,6 +48,7 @@ const asAdmin = <Json>(method: string, path: string, body?: object) =>
 describe("prices", () => {
   test("hold from now on; the versions before stay as they were", async () => {
     const tenant = "price-versions";
+    await makeKey(tenant);
     const body = { tenant, input_per_1k: "0.0015", output_per_1k: "0.003", per_request: "0.000000001" };
     const first = await asAdmin<PriceJson>("POST", "/admin/prices", body);
     expect(first).toMatchObject({
@@ -73,8 +74,38 @@ describe("prices", () => {
     ]);
   });
 
+  test("change what they name alone, from the version before theirs; a first one has 0", async () => {
+    const tenant = "price-merged";
+    await makeKey(tenant);
+    const set = async (body: object) => {
+      const { status, json } = await asAdmin<Record<string, string>>("POST", "/admin/prices", { tenant, ...body });
+      const { input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day } = json;
+      return { status, amounts: [input_per_1k, output_per_1k, training_per_1k, per_request, adapter_day] };
+    };
+    const amounts = { training_per_1k: "0.3", per_request: "0.4", adapter_day: "0.5" };
+    const first = await set({ input_per_1k: "0.1", output_per_1k: "0.2", ...amounts });
+    expect(first.status).toBe(201);
+    expect((await set({ input_per_1k: "1", output_per_1k: "0" })).amounts).toEqual(["1", "0", "0.3", "0.4", "0.5"]);
+    expect((await set({ adapter_day: "5", valid_from: "2099-01-01T00:00:00Z" })).amounts.at(-1)).toBe("5");
+    // Those that come later stay out of it, and so do those of another subject.
+    expect((await set({ per_request: "4" })).amounts).toEqual(["1", "0", "0.3", "4", "0.5"]);
+    const last = await set({ training_per_1k: "3", valid_from: "2100-01-01T00:00:00Z" });
+    expect(last.amounts).toEqual(["1", "0", "3", "0.4", "5"]);
+    expect((await set({ model: "default", per_request: "7" })).amounts).toEqual(["0", "0", "0", "7", "0"]);
+  });
+
+  test("of a tenant that is not there are refused", async () => {
+    const { status, json } = await asAdmin("POST", "/admin/prices", { tenant: "price-nobody", per_request: "1" });
+    expect({ status, error: json.error }).toMatchObject({
+      status: 404,
+      error: { code: "tenant_not_found", param: "tenant" },
+    });
+    expect(await asAdmin("GET", "/admin/prices?tenant=price-nobody")).toMatchObject({ json: { data: [] } });
+  });
+
   test("of the past cannot be set, changed or withdrawn; those to come can be withdrawn", async () => {
     const tenant = "price-past";
+    await makeKey(tenant);
     const past = await asAdmin("POST", "/admin/prices", { tenant, valid_from: "2026-01-01T00:00:00Z" });
     expect(past).toMatchObject({ status: 400, json: { error: { code: "price_in_the_past", param: "valid_from" } } });
     expect(past.json.error.message).toMatch(/billed at the prices that held/);
@@ -93,6 +124,7 @@ describe("prices", () => {
 
   test("begin after every event of theirs that is in the ledger already", async () => {
     const tenant = "price-order";
+    await makeKey(tenant);
     // Of a machine whose clock is a little ahead.
     const event = makeEvent({ tenant, at: Date.now() + 2000 });
     await recordEvents(database, [event]);

@@ -317,6 +317,44 @@ test("a batch keeps the money that it can cost: none is begun that the budget do
   expect([await hold(21_000_001), await hold(21_000_000)]).toEqual([false, true]);
 });
 
+test("a batch keeps for texts in pieces what all of their pieces can cost", async () => {
+  // A token of input costs a thousand nano-dollars.
+  const price = { input_per_1k: "0.001", output_per_1k: "0" };
+  const tenant = async (name: string, hardBudget: number | null) => {
+    const key = await makeKey(name, {}, { limits: { concurrency: null, softBudget: null, hardBudget } });
+    const priced = await sendAs(ADMIN_TOKEN, "POST", "/admin/prices", { tenant: name, ...price });
+    const task = { model: "default", template: "translate English to German: {input}", long: "sentences" };
+    expect([priced.status, (await sendAs(key, "PUT", "/v1/tasks/letters", task)).status]).toEqual([201, 201]);
+    return key;
+  };
+  // By far the most of it stays as it is. The second of them is over what is planned for its size.
+  const texts = ["The house is old. Where is my book? ", "I am hungry. "].map(
+    (text) => text + "\n12:30".repeat(90_000),
+  );
+  const rows = [...texts, texts[0]].map((prompt, i) =>
+    row(String(i), { model: "letters", prompt, max_tokens: undefined }),
+  );
+  const create = async (key: string) => {
+    const { json } = await upload(key, form(encoded(rows.join("\n"))));
+    return sendAs<{ id: string } & Refused>(key, "POST", "/v1/batches", { ...BATCH, input_file_id: json.id });
+  };
+  const wanted = async (prompt: string) => {
+    const completed = await sendAs<{ usage: { prompt_tokens: number } }>(measurer, "POST", "/v1/completions", {
+      ...{ model: "letters", prompt },
+    });
+    return completed.json.usage.prompt_tokens;
+  };
+  const measurer = await tenant("measurer", null);
+  const first = await wanted("The house is old. Where is my book?");
+  // The second's are reckoned from the first's, by its characters.
+  const share = (texts[1]?.length ?? 0) / (texts[0]?.length ?? 1);
+  const most = 1000 * (first + Math.ceil(first * share) + first);
+  const [thrifty, poorer] = [await tenant("thrifty", most), await tenant("poorer", most - 1)];
+  expect((await create(thrifty)).status).toBe(200);
+  const refused = await create(poorer);
+  expect([refused.status, refused.json.error?.code]).toEqual([402, "budget_exceeded"]);
+});
+
 describe("a fine-tuning is billed what it trained on", () => {
   const spec = { modelName: "base", adapter: "ft-x" };
   const trained = (step: number, trainedTokens: number) =>
@@ -388,10 +426,10 @@ describe("a fine-tuning is billed what it trained on", () => {
 
   test("by the price of that time, on usage, invoice and CSV, within the budget that was kept for it", async () => {
     // A token costs 2,000 nano-dollars.
-    const training = { input_per_1k: "1", training_per_1k: "0.002", per_request: "0.00000001" };
-    expect((await sendAs(ADMIN_TOKEN, "POST", "/admin/prices", { tenant: "trainer", ...training })).status).toBe(201);
     const limits = { concurrency: null, softBudget: null, hardBudget: 30_000_000 };
     const key = await makeKey("trainer", {}, { limits });
+    const training = { input_per_1k: "1", training_per_1k: "0.002", per_request: "0.00000001" };
+    expect((await sendAs(ADMIN_TOKEN, "POST", "/admin/prices", { tenant: "trainer", ...training })).status).toBe(201);
     const rows = Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `word ${i}`, completion: "Wort" }));
     const file = await upload(key, form(encoded(rows.join("\n")), { purpose: "fine-tune" }));
     const create = (hyperparameters: object) =>

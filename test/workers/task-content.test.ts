@@ -38,6 +38,14 @@ beforeAll(async () => {
   await put("small", { template: "summarize: {input}", input: "table", max_input_tokens: 40 });
   await put("brief", { template: "summarize: {input}", input: "document" });
   await put("letter", { template: `${GERMAN}{input}`, input: "document", long: "sentences" });
+  await put("bounded", {
+    ...{ template: `${GERMAN}{input}`, input: "document", long: "sentences" },
+    overridable: ["max_tokens", "stop", "n", "num_beams"],
+  });
+  await put("digest", {
+    ...{ template: "summarize: {input}", long: "sections", words: 12 },
+    cache: { policy: "answers" },
+  });
   await put("kept", { template: `${GERMAN}{input}`, long: "sentences", cache: { policy: "answers" } });
   await put("report", { template: "summarize: {input}", input: "document", long: "sections" });
   await put("kind", { template: "classify package: {input}", input: "document", labels: LABELS, long: "windows" });
@@ -193,6 +201,49 @@ describe("texts of any length", () => {
       own.notes.push(...notes);
     }
     expect(again).toEqual(told);
+  });
+
+  test("what is kept is the answer to all of it: not that of the same sentences on other lines, nor in other words", async () => {
+    const [first, second] = [`${SENTENCES[0]} ${SENTENCES[1]}`, `${SENTENCES[0]}\n\n${SENTENCES[1]}`];
+    const servedBy = async (name: string, body: object) => {
+      const { headers, json } = await run(name, body);
+      return [headers.get("x-edge-t5-served-by"), json.output ?? json.results?.map(({ output }) => output)];
+    };
+    const [, one] = await servedBy("kept", { input: first });
+    expect(await servedBy("kept", { input: first })).toEqual(["cache", one]);
+    const [at, other] = await servedBy("kept", { input: second });
+    expect([at, other]).toEqual(["edge", String(one).replace(". ", ".\n\n")]);
+    const lists = [
+      [first, "1"],
+      [SENTENCES[0] ?? "", `${SENTENCES[1]} 1`],
+    ];
+    for (const input of lists) expect((await servedBy("kept", { input }))[0]).toBe("edge");
+    const report = "It lists open files. ".repeat(60);
+    for (const body of [{}, { words: 20 }])
+      expect((await servedBy("digest", { input: report, ...body }))[0]).toBe("edge");
+    expect((await servedBy("digest", { input: report, words: 12 }))[0]).toBe("cache");
+  });
+
+  test("what one prompt's answer has alone is had by a text that fits, which goes whole; a document keeps its parts", async () => {
+    const both = `${SENTENCES[0]} ${SENTENCES[1]}`;
+    const whole = { inputs: [GERMAN + both], total: 1 };
+    const pieces = { inputs: [SENTENCES[0], SENTENCES[1]].map((sentence) => GERMAN + sentence), total: 2 };
+    const ask = async (fields: object, input: unknown = both) =>
+      (await run("bounded", { input, explain: true, ...fields })).json;
+    expect((await ask({})).explain).toEqual(pieces);
+    for (const fields of [{ max_tokens: 3 }, { stop: "." }]) {
+      const { explain, usage, output } = await ask(fields);
+      expect([explain, usage.output_tokens <= 20, output?.includes(".")]).toEqual([whole, true, false]);
+    }
+    const several = await run<{ outputs: string[] }>("bounded", { input: both, n: 2, num_beams: 2 });
+    expect(several.json.outputs).toHaveLength(2);
+    const page = `<p>${SENTENCES[0]}</p><p>${SENTENCES[1]}</p>`;
+    const file = { file: { data: btoa(page), content_type: "text/html" } };
+    expect((await ask({ max_tokens: 30 }, file)).explain).toEqual(pieces);
+    expect((await ask({ max_tokens: 30 }, [file])).explain).toEqual(pieces);
+    const long = { input: "word ".repeat(600), n: 2, num_beams: 2 };
+    const { status, json } = await run<ErrorBody>("bounded", long);
+    expect([status, json.error.code, json.error.param]).toEqual([400, "invalid_value", "n"]);
   });
 
   test("a list's summaries have the words that were asked for, each as it has alone", async () => {

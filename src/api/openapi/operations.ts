@@ -178,6 +178,7 @@ const jobs: Operation[] = [
   },
   {
     ...{ method: "post", path: "/v1/batches", id: "createBatch", summary: "Has a file's rows answered by an origin" },
+    description: "Each row is answered as `/v1/completions` answers it, a task's texts of any length included.",
     ...{ ...BATCHES, errors: [400, 402, 404, 429], answer: BATCH },
     body: { schema: ["NewBatch", newBatchSchema] },
   },
@@ -410,6 +411,8 @@ const admin: Operation[] = [
   {
     ...{ method: "post", path: "/admin/prices", id: "createPrice", tag: "Admin: bills" },
     ...{ summary: "Sets a price that holds from now or a later time on", security: "admin", errors: [400, 404, 409] },
+    description:
+      "Amounts that are left out are those of the version before it, of the same tenant, task and model; in a first version they are 0.",
     body: { schema: ["NewPrice", newPriceSchema], example: { input_per_1k: "0.0015", output_per_1k: "0.003" } },
     answer: { status: 201, schema: ["Price", answers.priceSchema] },
   },

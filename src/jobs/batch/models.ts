@@ -22,6 +22,8 @@ export interface LoadedModel {
  */
 export const ROWS_TOGETHER = 16;
 const MOST_MODELS = 2;
+/** What WASM can address: of a large model fewer of the longest sequences have room side by side. */
+const MOST_BYTES = 2 ** 32;
 
 export class BatchModels {
   readonly #load: EngineLoader;
@@ -46,7 +48,7 @@ export class BatchModels {
   ): Promise<LoadedModel> {
     const store = inputStore(storage, `models/${id}`);
     const manifest = await readManifest(store);
-    const limits = { maxInputTokens, maxNewTokens, maxSequences: ROWS_TOGETHER };
+    const limits = { maxInputTokens, maxNewTokens, maxSequences: ROWS_TOGETHER, memoryBytes: MOST_BYTES };
     const [tokenizer, engine] = await Promise.all([
       loadTokenizer(manifest, store),
       this.#load({ manifest, store, roles: ["encoder", "decoder"], limits }),

@@ -1,24 +1,37 @@
 /**
- * Runs a batch: some rows at a time, those of like length side by side, each answered as `/v1/completions` answers it. A
- * checkpoint has whole rows, their lines and what they are billed; what was begun after it is begun again, and comes out
- * the same.
+ * Runs a batch: some rows at a time, those of like length side by side, each answered as `/v1/completions` answers it,
+ * texts of any length included. A checkpoint has whole rows, their lines and what they are billed; what was begun after it
+ * is begun again, and comes out the same.
  */
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { answer, type Classified, type Counter, classify, collect, type Prompt, tokenize } from "../../api/answers.ts";
+import { setImmediate as turn } from "node:timers/promises";
+import { answer, type Classified, classify, collect } from "../../api/answers.ts";
 import { type Completion, type CompletionChoice, usageOf } from "../../api/completions.ts";
 import { ApiError, toApiError } from "../../api-error.ts";
 import type { HeldAdapter } from "../../t5/engine.ts";
+import { combined, type LongCounter, longModelOf } from "../../tenancy/long-texts.ts";
 import { linesOf, parseRow } from "../jsonl.ts";
 import { type Ending, JobCancelled, type JobContext, type Runner } from "../origin/runner.ts";
 import type { Checkpoint, Used } from "../protocol.ts";
 import { type BatchModels, holdAdapter, type LoadedModel, ROWS_TOGETHER } from "./models.ts";
 import { SharedDecoding } from "./shared-decoding.ts";
-import { type BatchProgress, type BatchRow, type BatchSpec, type PlannedRow, parseBatchRow, planRow } from "./spec.ts";
+import {
+  type AskedRow,
+  askRow,
+  type BatchProgress,
+  type BatchRow,
+  type BatchSpec,
+  type PlannedRow,
+  parseBatchRow,
+  planRow,
+} from "./spec.ts";
 
 /** Rows between two checkpoints: work that a lost origin loses; of a long batch more, so that checkpoints stay few. */
 const LEAST_ROWS = 32;
 const MOST_CHECKPOINTS = 500;
+/** …and of long texts fewer: a file of a hundred megabytes has some hundred checkpoints by this. */
+const MOST_CHARACTERS = 1 << 18;
 
 interface State extends Record<string, unknown> {
   /** Rows that are done, from the file's beginning. */
@@ -36,9 +49,8 @@ interface Work {
   /** From 0, in the file. */
   index: number;
   row: BatchRow;
+  asked: AskedRow;
   plan: PlannedRow;
-  prompts: Prompt[];
-  tokens: number;
   model: LoadedModel;
 }
 
@@ -59,16 +71,21 @@ export function batchRunner(models: BatchModels): Runner {
       const input = await storage.input(`files/${spec.input.id}`);
       if (!input) throw new ApiError(404, "file_not_found", `The file ${spec.input.filename} is not there any more.`);
       let index = 0;
+      let characters = 0;
       let rows: { index: number; json: unknown }[] = [];
       const next = async () => {
         if (rows.length === 0) return;
         state = await doRows(context, models, rows, state);
         rows = [];
+        characters = 0;
       };
       for await (const { number, text } of linesOf(input)) {
-        if (index >= state.rows) rows.push({ index, json: parseRow(text, number) });
+        if (index >= state.rows) {
+          rows.push({ index, json: parseRow(text, number) });
+          characters += text.length;
+        }
         index++;
-        if (rows.length === size) await next();
+        if (rows.length === size || characters >= MOST_CHARACTERS) await next();
       }
       await next();
     } catch (error) {
@@ -93,25 +110,27 @@ async function doRows(
   before: State,
 ): Promise<State> {
   const { job, storage, signal } = context;
-  const { targets, placement } = job.spec as BatchSpec;
+  const { targets, lengths } = job.spec as BatchSpec;
   const done: Done[] = [];
   const works: Work[] = [];
   for (const { index, json } of rows) {
+    // Planning a long text takes a while: heartbeats go on between them.
+    await turn();
+    signal.throwIfAborted();
     const row = parseBatchRow(json);
     const target = targets[row.request.model];
     if (!target) throw new Error(`Row ${index} of ${job.id} asks for what its spec has not.`);
-    const model = await models.get(target.model, placement, storage);
+    const model = await models.get(target.model, lengths.longest, storage);
     try {
-      const plan = planRow(row, target.task, model.defaults, placement);
-      if (row.request.fields.seed == null) plan.generation.seed = seedOf(`${job.id} ${index}`);
-      const prompts = tokenize(placement, model, plan.texts, plan.limits, "prompt");
-      const tokens = prompts.reduce((sum, { ids }) => sum + ids.length, 0);
-      works.push({ index, row, plan, prompts, tokens, model });
+      const asked = askRow(row, target.task, model.defaults, lengths);
+      if (row.request.fields.seed == null) asked.generation.seed = seedOf(`${job.id} ${index}`);
+      const plan = planRow(row, asked, { task: target.task, model, lengths });
+      works.push({ index, row, asked, plan, model });
     } catch (error) {
       done.push(failure(job.id, index, row, error));
     }
   }
-  works.sort((a, b) => a.tokens - b.tokens || a.index - b.index);
+  works.sort((a, b) => a.plan.size.longest - b.plan.size.longest || a.index - b.index);
   for (const group of groupsOf(works)) done.push(...(await answerGroup(context, group)));
   signal.throwIfAborted();
   done.sort((a, b) => a.index - b.index);
@@ -126,8 +145,8 @@ function groupsOf(works: readonly Work[]): Work[][] {
     let sequences = 0;
     for (const work of works) {
       if (work.model !== model) continue;
-      const { generation } = work.plan;
-      const own = work.prompts.length * Math.max(generation.candidates, generation.params.num_beams);
+      const { generation } = work.asked;
+      const own = work.plan.size.prompts * Math.max(generation.candidates, generation.params.num_beams);
       if (group.length > 0 && sequences + own > ROWS_TOGETHER) {
         groups.push(group);
         group = [];
@@ -169,21 +188,29 @@ async function answerGroup(context: JobContext, group: readonly Work[]): Promise
 
 async function answerRow(
   { job, signal }: JobContext,
-  { index, row, plan, prompts, tokens, model }: Work,
+  { index, row, asked, plan, model }: Work,
   decoding: SharedDecoding,
   adapter: HeldAdapter | undefined,
 ): Promise<Done> {
-  const { targets, placement } = job.spec as BatchSpec;
+  const { targets, lengths } = job.spec as BatchSpec;
   const target = targets[row.request.model];
   const labels = target?.task?.definition.labels;
   const halves = decoding.halves(adapter);
-  const counter: Counter = { outputTokens: 0, workUnits: 0 };
   const { tokenizer } = model;
-  const { generation, maxNewTokens } = plan;
+  const placement = lengths.longest;
+  const { inputs, generation, maxNewTokens } = asked;
+  const { size, prompts, pieces, windows } = plan;
+  // Of pieces, those that really go through the model.
+  const counter: LongCounter = { inputTokens: pieces ? 0 : size.promptTokens, outputTokens: 0, workUnits: 0 };
   const began = Date.now();
   let choices: CompletionChoice[];
-  if (labels) {
-    choices = choicesOf(await classify(halves, placement, { tokenizer, prompts }, labels, signal, counter));
+  if (labels && windows) {
+    const scored = await classify(halves, placement, { tokenizer, prompts }, labels, signal, counter);
+    choices = choicesOf(combined(labels, windows, scored));
+  } else if (pieces) {
+    const wide = { ...placement, MAX_SEQUENCES: ROWS_TOGETHER };
+    const parts = pieces.parts(longModelOf(halves, wide, pieces, tokenizer, counter), signal);
+    choices = await collect(parts, inputs.length, generation);
   } else {
     const work = { tokenizer, prompts, generation, maxNewTokens, stream: false };
     choices = await collect(answer(halves, placement, work, signal, counter), prompts.length, generation);
@@ -195,7 +222,7 @@ async function answerRow(
     created: Math.floor(job.created_at / 1000),
     model: row.request.model,
     choices,
-    usage: usageOf(tokens, counter.outputTokens),
+    usage: usageOf(counter.inputTokens, counter.outputTokens),
   };
   const now = Date.now();
   const used: Used = {
@@ -204,7 +231,7 @@ async function answerRow(
     taskVersion: target?.task?.version ?? null,
     model: target?.modelName ?? "",
     adapter: target?.adapter?.name ?? null,
-    inputTokens: tokens,
+    inputTokens: counter.inputTokens,
     outputTokens: counter.outputTokens,
     trainingTokens: 0,
     workUnits: counter.workUnits,

@@ -1,13 +1,26 @@
 /** A batch: rows of requests, each answered as `/v1/completions` answers it. */
 import * as z from "zod";
-import { newTokensOf, type Placement } from "../../api/answers.ts";
+import type { Prompt } from "../../api/answers.ts";
 import { type CompletionRequest, parseCompletionRequest } from "../../api/completions.ts";
 import type { Generation, GenerationFields } from "../../api/generation.ts";
 import { parseWith } from "../../api/parse.ts";
 import { ApiError } from "../../api-error.ts";
+import { type Lengths, newTokensFor, tokenizeFor } from "../../placement/lengths.ts";
 import type { GenerationParams } from "../../t5/generation/config.ts";
+import type { LongSize } from "../../t5/text-to-text/long/model.ts";
+import {
+  checkPieces,
+  type LongPlan,
+  type LongTarget,
+  MOST_PROMPTS,
+  notWhole,
+  planPieces,
+  planWindows,
+  type TextPiece,
+  type Windows,
+} from "../../tenancy/long-texts.ts";
 import type { TaskDefinition } from "../../tenancy/task-definition.ts";
-import { generationUnder, promptsOf } from "../../tenancy/task-request.ts";
+import { generationUnder, type RenderedInput, renderTexts } from "../../tenancy/task-request.ts";
 
 /** Rows of one batch, as OpenAI has it. */
 export const MOST_ROWS = 50_000;
@@ -31,7 +44,7 @@ export interface BatchSpec {
   rows: number;
   /** By the names that rows ask for. */
   targets: Record<string, BatchTarget>;
-  placement: Placement;
+  lengths: Lengths;
 }
 
 export interface BatchProgress {
@@ -67,35 +80,70 @@ export function parseBatchRow(json: unknown): BatchRow {
   return { customId: custom_id, request };
 }
 
-export interface PlannedRow {
-  texts: string[];
+/** What a row asks of its target. */
+export interface AskedRow {
+  inputs: RenderedInput[];
   generation: Generation;
   /** Of one sequence. */
   maxNewTokens: number;
-  limits: { maxInputTokens: number | null; maxOutputTokens: number | null };
 }
 
 /**
- * What a row asks of its target.
- *
  * @param defaults how the target's model generates unless told otherwise
  * @throws ApiError 400 as `/v1/completions`
  */
-export function planRow(
+export function askRow(
   { request }: BatchRow,
   task: BatchTarget["task"],
   defaults: Partial<GenerationParams>,
-  placement: Placement,
-): PlannedRow {
-  const limits = {
-    maxInputTokens: task?.definition.max_input_tokens ?? null,
-    maxOutputTokens: task?.definition.max_output_tokens ?? null,
-  };
+  lengths: Lengths,
+): AskedRow {
   const generation = generationUnder(task, defaults, request.fields as GenerationFields);
   return {
-    texts: task ? promptsOf(task, request.prompts, "prompt") : request.prompts,
+    inputs: task
+      ? renderTexts(task, request.prompts, "prompt")
+      : request.prompts.map((prompt) => ({ prompt, long: null, notes: [] })),
     generation,
-    maxNewTokens: newTokensOf(placement, generation, limits, request.maxTokens),
-    limits,
+    maxNewTokens: newTokensFor(lengths, task, generation, request.fields),
   };
+}
+
+/** What the model is given. */
+export interface PlannedRow {
+  /** Of summaries by sections, the first round's. */
+  size: LongSize;
+  /** Where its texts go whole, or window by window. */
+  prompts: readonly Prompt[];
+  /** Where they do not. */
+  pieces: LongPlan<TextPiece> | null;
+  /** Of each text that is labelled; null where none is. */
+  windows: Windows[] | null;
+}
+
+/** @throws ApiError 400, 413 as `/v1/completions`; EdgeT5Error `E_CONTEXT_LENGTH` when a template leaves no room */
+export function planRow({ request }: BatchRow, { inputs, generation }: AskedRow, target: LongTarget): PlannedRow {
+  const { task, model, lengths } = target;
+  const whole = (texts: readonly string[], windows: Windows[] | null): PlannedRow => {
+    const prompts = tokenizeFor(lengths, task, model, texts, "prompt");
+    const tokens = prompts.map(({ ids }) => ids.length);
+    const promptTokens = tokens.reduce((sum, each) => sum + each, 0);
+    const size = { prompts: prompts.length, promptTokens, longest: Math.max(...tokens) };
+    return { size, prompts, pieces: null, windows };
+  };
+  if (task?.definition.labels) {
+    const windows = planWindows(target, inputs);
+    const texts = windows.flatMap(({ prompts }) => prompts);
+    return whole(texts, windows);
+  }
+  const pieces = planPieces(target, generation, inputs, request.fields, task?.definition.words ?? null);
+  if (pieces) {
+    checkPieces(pieces.size, MOST_PROMPTS, "prompt");
+    return { size: pieces.size, prompts: [], pieces, windows: null };
+  }
+  try {
+    const texts = inputs.map(({ prompt }) => prompt);
+    return whole(texts, null);
+  } catch (error) {
+    throw notWhole(error, inputs, generation, "prompt");
+  }
 }

@@ -124,7 +124,10 @@ function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: 
   emit(row, na, nb, totals);
 }
 
-/** Two weight rows times four activation rows (plain module): a weight is widened once for four products. */
+/**
+ * Two weight rows times four activation rows (plain module): a weight is widened once for four products. Where every load is
+ * checked against the memory's end, as in workerd, two loads of half as much are a quarter slower.
+ */
 function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, row: i32, k: i32): void {
   let a0 = i32x4.splat(0);
   let a1 = a0;
@@ -140,9 +143,11 @@ function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize
   let p2 = p1 + stride;
   let p3 = p2 + stride;
   const end = wa + <usize>k;
-  for (let a = wa; a < end; a += 8) {
-    const va = v128.load8x8_s(a);
-    const vb = v128.load8x8_s(b);
+  for (let a = wa; a < end; a += 16) {
+    const wholeA = v128.load(a);
+    const wholeB = v128.load(b);
+    let va = i16x8.extend_low_i8x16_s(wholeA);
+    let vb = i16x8.extend_low_i8x16_s(wholeB);
     let v = v128.load(p0);
     a0 = dotPlain(va, v, a0);
     b0 = dotPlain(vb, v, b0);
@@ -155,11 +160,25 @@ function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize
     v = v128.load(p3);
     a3 = dotPlain(va, v, a3);
     b3 = dotPlain(vb, v, b3);
-    b += 8;
-    p0 += 16;
-    p1 += 16;
-    p2 += 16;
-    p3 += 16;
+    va = i16x8.extend_high_i8x16_s(wholeA);
+    vb = i16x8.extend_high_i8x16_s(wholeB);
+    v = v128.load(p0, 16);
+    a0 = dotPlain(va, v, a0);
+    b0 = dotPlain(vb, v, b0);
+    v = v128.load(p1, 16);
+    a1 = dotPlain(va, v, a1);
+    b1 = dotPlain(vb, v, b1);
+    v = v128.load(p2, 16);
+    a2 = dotPlain(va, v, a2);
+    b2 = dotPlain(vb, v, b2);
+    v = v128.load(p3, 16);
+    a3 = dotPlain(va, v, a3);
+    b3 = dotPlain(vb, v, b3);
+    b += 16;
+    p0 += 32;
+    p1 += 32;
+    p2 += 32;
+    p3 += 32;
   }
   emit(row, na, nb, sumIntLanes2(a0, b0));
   emit(row + 1, na, nb, sumIntLanes2(a1, b1));

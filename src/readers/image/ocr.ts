@@ -8,6 +8,7 @@ import { DEFAULT_LIMITS, type ReadLimits, tooLarge } from "../limits.ts";
 import type { GreyImage } from "./grey.ts";
 import { readJpegRows } from "./jpeg-rows.ts";
 import { densestPart, type Turn, turnBy, turned } from "./orientation.ts";
+import { paragraphsOf } from "./paragraphs.ts";
 import { readPngRows } from "./png.ts";
 import { FORMAT_NAMES, type ImageInfo, type ImagePage, imageInfo } from "./size.ts";
 import { OutOfMemory, type Recognized, type RecognizedParagraph, Tesseract } from "./tesseract.ts";
@@ -39,7 +40,7 @@ export interface OcrPage {
   readonly confidence: number;
   /** Clockwise, by which it was turned to be read, after what its file says of it. */
   readonly turn: Turn;
-  /** Without line breaks. */
+  /** Without line breaks; each line of a list is one. */
   readonly paragraphs: readonly { readonly text: string; readonly confidence: number }[];
 }
 
@@ -219,28 +220,22 @@ function readPage(tesseract: Tesseract, image: GreyImage, { orientation }: Image
 function pageOf({ paragraphs, confidence, turn }: Recognized, turned: Turn): OcrPage {
   const read = paragraphs.filter(isText);
   return {
-    text: read.map(({ lines }) => lines.join("\n")).join("\n\n"),
+    text: read.map(({ lines }) => lines.map((line) => line.text).join("\n")).join("\n\n"),
     confidence: read.length > 0 ? confidence : 0,
     turn: read.length > 0 ? turnBy(turned, turn) : 0,
-    paragraphs: read.map(({ lines, confidence }) => ({ text: joinLines(lines), confidence: Math.round(confidence) })),
+    paragraphs: read.flatMap(({ lines, blockEnd, confidence }) =>
+      paragraphsOf(lines, blockEnd).map((text) => ({ text, confidence: Math.round(confidence) })),
+    ),
   };
 }
 
 function hasWords({ paragraphs }: Recognized): boolean {
-  return paragraphs.some(({ lines }) => lines.some((line) => /\p{L}{2}/u.test(line)));
+  return paragraphs.some(({ lines }) => lines.some(({ text }) => /\p{L}{2}/u.test(text)));
 }
 
 /** Specks and rules are read as strokes and dots. */
 function isText({ lines }: RecognizedParagraph): boolean {
-  return lines.some((line) => /[\p{L}\p{N}]/u.test(line));
-}
-
-/** A hyphen at a line's end is the line's; but before "und" and its like it is the word's: "Vor- und Nachteile". */
-function joinLines(lines: readonly string[]): string {
-  return lines.reduce((text, line) => {
-    const isSplit = /\p{L}[-‐]$/u.test(text) && /^\p{Ll}/u.test(line) && !/^(und|oder|bis|et|ou|and|or)\b/u.test(line);
-    return isSplit ? text.slice(0, -1) + line : `${text} ${line}`;
-  });
+  return lines.some(({ text }) => /[\p{L}\p{N}]/u.test(text));
 }
 
 function isSame(a: readonly string[], b: readonly string[]): boolean {

@@ -17,6 +17,7 @@ declare module "tesseract.js-core/tesseract-core-simd-lstm.js" {
   export interface ResultIterator {
     Begin(): void;
     Next(level: number): boolean;
+    IsAtBeginningOf(level: number): boolean;
     GetUTF8Text(level: number): string;
     Confidence(level: number): number;
     /** Writes four words: left, top, right, bottom. */

@@ -11,13 +11,15 @@ import { EdgeT5Error } from "../../errors.ts";
 import { damaged } from "./bytes.ts";
 import { type GreyImage, GreyScaler, lumaOf, onWhite } from "./grey.ts";
 import type { Turn } from "./orientation.ts";
+import type { RecognizedLine } from "./paragraphs.ts";
 import type { Orientation } from "./size.ts";
 
 /** PSM_AUTO: blocks and columns are found, and pages on their side are turned to lie; whether on their heads, it cannot tell. */
 const PAGE = 3;
 /** OEM_LSTM_ONLY, all that this build has. */
 const LSTM = 1;
-/** RIL_PARA, RIL_TEXTLINE. */
+/** RIL_BLOCK, RIL_PARA, RIL_TEXTLINE. */
+const BLOCK = 0;
 const PARAGRAPH = 1;
 const LINE = 2;
 /** Radians of skew from which the page is turned before it is read. */
@@ -29,8 +31,10 @@ const GROW_TRIES = 3;
 
 /** Confidence is tesseract's: 0 to 100. */
 export interface RecognizedParagraph {
-  /** Lines as they stand on the page. */
-  readonly lines: readonly string[];
+  /** As they stand on the page. */
+  readonly lines: readonly RecognizedLine[];
+  /** Where the widest line of the block that it stands in ends. */
+  readonly blockEnd: number;
   readonly confidence: number;
 }
 
@@ -163,31 +167,38 @@ export class Tesseract {
   }
 
   #results(): Omit<Recognized, "confidence"> {
-    const paragraphs: RecognizedParagraph[] = [];
+    const found: Found[] = [];
     const iterator = this.#api.GetIterator();
-    if (this.#core.getPointer(iterator) === 0) return { paragraphs, turn: 0 };
+    if (this.#core.getPointer(iterator) === 0) return { paragraphs: [], turn: 0 };
+    let block: RecognizedLine[] = [];
     let onSide = 0;
     do {
-      const lines = iterator.GetUTF8Text(PARAGRAPH).split("\n");
-      const trimmed = lines.map((line) => line.trim()).filter((line) => line !== "");
-      if (trimmed.length === 0) continue;
-      paragraphs.push({ lines: trimmed, confidence: iterator.Confidence(PARAGRAPH) });
-      // A paragraph's first line speaks for it.
-      onSide += this.#isTall(iterator) ? trimmed.length : -trimmed.length;
-    } while (iterator.Next(PARAGRAPH));
+      if (iterator.IsAtBeginningOf(BLOCK)) block = [];
+      if (found.length === 0 || iterator.IsAtBeginningOf(PARAGRAPH)) {
+        found.push({ lines: [], block, confidence: iterator.Confidence(PARAGRAPH) });
+      }
+      const text = iterator.GetUTF8Text(LINE).trim();
+      if (text === "") continue;
+      const { isTall, ...edges } = this.#edges(iterator);
+      const line = { text, ...edges };
+      found.at(-1)!.lines.push(line);
+      block.push(line);
+      onSide += isTall ? 1 : -1;
+    } while (iterator.Next(LINE));
     this.#core.destroy(iterator);
     // Tesseract turns what is on its side this way, and does not say so.
-    return { paragraphs, turn: onSide > 0 ? 270 : 0 };
+    return { paragraphs: found.flatMap(paragraphOf), turn: onSide > 0 ? 270 : 0 };
   }
 
-  /** Whether the line is, in the image as it was given. */
-  #isTall(iterator: ResultIterator): boolean {
+  /** Of the line, in the image as it was given: there it may run downwards. */
+  #edges(iterator: ResultIterator): { start: number; end: number; isTall: boolean } {
     const address = this.#core._malloc(16);
     if (address === 0) throw new RangeError("no memory");
     iterator.BoundingBox(LINE, address, address + 4, address + 8, address + 12);
     const [left = 0, top = 0, right = 0, bottom = 0] = new Int32Array(this.#memory.buffer, address, 4);
     this.#core._free(address);
-    return bottom - top > right - left;
+    const isTall = bottom - top > right - left;
+    return isTall ? { start: top, end: bottom, isTall } : { start: left, end: right, isTall };
   }
 
   /** Leptonica's rows are words of 32 bits, their first pixel in the highest ones. */
@@ -226,6 +237,18 @@ export class Tesseract {
     this.#isBroken = true;
     throw new OutOfMemory(this.#memory.limit);
   }
+}
+
+interface Found {
+  lines: RecognizedLine[];
+  /** All of the block, in the end. */
+  block: RecognizedLine[];
+  confidence: number;
+}
+
+function paragraphOf({ lines, block, confidence }: Found): RecognizedParagraph[] {
+  const blockEnd = block.reduce((most, { end }) => Math.max(most, end), 0);
+  return lines.length === 0 ? [] : [{ lines, blockEnd, confidence }];
 }
 
 /** The image needs more memory than the instance has, or than is left of it. */

@@ -13,13 +13,31 @@ export interface Table {
 /** A piece of a document, in reading order. Texts have no line breaks but those that are meant: lines of verse, of code. */
 export type Block =
   | { kind: "heading" /** 1 is the highest. */; level: number; text: string }
-  | { kind: "paragraph"; text: string }
-  | { kind: "item" /** 0 for an item of a list that stands in no other. */; depth: number; text: string }
+  | {
+      kind: "paragraph";
+      text: string /** Names, addresses, dates: the same in every language. */;
+      isVerbatim?: boolean;
+    }
+  | {
+      kind: "item";
+      /** 0 for an item of a list that stands in no other. */
+      depth: number;
+      text: string;
+      /** Its number, as it stands before the text: `1.`, `a)`, `2.1`. An item without one has a bullet. */
+      marker?: string;
+    }
   | { kind: "table"; table: Table };
 
 export interface Document {
   title: string | null;
   blocks: readonly Block[];
+}
+
+/** A piece of a text that is to be translated. */
+export interface TextPart {
+  readonly text: string;
+  /** `cell`: of a table in Markdown, where it is written with its `|` escaped; `fixed`: stays as it is. */
+  readonly kind: "prose" | "cell" | "fixed";
 }
 
 /** What a reader made of a file. */

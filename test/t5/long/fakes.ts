@@ -1,5 +1,6 @@
 /** Models of which all is known, and texts in every shape. */
 import fc from "fast-check";
+import type { Block, Document, Table } from "../../../src/t5/text-to-text/content.ts";
 import type { LongModel, LongPiece } from "../../../src/t5/text-to-text/long/index.ts";
 
 export const PREFIX = "translate English to Fake: ";
@@ -116,6 +117,35 @@ const separator = fc.constantFrom("\n", "\n\n", "\r\n", " \n \n", "\n\n\n", "\u2
 export const anyText = fc
   .array(fc.tuple(fc.oneof(paragraph, wrapped, item, item, rule), separator), { maxLength: 12 })
   .map((blocks) => blocks.flat().join(""));
+
+const cell = fc.oneof(
+  fc.constantFrom("", "12,5", "—", "a|b", "|", "x\\|y", "back\\", "two\nlines", "12 | 13", "Yes.", "north wheel"),
+  paragraph,
+  fc.string({ unit: fc.constantFrom("|", "\\", " ", "\r\n", "\u2028", "`", "<", "-", "é", "b"), maxLength: 8 }),
+);
+
+export const anyTable: fc.Arbitrary<Table> = fc
+  .tuple(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 0, max: 4 }))
+  .chain(([width, height]) => {
+    const row = fc.array(cell, { minLength: width, maxLength: width });
+    return fc.record({
+      ...{ title: fc.constant(null), section: fc.constantFrom(null, "Wheels", "the House") },
+      ...{ columns: row, rows: fc.array(row, { minLength: height, maxLength: height }) },
+    });
+  });
+
+const block: fc.Arbitrary<Block> = fc.oneof(
+  fc.record({ kind: fc.constant("heading" as const), level: fc.constant(1), text: sentence }),
+  fc.record({ kind: fc.constant("paragraph" as const), text: fc.oneof(paragraph, rule, fc.constant("a|b")) }),
+  fc.record({ kind: fc.constant("paragraph" as const), text: sentence, isVerbatim: fc.constant(true) }),
+  fc.record({ kind: fc.constant("item" as const), depth: fc.nat(2), text: paragraph }),
+  fc.record({ kind: fc.constant("table" as const), table: anyTable }),
+);
+
+export const anyDocument: fc.Arbitrary<Document> = fc.record({
+  title: fc.constantFrom(null, "The Mill", "the house"),
+  blocks: fc.array(block, { maxLength: 8 }),
+});
 
 function wrap([text, width, margin]: [string, number, string]): string {
   let line = margin;

@@ -254,13 +254,13 @@ describe("a summary", () => {
       { kind: "heading", level: 2, text: "Beginnings" },
       { kind: "paragraph", text: "Once." },
       { kind: "item", depth: 0, text: "one" },
-      { kind: "item", depth: 1, text: "two" },
+      { kind: "item", depth: 1, text: "two", marker: "a)" },
       { kind: "table", table },
       { kind: "heading", level: 2, text: "Ends" },
     ];
     expect(sectionsOf({ title: "A book", blocks }, ({ columns }) => `<${columns}>`)).toEqual([
       { heading: "A book", text: "Before." },
-      { heading: "Chapter 1: Beginnings", text: "Once.\n\n- one\n  - two\n\n<a>" },
+      { heading: "Chapter 1: Beginnings", text: "Once.\n\n- one\n  a) two\n\n<a>" },
     ]);
     expect(sectionsOf({ title: null, blocks: [] }, () => "")).toEqual([]);
   });

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
+import MarkdownIt from "markdown-it";
 import { describe, expect, test } from "vitest";
+import type { Document, Table } from "../../../src/t5/text-to-text/content.ts";
+import { documentParts, textOfParts } from "../../../src/t5/text-to-text/document.ts";
 import {
   collectText,
   type LongPiece,
@@ -9,7 +12,7 @@ import {
   translated,
   translateLong,
 } from "../../../src/t5/text-to-text/long/index.ts";
-import { anyText, count, fake, fill, PREFIX, rot13 } from "./fakes.ts";
+import { anyDocument, anyTable, anyText, count, fake, fill, PREFIX, rot13 } from "./fakes.ts";
 
 const BOUNDS = { count, maxInputTokens: 128, maxNewTokens: 128 };
 
@@ -136,6 +139,90 @@ describe("a translation", () => {
     expect(isLeft).toBe(true);
   });
 });
+
+describe("a document's translation", () => {
+  const BLANK = /^[^\p{L}]*$/u;
+
+  test("has all of its text: each sentence and cell with a letter is of one prompt, that comes once", async () => {
+    await fc.assert(
+      fc.property(anyDocument, fc.integer({ min: 30, max: 200 }), (document, maxInputTokens) => {
+        const source = [...documentParts(document)];
+        const { parts, prompts } = planTranslation(document, { ...BOUNDS, maxInputTokens }, { fill });
+        const joined = (all: readonly { text: string }[]) => all.map(({ text }) => text).join("");
+        expect(joined(parts)).toBe(joined(source));
+        expect(new Set(prompts).size).toBe(prompts.length);
+        let at = 0;
+        for (const { text, kind } of source) {
+          for (let length = 0; length < text.length; at++) {
+            const part = parts[at];
+            if (!part) throw new Error("Parts are missing.");
+            length += part.text.length;
+            if (kind === "fixed") expect(part.prompt).toBe(null);
+            else if (part.prompt === null) expect(part.text).toMatch(BLANK);
+            else expect(prompts[part.prompt]).toBe(fill(part.text));
+            expect(part.isCell).toBe(kind === "cell");
+          }
+        }
+        expect(at).toBe(parts.length);
+        expect(new Set(parts.flatMap(({ prompt }) => prompt ?? [])).size).toBe(prompts.length);
+      }),
+    );
+  });
+
+  test("is the document with each text in its place, what is verbatim as it was", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyDocument, fc.integer(), async (document, seed) => {
+        const { text } = await collectText(translateLong(fake(rot13, { seed }), document, { fill }));
+        const parts = [...documentParts(document)];
+        expect(text).toBe(
+          textOfParts(parts.map((part) => (part.kind === "fixed" ? part : { ...part, text: rot13(part.text) }))),
+        );
+      }),
+    );
+  });
+
+  test("has tables of the same rows, columns and cells, as a reader of Markdown finds them", async () => {
+    await fc.assert(
+      fc.asyncProperty(anyTable, async (table) => {
+        const { text } = await collectText(translateLong(fake(rot13), documentOf(table), { fill }));
+        const flat = (cell: string) => rot13(cell.replace(/[\r\n\u2028]+/g, " ")).trim();
+        expect(tablesOf(text)).toEqual([[table.columns, ...table.rows].map((row) => row.map(flat))]);
+      }),
+    );
+  });
+
+  test("has as many rows and columns whatever the model answers", async () => {
+    const answer = fc.oneof(
+      fc.string(),
+      fc.string({ unit: fc.constantFrom("|", "\\", "\n", "\r", "\u2028", "\u0085", " ", "-", "`", "x") }),
+    );
+    await fc.assert(
+      fc.asyncProperty(anyTable, fc.array(answer, { minLength: 1 }), fc.integer(), async (table, answers, seed) => {
+        const model = fake((text) => answers[text.length % answers.length] ?? "", { seed });
+        const { text } = await collectText(translateLong(model, documentOf(table), { fill }));
+        const [found = [], ...others] = tablesOf(text);
+        expect(others).toEqual([]);
+        const { columns, rows } = table;
+        expect(found.map(({ length }) => length)).toEqual([columns, ...rows].map(({ length }) => length));
+      }),
+    );
+  });
+
+  function documentOf(table: Table): Document {
+    return { title: null, blocks: [{ kind: "table", table: { ...table, section: null } }] };
+  }
+});
+
+/** Cells of rows of tables. */
+function tablesOf(markdown: string): string[][][] {
+  const tables: string[][][] = [];
+  for (const { type, content } of new MarkdownIt().parse(markdown, {})) {
+    if (type === "table_open") tables.push([]);
+    else if (type === "tr_open") tables.at(-1)?.push([]);
+    else if (type === "inline") tables.at(-1)?.at(-1)?.push(content);
+  }
+  return tables;
+}
 
 function piece(index: number, text: string, finishReason: LongPiece["finishReason"] = "stop"): LongPiece {
   return { index, text, finishReason };

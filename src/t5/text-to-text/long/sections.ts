@@ -1,5 +1,6 @@
 /** The sections of a document, for its summary. */
 import type { Block, Document, Table } from "../content.ts";
+import { blockText } from "../document.ts";
 
 /** A part of a document, under its heading. */
 export interface Section {
@@ -27,7 +28,7 @@ export function sectionsOf({ title, blocks }: Document, tableText: (table: Table
       heading = text === "" && before === "heading" ? `${heading}: ${block.text}` : block.text;
       text = "";
     } else {
-      const own = block.kind === "table" ? tableText(block.table) : textOf(block);
+      const own = block.kind === "table" ? tableText(block.table) : blockText(block);
       const isList = block.kind === "item" && before === "item";
       text += text === "" ? own : `${isList ? "\n" : "\n\n"}${own}`;
     }
@@ -35,8 +36,4 @@ export function sectionsOf({ title, blocks }: Document, tableText: (table: Table
   }
   add();
   return sections;
-}
-
-function textOf(block: Exclude<Block, { kind: "heading" | "table" }>): string {
-  return block.kind === "item" ? `${"  ".repeat(block.depth)}- ${block.text}` : block.text;
 }

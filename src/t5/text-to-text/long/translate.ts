@@ -3,6 +3,8 @@
  * stands between them.
  */
 import { EdgeT5Error } from "../../../errors.ts";
+import type { Document, TextPart } from "../content.ts";
+import { documentParts, markdownCell } from "../document.ts";
 import { cutToFit } from "./cut.ts";
 import { plainOf, rewrap, unwrappedOf } from "./lines.ts";
 import {
@@ -16,7 +18,7 @@ import {
   noteOf,
   roomOf,
 } from "./model.ts";
-import { splitSentences } from "./sentences.ts";
+import { type Piece, splitSentences } from "./sentences.ts";
 import { MOST_CHARACTERS } from "./windows.ts";
 
 export interface TranslationPlan {
@@ -35,6 +37,8 @@ export interface TranslationPart {
   readonly text: string;
   /** Which prompt's answer comes in its place; null: it stays. */
   readonly prompt: number | null;
+  /** Whether it is written, as its answer is, as a table's cell in Markdown. */
+  readonly isCell: boolean;
 }
 
 /**
@@ -46,21 +50,30 @@ const ANSWER_RATIO = 2;
 /** And so many more, as a word alone may become several: no pair of all 3,334 takes both. */
 const SHORT_ANSWER = 16;
 
+function hasWords(text: string): boolean {
+  return /\p{L}/u.test(text);
+}
+
 /** What has no letter, and what is but an address, says the same in every language. */
 function isUntranslated(sentence: string): boolean {
-  if (!/\p{L}/u.test(sentence)) return true;
+  if (!hasWords(sentence)) return true;
   return !/\s/.test(sentence) && /^(?:https?:\/\/|www\.)|^[^@]+@[^@]+$/i.test(sentence);
 }
 
 /**
- * Splits a text into the sentences that are to be translated. One that no window holds, or whose translation would be
- * longer than an answer may be, is cut: where a clause ends, else between words, inside a word only when that alone is too
- * long. Sentences without any letter (numbers, rules: `-----`) and those that are but an address stay untouched. A sentence
- * that comes again is translated once.
+ * Splits a text into the sentences that are to be translated; of a document, what {@link documentParts} makes of it: no
+ * sentence goes from one block or cell to the next. One that no window holds, or whose translation would be longer than an
+ * answer may be, is cut: where a clause ends, else between words, inside a word only when that alone is too long. Sentences
+ * without any letter (numbers, rules: `-----`) and those that are but an address stay untouched. A sentence that comes again
+ * is translated once.
  *
  * @throws EdgeT5Error `E_CONTEXT_LENGTH` when the template leaves no room, `E_INPUT` for a locale that is none
  */
-export function planTranslation(text: string, bounds: LongBounds, { fill, locale }: LongOptions): TranslationPlan {
+export function planTranslation(
+  source: string | Document,
+  bounds: LongBounds,
+  { fill, locale }: LongOptions,
+): TranslationPlan {
   const room = roomOf(bounds, fill);
   const own = bounds.maxInputTokens - room;
   const most = own + Math.max(4, Math.min(room, Math.floor(bounds.maxNewTokens / ANSWER_RATIO)));
@@ -70,45 +83,70 @@ export function planTranslation(text: string, bounds: LongBounds, { fill, locale
     tokens.set(prompt, known);
     return known;
   };
-  const indices = new Map<string, number>();
-  const parts: TranslationPart[] = [];
-  let cut = 0;
   const fits = (part: string) => part.length <= most * MOST_CHARACTERS && tokensOf(fill(part)) <= most;
-  const keep = (kept: string) => {
-    if (kept !== "") parts.push({ text: kept, prompt: null });
-  };
-  const add = (sentence: string) => {
-    if (isUntranslated(sentence)) return keep(sentence);
-    const prompt = fill(plainOf(sentence));
+  const indices = new Map<string, number>();
+  const indexOf = (prompt: string) => {
     const index = indices.get(prompt) ?? indices.size;
     indices.set(prompt, index);
-    parts.push({ text: sentence, prompt: index });
+    return index;
   };
-  for (const piece of splitSentences(text, locale)) {
-    if (!piece.isSentence) keep(piece.text);
-    else if (isUntranslated(piece.text) || fits(plainOf(piece.text))) add(piece.text);
+  const parts: TranslationPart[] = [];
+  let cut = 0;
+  // Tables repeat their cells.
+  const cells = new Map<string, readonly TranslationPart[]>();
+  const split = (text: string, isCell: boolean) => {
+    const { pieces, cut: own } = fittingPieces(text, fits, locale);
+    cut += own;
+    return pieces.map((piece): TranslationPart => {
+      return { text: piece.text, prompt: piece.isSentence ? indexOf(fill(plainOf(piece.text))) : null, isCell };
+    });
+  };
+  const all: Iterable<TextPart> =
+    typeof source === "string" ? [{ text: source, kind: "prose" }] : documentParts(source);
+  for (const { text, kind } of all) {
+    const isCell = kind === "cell";
+    if (text === "") continue;
+    if (kind === "fixed" || !hasWords(text)) parts.push({ text, prompt: null, isCell });
     else {
-      cut++;
-      let start = 0;
-      for (const part of cutToFit(unwrappedOf(piece.text), fits)) {
-        const first = start + part.length - part.trimStart().length;
-        const last = start + part.trimEnd().length;
-        keep(piece.text.slice(start, first));
-        add(piece.text.slice(first, last));
-        start += part.length;
-        keep(piece.text.slice(last, start));
-      }
+      const pieces = (isCell && cells.get(text)) || split(text, isCell);
+      if (isCell) cells.set(text, pieces);
+      for (const piece of pieces) parts.push(piece);
     }
   }
   const prompts = [...indices.keys()];
-  const all = prompts.map(tokensOf);
+  const counts = prompts.map(tokensOf);
   const size = {
     prompts: prompts.length,
-    promptTokens: all.reduce((sum, each) => sum + each, 0),
-    longest: all.reduce((longest, each) => Math.max(longest, each), 0),
+    promptTokens: counts.reduce((sum, each) => sum + each, 0),
+    longest: counts.reduce((longest, each) => Math.max(longest, each), 0),
   };
   const newTokens = Math.min(bounds.maxNewTokens, ANSWER_RATIO * Math.max(0, size.longest - own) + SHORT_ANSWER);
   return { prompts, size, newTokens, parts, cut };
+}
+
+/** Sentences that fit, and what stays: joined they are the text. */
+function fittingPieces(text: string, fits: (part: string) => boolean, locale: string | undefined) {
+  const pieces: Piece[] = [];
+  let cut = 0;
+  const add = (text: string, isSentence: boolean) => {
+    if (text !== "") pieces.push({ text, isSentence: isSentence && !isUntranslated(text) });
+  };
+  for (const { text: piece, isSentence } of splitSentences(text, locale)) {
+    if (!isSentence || isUntranslated(piece) || fits(plainOf(piece))) add(piece, isSentence);
+    else {
+      cut++;
+      let start = 0;
+      for (const part of cutToFit(unwrappedOf(piece), fits)) {
+        const first = start + part.length - part.trimStart().length;
+        const last = start + part.trimEnd().length;
+        add(piece.slice(start, first), false);
+        add(piece.slice(first, last), true);
+        start += part.length;
+        add(piece.slice(last, start), false);
+      }
+    }
+  }
+  return { pieces, cut };
 }
 
 /**
@@ -129,19 +167,20 @@ export async function* translated(
   const advance = (): string => {
     let out = "";
     for (; at < parts.length; at++, given = 0) {
-      const { text, prompt } = parts[at] as TranslationPart;
+      const { text, prompt, isCell } = parts[at] as TranslationPart;
+      const written = isCell ? markdownCell : (own: string) => own;
       const answer = prompt === null ? null : (answers[prompt] as Answer);
       if (!answer) {
-        out += text;
+        out += written(text);
         continue;
       }
       const wraps = plainOf(text) !== text;
       if (answer.isDone) {
         const whole = answer.text === "" ? text : wraps ? rewrap(text, answer.text) : answer.text;
-        out += whole.slice(given);
+        out += written(whole.slice(given));
       } else {
         if (wraps) break;
-        out += answer.text.slice(given);
+        out += written(answer.text.slice(given));
         given = answer.text.length;
         break;
       }
@@ -178,16 +217,16 @@ export async function* translated(
 }
 
 /**
- * Translates a text of any length; what is promised says {@link planTranslation} and {@link translated}.
+ * Translates a text or document of any length; what is promised says {@link planTranslation} and {@link translated}.
  *
  * @throws EdgeT5Error as they do
  */
 export async function* translateLong(
   model: LongModel,
-  text: string,
+  source: string | Document,
   { signal, ...options }: LongRunOptions,
 ): AsyncGenerator<string, LongEnd, undefined> {
-  const plan = planTranslation(text, model, options);
+  const plan = planTranslation(source, model, options);
   const { prompts, newTokens } = plan;
   return yield* translated(
     plan,
