@@ -6,7 +6,7 @@ import type { GenerationFields } from "../../src/api/generation.ts";
 import { explanationOf, type TaskResult, taskUsage } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
 import { combined, planWindows, type TextPiece } from "../../src/tenancy/long-texts.ts";
-import { isContentKind } from "../../src/tenancy/task-definition.ts";
+import { isContentKind, readsWriting } from "../../src/tenancy/task-definition.ts";
 import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from "../../src/tenancy/task-request.ts";
 import type { Task } from "../../src/tenancy/tasks.ts";
 import { answersCache } from "./answers-cache.ts";
@@ -50,8 +50,8 @@ export async function runTask(c: Context<GatewayEnv>): Promise<Response> {
   return answerTexts(run);
 }
 
-function checkLanguages({ definition: { input, image } }: Task): void {
-  if ((input === "document" || input === "image") && image.read === "text") return;
+function checkLanguages({ definition }: Task): void {
+  if (readsWriting(definition)) return;
   throw new ApiError(
     400,
     "invalid_value",

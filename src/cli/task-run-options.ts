@@ -3,7 +3,7 @@ import { parseWith } from "../api/parse.ts";
 import { tableChoiceSchema } from "../api/task-run.ts";
 import { EdgeT5Error } from "../errors.ts";
 import type { GenerateOptions } from "../t5/model.ts";
-import type { TaskDefinition } from "../tenancy/task-definition.ts";
+import { IMAGE_LANGUAGES, readsWriting, type TaskDefinition } from "../tenancy/task-definition.ts";
 import type { TableChoice } from "../tenancy/task-request.ts";
 import { type OptionDef, wholeNumber } from "./arguments.ts";
 import { generationArgs } from "./generation-options.ts";
@@ -32,6 +32,11 @@ export const taskArgs = {
     description:
       'With a --task for tables: {"table": 0, "columns": ["a"], "rows": {"from": 1, "to": 9}}; rows count from 1',
   },
+  languages: {
+    type: "string",
+    valueHint: "eng,deu",
+    description: `With a --task that reads images: what the writing in them may be in, of ${IMAGE_LANGUAGES.join(", ")}`,
+  },
   explain: { type: "boolean", description: "With --task: tell on stderr, or in --json, what the model is given" },
 } satisfies Record<string, OptionDef>;
 
@@ -50,7 +55,7 @@ export interface TaskRun {
   options: GenerateOptions;
 }
 
-type TaskArgs = { [Name in "task" | "words" | "select" | "labels"]?: string | undefined } & {
+type TaskArgs = { [Name in "task" | "words" | "select" | "languages" | "labels"]?: string | undefined } & {
   explain?: boolean | undefined;
 };
 
@@ -78,8 +83,10 @@ export async function taskRunOf(
   const definition = await taskDefinitionOf(name);
   refuseOthers(name, definition, args);
   const asked = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const languages = args.languages === undefined ? definition.image.languages : languagesOf(args.languages);
   return {
-    ...{ name, definition, explain: args.explain === true },
+    ...{ name, explain: args.explain === true },
+    definition: { ...definition, image: { ...definition.image, languages } },
     fields: fieldsOf(fields),
     select: args.select === undefined ? undefined : selectionOf(args.select),
     words: args.words === undefined ? (definition.words ?? undefined) : wholeNumber("--words", args.words, 5, 5000),
@@ -89,11 +96,8 @@ export async function taskRunOf(
 }
 
 /** @throws EdgeT5Error `E_USAGE` for an option that would change nothing */
-function refuseOthers(
-  name: string,
-  { labels, long, input }: TaskDefinition,
-  args: Readonly<Record<string, unknown>>,
-): void {
+function refuseOthers(name: string, definition: TaskDefinition, args: Readonly<Record<string, unknown>>): void {
+  const { labels, long, input } = definition;
   const given = [...Object.keys(generationArgs), "logprobs"].find((each) => args[each] !== undefined);
   if (labels && given !== undefined) {
     throw new EdgeT5Error(
@@ -114,6 +118,21 @@ function refuseOthers(
   if (args.select !== undefined && input !== "table") {
     throw new EdgeT5Error("E_USAGE", `--select is for tasks that take tables; --task ${name} takes ${input}. Drop it.`);
   }
+  if (args.languages !== undefined && !readsWriting(definition)) {
+    throw new EdgeT5Error("E_USAGE", `--languages is for tasks that read images; --task ${name} does not. Drop it.`);
+  }
+}
+
+/** @throws EdgeT5Error `E_USAGE` */
+function languagesOf(text: string): TaskDefinition["image"]["languages"] {
+  return text.split(",").map((given) => {
+    const language = IMAGE_LANGUAGES.find((each) => each === given.trim());
+    if (language) return language;
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `--languages has ${JSON.stringify(given)}. Give one or several of ${IMAGE_LANGUAGES.join(", ")}, with commas between.`,
+    );
+  });
 }
 
 /** @throws EdgeT5Error `E_USAGE` */

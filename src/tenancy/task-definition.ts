@@ -184,6 +184,11 @@ export function isContentKind(kind: InputKind): kind is ContentKind {
   return (CONTENT_KINDS as readonly string[]).includes(kind);
 }
 
+/** Whether the writing in an image is read, in the languages that it may be in. */
+export function readsWriting({ input, image }: Pick<TaskDefinition, "input" | "image">): boolean {
+  return (input === "document" || input === "image") && image.read === "text";
+}
+
 /** The template's field that takes the content; null where there is none, or no telling which. */
 export function contentField(template: string, kind: ContentKind): string | null {
   const { fields } = parseTemplate(template);

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { pngOf } from "../readers/image-pages.ts";
 import { tokenizer } from "../training/tokenizer.ts";
 import { edgeT5, MAIN } from "./process.ts";
 
@@ -32,6 +33,10 @@ beforeAll(async () => {
   await writeFile(join(dir, "letter.txt"), "The house is old.\n\nThe dog is big.\n");
   await writeFile(join(dir, "towns.csv"), "town,people\nBonn,330000\nUlm,126000\n");
   await writeFile(join(dir, "long.txt"), LONG);
+  await writeFile(
+    join(dir, "blank.png"),
+    pngOf({ width: 200, height: 80, pixels: new Uint8Array(200 * 80).fill(255) }),
+  );
 });
 
 afterAll(() => rm(dir, { recursive: true, force: true }));
@@ -155,6 +160,12 @@ describe("what does not go together is refused, both by name", () => {
     [["--task", "summarize"], /^E_USAGE: PROMPT is missing/],
     [["--task", "translate-de", "x", "--words", "9"], /^E_USAGE: --words .* --task translate-de does not/],
     [["--task", "translate-de", "x", "--select", "{}"], /^E_USAGE: --select .* --task translate-de takes document/],
+    [
+      ["--task", "facts.json", "towns.csv", "--languages", "deu"],
+      /^E_USAGE: --languages .* --task facts.json does not/,
+    ],
+    [["--task", "translate-de", "x", "--languages", "eng,xyz"], /^E_USAGE: --languages has "xyz". .* eng, deu, fra/],
+    [["--task", "translate-de", "blank.png", "--languages", "deu,fra"], /^E_INPUT: .*in the image \(OCR in deu, fra\)/],
     [["--task", "translate-de", "x", "--answers", "2"], /^E_USAGE: --answers and --task/],
     [["--task", "translate-de", "x", "--logprobs", "2"], /^E_USAGE: --logprobs and --task/],
     [["--task", "classify-package", "x", "--beams", "2"], /^E_USAGE: --beams and --task classify-package/],
