@@ -26,6 +26,21 @@ export function modelFor(t5: TextToText, { max_input_tokens }: TaskDefinition, o
   return { ...model, maxInputTokens: Math.min(model.maxInputTokens, trained, own) };
 }
 
+/** How to generate, within what the task gives. @throws EdgeT5Error `E_CONTEXT_LENGTH` for more than that */
+export function withinTask<Options extends GenerateOptions>(
+  { defaults, decoder }: TextToText,
+  { max_output_tokens: most }: TaskDefinition,
+  options: Options,
+): Options {
+  if (most === null) return options;
+  const tokens = options.max_new_tokens ?? Math.min(most, defaults.max_new_tokens ?? decoder.maxNewTokens);
+  if (tokens <= most) return { ...options, max_new_tokens: tokens };
+  throw new EdgeT5Error(
+    "E_CONTEXT_LENGTH",
+    `--max-tokens is ${tokens}; this task gives up to ${most} (max_output_tokens). Lower it.`,
+  );
+}
+
 /**
  * The input as the model is given it.
  *

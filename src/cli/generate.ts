@@ -10,7 +10,7 @@ import type { Classification, GeneratedSequence, GenerateOptions, Generation } f
 import type { LongProgress } from "../t5/text-to-text/long/index.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
-import { answerTask, labelTask, lengthNotes, modelFor, promptsOf, render } from "./generate-task.ts";
+import { answerTask, labelTask, lengthNotes, modelFor, promptsOf, render, withinTask } from "./generate-task.ts";
 import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
@@ -109,10 +109,11 @@ async function runTask(
   t5: T5,
   task: TaskRun,
   given: string,
-  options: GenerateOptions & { signal: AbortSignal },
+  asked: GenerateOptions & { signal: AbortSignal },
   isJson: boolean,
 ): Promise<void> {
   const { definition, words, select, explain } = task;
+  const options = withinTask(t5, definition, asked);
   const { signal, adapter } = options;
   const model = modelFor(t5, definition, options);
   const rendered = await render(model, definition, await taskInputOf(given, task, signal), select, signal);

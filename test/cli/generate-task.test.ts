@@ -22,6 +22,7 @@ beforeAll(async () => {
   const tasks = {
     plain: { template: "translate English to German: {input}" },
     short: { template: "translate English to German: {input}", max_input_tokens: 8 },
+    terse: { template: "translate English to German: {input}", max_output_tokens: 3 },
     pair: { template: "translate English to {language}: {text}" },
     letter: { template: "translate English to {language}: {document}", input: "document", long: "sentences" },
     facts: { template: "{question} {table}", input: "table" },
@@ -125,6 +126,12 @@ describe("what is not as it was asked for is noted", () => {
   });
 });
 
+test("an answer is no longer than the task gives", async () => {
+  const { text } = await told("--task", "terse.json", "The house is old.");
+  expect(tokenizer.encode(text).length).toBeLessThanOrEqual(4);
+  expect("Das Haus ist alt.").toContain(text.trim());
+});
+
 describe("--field gives what stands beside the prompt", () => {
   test.each([
     ["a file", ["--task", "letter.json", "letter.txt", "--field", "language=German"]],
@@ -185,6 +192,10 @@ describe("what does not go together is refused, both by name", () => {
     [
       ["--task", "short.json", "The house is old, and the dog is big."],
       /^E_CONTEXT_LENGTH: .* takes up to 8 \(max_input_tokens\)/,
+    ],
+    [
+      ["--task", "terse.json", "The house is old.", "--max-tokens", "4"],
+      /^E_CONTEXT_LENGTH: .* gives up to 3 \(max_output_tokens\)/,
     ],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await generate(...args);
