@@ -47,18 +47,23 @@ export function limitFile(c: Context<GatewayEnv>, next: Next) {
 }
 
 /**
- * @throws ApiError 400 `invalid_json`, `missing_file`, `invalid_value` for a file that the task does not take, and as
- * `parseTaskRun`, {@link readForm} and {@link readFile}
+ * @throws ApiError 400 `invalid_json`, `missing_file`, `unknown_parameter` for a query that would be passed over,
+ * `invalid_value` for a file that the task does not take, and as `parseTaskRun`, {@link readForm} and {@link readFile}
  */
 export async function readAsk(c: Context<GatewayEnv>, task: Task): Promise<TaskAsk> {
   const { definition } = task;
   const media = mediaTypeOf(c);
-  if (JSON_TYPES.includes(media)) return { run: parseTaskRun(await readObject(c, task)), content: null };
+  if (JSON_TYPES.includes(media)) {
+    const run = parseTaskRun(await readObject(c, task));
+    refuseQuery(c, "JSON");
+    return { run, content: null };
+  }
   const read = async (file: GivenFile, { languages }: TaskRun) => {
     if (!isContentKind(definition.input)) throw takesNoFile(task);
     return readFile(c, definition, file, languages);
   };
   if (media === "multipart/form-data") {
+    refuseQuery(c, "the form");
     const { fields, content } = await readForm(c.req.raw, c.env.MAX_BODY_BYTES, async (file, before) => {
       return read(file, parseTaskRun(fieldsOf(before)));
     });
@@ -78,7 +83,9 @@ export async function readAsk(c: Context<GatewayEnv>, task: Task): Promise<TaskA
   // What JavaScript's fetch calls a string: an object is a request, whatever it is called.
   const json = text === null ? null : jsonOr(text);
   if (typeof json === "object" && json !== null && !Array.isArray(json)) {
-    return { run: parseTaskRun(json), content: null };
+    const run = parseTaskRun(json);
+    refuseQuery(c, "JSON");
+    return { run, content: null };
   }
   if (text !== null && definition.input !== "table" && definition.input !== "image") {
     return { run: parseTaskRun({ ...fields, input: text }), content: null };
@@ -88,6 +95,14 @@ export async function readAsk(c: Context<GatewayEnv>, task: Task): Promise<TaskA
   }
   const run = parseTaskRun(fields);
   return { run, content: await read({ stream: new Blob([bytes]).stream(), type, filename }, run) };
+}
+
+/** What stands in the query of a request whose fields are elsewhere would be passed over. @throws ApiError 400 */
+function refuseQuery(c: Context<GatewayEnv>, place: string): void {
+  const [name] = Object.keys(c.req.query());
+  if (name === undefined) return;
+  const message = `${name} is in the query, which is for a file as the body. Put it into ${place}.`;
+  throw new ApiError(400, "unknown_parameter", message, { param: name });
 }
 
 /** JSON as the body; a file that is sent as such, as curl does unless it is told the type, is told what to say. */

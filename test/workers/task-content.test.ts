@@ -364,6 +364,16 @@ describe("files that are sent in a way that is not taken", () => {
       ...(["invalid_value", /^The form has several files\. A request takes one\.$/] as const),
     ],
     [
+      "with fields in the query, which count beside a body that is the file",
+      () => post<ErrorBody>("/v1/tasks/brief?explain=true", of(["file", file])),
+      ...(["unknown_parameter", /^explain is in the query, .* Put it into the form\.$/] as const),
+    ],
+    [
+      "in JSON, with fields in the query",
+      () => post<ErrorBody>("/v1/tasks/brief?words=50", JSON.stringify({ input: inline })),
+      ...(["unknown_parameter", /^words is in the query, .* Put it into JSON\.$/] as const),
+    ],
+    [
       "a name in its place",
       () => post<ErrorBody>("/v1/tasks/brief", of(["file", "report.pdf"])),
       ...(["missing_file", /is a text, not a file\. Put @ before the file's name/] as const),
