@@ -42,7 +42,8 @@ export function checkArguments(command: string, args: ArgsDef, rawArgs: readonly
     given.add(option);
     const value = inline ?? rawArgs[++i];
     if (value === undefined || value === "" || (inline === undefined && value.startsWith("-"))) {
-      fail(`${flag} needs a value`, `Write ${flag}=VALUE.`);
+      const isNumber = value !== undefined && /^-[\d.]/.test(value);
+      fail(`${flag} needs a value`, `Write ${flag}=${isNumber ? value : "VALUE"}.`);
     } else if (option.type === "enum" && option.options && !option.options.includes(value)) {
       fail(`${flag} is ${JSON.stringify(value)}`, `It can be ${option.options.join(" or ")}.`);
     }

@@ -1,4 +1,5 @@
 /** `edge-t5 generate --task NAME INPUT`: a text, table, document or image through a task, of any length. */
+import { ApiError } from "../api-error.ts";
 import { EdgeT5Error } from "../errors.ts";
 import type { GenerateOptions, TextToText } from "../t5/model.ts";
 import {
@@ -17,6 +18,7 @@ import {
 import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import { type RenderedInput, renderInput, type TableChoice } from "../tenancy/task-request.ts";
 import { type GivenInput, readAny } from "./task-input.ts";
+import type { TaskRun } from "./task-run-options.ts";
 
 /** The model as a task uses it: a prompt is as long as it was trained with, if the task does not have it shorter. */
 export function modelFor(t5: TextToText, { max_input_tokens }: TaskDefinition, options?: GenerateOptions): LongModel {
@@ -56,6 +58,8 @@ export async function render(
   const rendered = await renderInput({ definition }, input, "the input", {
     ...{ content, select, bounds: model },
     read: ({ bytes, filename }) => readAny(bytes, filename, definition, signal),
+  }).catch((error: unknown) => {
+    throw withFieldHint(error);
   });
   const most = definition.max_input_tokens ?? Number.POSITIVE_INFINITY;
   const tokens = model.count(rendered.prompt);
@@ -63,6 +67,38 @@ export async function render(
   throw new EdgeT5Error(
     "E_CONTEXT_LENGTH",
     `The input has ${tokens} tokens; this task takes up to ${most} (max_input_tokens). Shorten it, or have the task split it: set its long.`,
+  );
+}
+
+/** Of fields that are missing: how the terminal takes them. */
+function withFieldHint(error: unknown): unknown {
+  const isMissing = error instanceof ApiError && ["missing_field", "invalid_type"].includes(error.code);
+  if (!isMissing || error.param !== "the input") return error;
+  return new EdgeT5Error("E_INPUT", `${error.message} Give what is missing by --field NAME=TEXT.`, { cause: error });
+}
+
+/**
+ * A text that fits goes whole where the command line asks for what one prompt's answer has alone, as of requests
+ * (`planPieces` in tenancy/long-texts.ts): a stop, or an answer of so many tokens at most. Of a document that is to be
+ * translated, these tokens are each piece's.
+ *
+ * @throws EdgeT5Error `E_INPUT` for a text that does not fit, with a stop
+ */
+export function wholeIfAsked(
+  model: LongModel,
+  rendered: RenderedInput,
+  { options: { stop = [] }, hasMaxTokens, words }: Pick<TaskRun, "options" | "hasMaxTokens" | "words">,
+): RenderedInput {
+  const { prompt, long } = rendered;
+  if (!long || long.mode === "windows") return rendered;
+  const mayBeOne = hasMaxTokens && words === undefined && !(long.mode === "sentences" && long.document);
+  if (stop.length === 0 && !mayBeOne) return rendered;
+  const tokens = model.count(prompt);
+  if (tokens <= model.maxInputTokens) return { ...rendered, long: null };
+  if (stop.length === 0) return rendered;
+  throw new EdgeT5Error(
+    "E_INPUT",
+    `The input has ${tokens} tokens; up to ${model.maxInputTokens} are taken whole. In pieces it would have one answer, made of many: leave --stop out for that.`,
   );
 }
 

@@ -1,8 +1,7 @@
 /** `edge-t5 generate PROMPT` */
 import { randomInt } from "node:crypto";
-import { text as readAll } from "node:stream/consumers";
 import { defineCommand } from "citty";
-import { type Explanation, explanationOf } from "../api/task-run.ts";
+import { explanationOf } from "../api/task-run.ts";
 import { EdgeT5Error } from "../errors.ts";
 import { T5 } from "../index.ts";
 import { mergeGenerationParams } from "../t5/generation/config.ts";
@@ -10,11 +9,21 @@ import type { Classification, GeneratedSequence, GenerateOptions, Generation } f
 import type { LongProgress } from "../t5/text-to-text/long/index.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
-import { answerTask, labelTask, lengthNotes, modelFor, promptsOf, render, withinTask } from "./generate-task.ts";
+import {
+  answerTask,
+  labelTask,
+  lengthNotes,
+  modelFor,
+  promptsOf,
+  render,
+  wholeIfAsked,
+  withinTask,
+} from "./generate-task.ts";
 import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
-import { taskInputOf } from "./task-input.ts";
+import { type GivenPrompt, readStdin } from "./stdin.ts";
+import { isFilePath, taskInputOf } from "./task-input.ts";
 import { type TaskRun, taskArgs, taskRunOf } from "./task-run-options.ts";
 
 /** Longest prompt in tokens: T5's positions are relative, so this bounds memory, not the model. */
@@ -26,7 +35,8 @@ export default defineCommand({
     prompt: {
       type: "positional",
       required: false,
-      description: 'The prompt with its task prefix; with --task a text, a file, or a JSON object; "-" reads stdin',
+      description:
+        'The prompt with its task prefix; with --task a text, a file, or a JSON object; "-" reads stdin, a text or a file',
     },
     ...taskArgs,
     model: { type: "string", valueHint: "dir", description: "Package folder or address; default: the packaged model" },
@@ -40,7 +50,10 @@ export default defineCommand({
     adapter: { type: "string", valueHint: "dir", description: "LoRA adapter for the model, a folder as PEFT saves it" },
     engine: engineOption,
     kernels: kernelsOption,
-    json: { type: "boolean", description: "Print one JSON object: text, ids, token counts, timings" },
+    json: {
+      type: "boolean",
+      description: "Print one JSON object: text, timings; without --task also ids, token counts",
+    },
   },
   async run({ args, rawArgs }) {
     const labels = labelsOf(args);
@@ -52,16 +65,10 @@ export default defineCommand({
     const task = await taskRunOf(args, fields, given);
     const options: GenerateOptions = task?.options ?? given;
     options.seed ??= randomInt(2 ** 31);
-    const prompt = args.prompt === "-" ? await readAll(process.stdin) : (args.prompt ?? "");
     if (args.prompt === undefined && fields.length === 0) {
       throw new EdgeT5Error("E_USAGE", "PROMPT is missing. See edge-t5 generate --help.");
     }
-    if (args.prompt !== undefined && prompt.trim() === "") {
-      throw new EdgeT5Error(
-        "E_INPUT",
-        'The prompt is empty. Give a text, such as "translate English to German: Hello.".',
-      );
-    }
+    const prompt = await promptOf(args.prompt, task);
     const interruption = abortOnSignals();
     const { signal } = interruption;
     const allLabels = task ? (task.definition.labels ?? undefined) : labels;
@@ -76,14 +83,15 @@ export default defineCommand({
         signal,
       });
       const adapter = args.adapter === undefined ? undefined : await t5.loadAdapter(args.adapter);
-      if (task) return await runTask(t5, task, prompt, { ...options, adapter, signal }, args.json === true);
       const loaded = performance.now();
       const loading = { load: round(loaded - started) };
-      const notes = lengthNotes(t5, prompt, "Split it, or name a --task that does.");
+      if (task) return await runTask(t5, task, prompt, { ...options, adapter, signal }, args.json ? loading : null);
+      const text = prompt && "text" in prompt ? prompt.text : "";
+      const notes = lengthNotes(t5, text, "Split it, or name a --task that does.");
       if (!args.json) tellNotes(notes);
       const noted = notes.length > 0 && { notes };
       if (labels) {
-        const answer = await t5.classify(prompt, labels, { adapter, signal });
+        const answer = await t5.classify(text, labels, { adapter, signal });
         const timings_ms = { ...loading, classify: round(performance.now() - loaded) };
         if (args.json) printJson({ ...summaryOfLabels(answer), ...noted, timings_ms });
         else printScores(answer);
@@ -92,10 +100,10 @@ export default defineCommand({
       const { seed, stop, logprobs, ...given } = options;
       const { do_sample, num_return_sequences } = mergeGenerationParams(t5.defaults, given);
       if (!args.json && num_return_sequences === 1 && logprobs === undefined) {
-        for await (const piece of t5.stream(prompt, { ...options, adapter, signal })) process.stdout.write(piece);
+        for await (const piece of t5.stream(text, { ...options, adapter, signal })) process.stdout.write(piece);
         return void process.stdout.write("\n");
       }
-      const answer = await t5.generate(prompt, { ...options, adapter, signal });
+      const answer = await t5.generate(text, { ...options, adapter, signal });
       const timings_ms = { ...loading, generate: round(performance.now() - loaded) };
       if (args.json) printJson({ ...summaryOf(answer), ...(do_sample && { seed }), ...noted, timings_ms });
       else for (const sequence of answer.sequences) printSequence(sequence);
@@ -105,28 +113,52 @@ export default defineCommand({
   },
 });
 
+/** @throws EdgeT5Error `E_INPUT` for an empty one; without a task also for a file, `E_USAGE` for a file's path */
+async function promptOf(typed: string | undefined, task: TaskRun | null): Promise<GivenPrompt | null> {
+  if (typed === undefined) return null;
+  const given: GivenPrompt = typed === "-" ? await readStdin() : { from: "argument", text: typed };
+  if ("text" in given && given.text.trim() === "") {
+    const fix = task ? 'a text, such as "Hello.", or a file' : 'a text, such as "translate English to German: Hello."';
+    throw new EdgeT5Error("E_INPUT", `The prompt is empty. Give ${fix}.`);
+  }
+  if (!task && "file" in given) {
+    const fix = "Send a text, or name a --task that takes files, such as translate-de";
+    throw new EdgeT5Error("E_INPUT", `What is on stdin is no text in UTF-8. ${fix}.`);
+  }
+  if (!task && "text" in given && given.from === "argument" && (await isFilePath(given.text))) {
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `${given.text} is a file, and a prompt is a text. Name a --task that takes files, such as translate-de, or send the text on stdin: -.`,
+    );
+  }
+  return given;
+}
+
+/** @param loading how long the model took to load, for JSON; null for people */
 async function runTask(
   t5: T5,
   task: TaskRun,
-  given: string,
+  given: GivenPrompt | null,
   asked: GenerateOptions & { signal: AbortSignal },
-  isJson: boolean,
+  loading: { load: number } | null,
 ): Promise<void> {
   const { definition, words, select, explain } = task;
+  const isJson = loading !== null;
   const options = withinTask(t5, definition, asked);
   const { signal, adapter } = options;
   const model = modelFor(t5, definition, options);
-  const rendered = await render(model, definition, await taskInputOf(given, task, signal), select, signal);
-  const explanation = explain ? explanationOf(promptsOf(model, rendered, words)) : null;
-  const explained = explanation && { explain: explanation };
+  const input = await render(model, definition, await taskInputOf(given, task, signal), select, signal);
+  const rendered = wholeIfAsked(model, input, task);
+  const prompts = explain ? promptsOf(model, rendered, words) : null;
+  const explained = prompts && { explain: { inputs: prompts, total: prompts.length } };
   const notes = [...rendered.notes, ...adapterNotes(definition, adapter !== undefined)];
   if (!rendered.long) notes.push(...lengthNotes(t5, rendered.prompt, "Have the task split it: set its long."));
   if (!isJson) {
-    if (explanation) tellInputs(explanation);
+    if (prompts) tellInputs(prompts);
     tellNotes(notes);
   }
   const started = performance.now();
-  const took = () => ({ generate: round(performance.now() - started) });
+  const took = () => ({ ...loading, generate: round(performance.now() - started) });
   if (definition.labels) {
     const answer = await labelTask(t5, model, rendered, definition.labels, { adapter, signal });
     const { label, scores, windows } = answer;
@@ -169,7 +201,8 @@ function tellNotes(notes: readonly string[]): void {
   for (const note of notes) console.error(`Note: ${note}`);
 }
 
-function tellInputs({ inputs, total }: Explanation): void {
+function tellInputs(prompts: readonly string[]): void {
+  const { inputs, total } = explanationOf(prompts);
   for (const [i, input] of inputs.entries()) {
     console.error(total === 1 ? input : `Input ${i + 1} of ${total}: ${input}`);
   }

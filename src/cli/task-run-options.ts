@@ -19,7 +19,8 @@ export const taskArgs = {
     type: "string",
     valueHint: "name=text",
     multiple: true,
-    description: "With a --task of several fields: one beside PROMPT, which is the other one; may be repeated",
+    description:
+      "With a --task of several fields: one beside PROMPT, which is the other one, as a text or, where it may be one, a file; may be repeated",
   },
   words: {
     type: "string",
@@ -51,6 +52,8 @@ export interface TaskRun {
   /** Of a summary by sections. */
   words: number | undefined;
   explain: boolean;
+  /** Whether the command line says how long the answer may be. */
+  hasMaxTokens: boolean;
   /** The task's own, under those of the command line. */
   options: GenerateOptions;
 }
@@ -77,15 +80,12 @@ export async function taskRunOf(
     if (other === undefined) return null;
     throw new EdgeT5Error("E_USAGE", `--${other} is for --task, which is missing. Add one, or drop --${other}.`);
   }
-  if (args.labels !== undefined) {
-    throw new EdgeT5Error("E_USAGE", "--labels beside --task: the task has its own. Drop one of the two.");
-  }
   const definition = await taskDefinitionOf(name);
   refuseOthers(name, definition, args);
   const asked = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const languages = args.languages === undefined ? definition.image.languages : languagesOf(args.languages);
   return {
-    ...{ name, explain: args.explain === true },
+    ...{ name, explain: args.explain === true, hasMaxTokens: given.max_new_tokens !== undefined },
     definition: { ...definition, image: { ...definition.image, languages } },
     fields: fieldsOf(fields),
     select: args.select === undefined ? undefined : selectionOf(args.select),
@@ -98,6 +98,10 @@ export async function taskRunOf(
 /** @throws EdgeT5Error `E_USAGE` for an option that would change nothing */
 function refuseOthers(name: string, definition: TaskDefinition, args: Readonly<Record<string, unknown>>): void {
   const { labels, long, input } = definition;
+  if (args.labels !== undefined) {
+    const fix = labels ? "the task has its own. Drop --labels" : "its definition has none. Drop one of the two";
+    throw new EdgeT5Error("E_USAGE", `--labels beside --task ${name}: ${fix}.`);
+  }
   const given = [...Object.keys(generationArgs), "logprobs"].find((each) => args[each] !== undefined);
   if (labels && given !== undefined) {
     throw new EdgeT5Error(
@@ -152,9 +156,20 @@ function fieldsOf(values: readonly string[]): Record<string, string> {
   return fields;
 }
 
+/** @throws EdgeT5Error `E_USAGE` */
 function selectionOf(text: string): TableChoice {
+  let json: unknown;
   try {
-    return parseWith(tableChoiceSchema, JSON.parse(text), "--select");
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new EdgeT5Error(
+      "E_USAGE",
+      `--select is ${JSON.stringify(text)}, no JSON. Write it so: --select '{"table": 0, "columns": ["town"]}'.`,
+      { cause },
+    );
+  }
+  try {
+    return parseWith(tableChoiceSchema, json, "--select");
   } catch (cause) {
     throw new EdgeT5Error("E_USAGE", `--select: ${(cause as Error).message}`, { cause });
   }

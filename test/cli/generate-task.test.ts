@@ -1,10 +1,11 @@
 /** `edge-t5 generate --task`: what the model is given, what is said beside the answer, and what is refused. */
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { pngOf } from "../readers/image-pages.ts";
+import { docx, p } from "../readers/office-files.ts";
 import { tokenizer } from "../training/tokenizer.ts";
 import { edgeT5, MAIN } from "./process.ts";
 
@@ -16,6 +17,8 @@ const LONG = Array.from({ length: 100 }, (_, i) => SENTENCES[(i * 7 + (i >> 2)) 
 /** One sentence that no piece holds. */
 const ENDLESS = `The house is old${" and the dog is big".repeat(40)}.`;
 
+const LETTER = docx(p("The house is old.") + p("The dog is big."));
+
 let dir: string;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "edge-t5-task-"));
@@ -23,6 +26,7 @@ beforeAll(async () => {
     plain: { template: "translate English to German: {input}" },
     short: { template: "translate English to German: {input}", max_input_tokens: 8 },
     terse: { template: "translate English to German: {input}", max_output_tokens: 3 },
+    whole: { template: "translate English to German: {input}", long: "sentences" },
     pair: { template: "translate English to {language}: {text}" },
     letter: { template: "translate English to {language}: {document}", input: "document", long: "sentences" },
     facts: { template: "{question} {table}", input: "table" },
@@ -32,6 +36,9 @@ beforeAll(async () => {
     await writeFile(join(dir, `${name}.json`), JSON.stringify({ model: "default", ...task }));
   }
   await writeFile(join(dir, "letter.txt"), "The house is old.\n\nThe dog is big.\n");
+  await writeFile(join(dir, "letter.docx"), LETTER);
+  await writeFile(join(dir, "endless.txt"), ENDLESS);
+  await mkdir(join(dir, "folder"));
   await writeFile(join(dir, "towns.csv"), "town,people\nBonn,330000\nUlm,126000\n");
   await writeFile(join(dir, "long.txt"), LONG);
   await writeFile(
@@ -44,12 +51,16 @@ afterAll(() => rm(dir, { recursive: true, force: true }));
 
 const generate = (...args: string[]) => edgeT5(["generate", ...args], { cwd: dir });
 
+const piped = (stdin: string | Uint8Array, ...args: string[]) =>
+  edgeT5(["generate", ...args, "-"], { cwd: dir, stdin });
+
 interface Told {
   text: string;
   label?: string;
   windows?: number;
   notes: string[];
   explain?: { inputs: string[]; total: number };
+  timings_ms: Record<string, number>;
 }
 
 async function told(...args: string[]): Promise<Told> {
@@ -92,6 +103,9 @@ describe("--explain tells what the model is given", () => {
     const { code, stderr } = await generate("--task", "translate-de", many, "--explain");
     expect(code).toBe(0);
     expect(stderr).toContain("Input 32 of 40: translate English to German: I have 31 books.\n… and 8 more.\n");
+    const { explain, timings_ms } = await told("--task", "translate-de", many, "--explain");
+    expect([explain?.inputs.at(-1), explain?.total]).toEqual(["translate English to German: I have 39 books.", 40]);
+    expect(Object.keys(timings_ms)).toEqual(["load", "generate"]);
     const one = await generate("--task", "plain.json", "The house is old.", "--explain");
     expect(one.stderr).toBe("translate English to German: The house is old.\n");
     const none = await generate("--task", "translate-de", "123 456", "--explain");
@@ -101,7 +115,7 @@ describe("--explain tells what the model is given", () => {
 
 describe("what is not as it was asked for is noted", () => {
   test("a sentence that was cut, beside the text and in the JSON", async () => {
-    const args = ["--task", "translate-de", ENDLESS, "--max-tokens", "40"];
+    const args = ["--task", "translate-de", "endless.txt", "--max-tokens", "40"];
     const note = "One sentence was too long for the model: it was cut.";
     expect((await told(...args)).notes).toContain(note);
     const { stdout, stderr } = await generate(...args);
@@ -132,10 +146,63 @@ test("an answer is no longer than the task gives", async () => {
   expect("Das Haus ist alt.").toContain(text.trim());
 });
 
+describe("stdin is a text or a file", () => {
+  const german = ["--task", "letter.json", "--field", "language=German"];
+  test.each<[string, string | Uint8Array, string[], RegExp]>([
+    ["a DOCX", LETTER, ["--task", "translate-de"], /^Das Haus ist alt\.\s+Der Hund ist groß\.\n$/],
+    ["a DOCX beside a field", LETTER, german, /^Das Haus ist alt\.\s+Der Hund ist groß\.\n$/],
+    ["a text", "The house is old.\n", ["--task", "translate-de"], /^Das Haus ist alt\.\n/],
+    ["a text in UTF-16", utf16("The house is old."), ["--task", "translate-de"], /^Das Haus ist alt\.\n/],
+    ["a text without a task", "translate English to German: The house is old.", [], /^Das Haus ist alt\.\n$/],
+    ["a text of fields", '{"text":"The house is old.","language":"German"}', ["--task", "pair.json"], /^Das Haus/],
+    ["a text called as a file is", "letter.txt", ["--task", "translate-de", "--explain"], /^\S/],
+  ])("%s", async (_, stdin, args, answer) => {
+    const { code, stdout, stderr } = await piped(stdin, ...args);
+    expect({ code, stdout, stderr }).toMatchObject({ code: 0, stdout: expect.stringMatching(answer) });
+    if (args.includes("--explain")) expect(stderr).toBe("translate English to German: letter.txt\n");
+  });
+
+  test("a table is one for a task that takes tables", async () => {
+    const args = ["--task", "facts.json", "--field", "question=Which?", "--explain", "--max-tokens", "1"];
+    const { stderr } = await piped("town,people\nBonn,330000\n", ...args);
+    expect(stderr).toBe("Which? col : town | people row 1 : Bonn | 330000\n");
+  });
+
+  test.each([
+    ["a task of texts", ["--task", "pair.json"], /^E_INPUT: .*stdin is no text in UTF-8.*takes no file/],
+    ["no task", [], /^E_INPUT: .*stdin is no text in UTF-8.*--task/],
+  ])("a file is refused for %s", async (_, args, message) => {
+    const { code, stdout, stderr } = await piped(LETTER, ...args);
+    expect({ code, stdout, stderr }).toEqual({ code: 1, stdout: "", stderr: expect.stringMatching(message) });
+  });
+});
+
+describe("what one prompt's answer has alone has a text go whole, as requests do", () => {
+  const TWO = "The house is old. The dog is big.";
+  const whole = { inputs: [`translate English to German: ${TWO}`], total: 1 };
+  test.each([
+    ["a stop", ["--stop", "Hund"]],
+    ["so many tokens", ["--max-tokens", "40"]],
+  ])("%s", async (_, args) => {
+    expect((await told("--task", "whole.json", TWO, "--explain", ...args)).explain).toEqual(whole);
+    expect((await told("--task", "whole.json", TWO, "--explain")).explain?.total).toBe(2);
+  });
+
+  test("where it fits", async () => {
+    const args = ["--task", "translate-de", "long.txt"];
+    const { code, stderr } = await generate(...args, "--stop", "Hund");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^E_INPUT: .* up to 512 are taken whole.*leave --stop/)]);
+    const tokens = await told("--task", "translate-de", "letter.docx", "--explain", "--max-tokens", "40");
+    expect(tokens.explain?.total).toBe(2);
+  });
+});
+
 describe("--field gives what stands beside the prompt", () => {
   test.each([
     ["a file", ["--task", "letter.json", "letter.txt", "--field", "language=German"]],
     ["a text", ["--task", "letter.json", "The house is old.", "--field", "language=German"]],
+    ["a file in a field", ["--task", "letter.json", "--field", "document=letter.docx", "--field", "language=German"]],
+    ["a file in a field and PROMPT", ["--task", "letter.json", "German", "--field", "document=letter.docx"]],
     ["nothing", ["--task", "pair.json", "--field", "text=The house is old.", "--field=language=German"]],
     ["JSON", ["--task", "pair.json", '{"text":"The house is old."}', "--field", "language=German"]],
   ])("beside %s", async (_, args) => {
@@ -197,12 +264,31 @@ describe("what does not go together is refused, both by name", () => {
       ["--task", "terse.json", "The house is old.", "--max-tokens", "4"],
       /^E_CONTEXT_LENGTH: .* gives up to 3 \(max_output_tokens\)/,
     ],
+    [["--task", "translate-de", "Hi.", "--labels", "a,b"], /^E_USAGE: --labels .* has none/],
+    [["--task", "classify-package", "Hi.", "--labels", "a,b"], /^E_USAGE: --labels .* has its own/],
+    [["--task", "translate-de", ""], /^E_INPUT: The prompt is empty. Give a text, such as "Hello.", or a file/],
+    [["--task", "pair.json", '{"text":"x","language":"German"'], /^E_INPUT: .* begins as JSON and is none/],
+    [["--task", "pair.json", '{"text":"x"}'], /^E_INPUT: .*has no language.*--field NAME=TEXT/],
+    [["--task", "pair.json", "x"], /^E_INPUT: .*fields language, text.*--field NAME=TEXT/],
+    [["--task", "facts.json", "x", "--select", "{table}"], /^E_USAGE: --select is "{table}", no JSON. .*"table": 0/],
+    [["--task", "translate-de", "folder"], /^E_INPUT: folder is a folder/],
+    [
+      ["--task", "letter.json", "--field", "document=gone.docx", "--field", "language=German"],
+      /^E_INPUT: gone.docx is no file/,
+    ],
+    [["letter.docx"], /^E_USAGE: letter.docx is a file.* --task/],
+    [["x", "--temperature", "-1"], /^E_USAGE: --temperature needs a value.*--temperature=-1/],
+    [["x", "--temperature=-1"], /^E_USAGE: --temperature is "-1".* from 0 to 100/],
   ])("%j", async (args, message) => {
     const { code, stdout, stderr } = await generate(...args);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(message);
   });
 });
+
+function utf16(text: string): Uint8Array {
+  return Uint8Array.from([0xff, 0xfe, ...Buffer.from(text, "utf16le")]);
+}
 
 describe("how far a summary is", () => {
   const args = ["--task", "summarize", "--words", "20"];

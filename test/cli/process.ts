@@ -14,6 +14,8 @@ export interface Finished {
 export interface RunOptions {
   env?: Record<string, string>;
   cwd?: string;
+  /** What comes on stdin; nothing by default, and it stays open. */
+  stdin?: string | Uint8Array;
   /** Modules loaded before the command. */
   preload?: URL;
 }
@@ -26,10 +28,11 @@ export function edgeT5(args: readonly string[], options: RunOptions = {}): Promi
 /** `edge-t5 ...args`, to be sent signals while it runs. */
 export function startEdgeT5(
   args: readonly string[],
-  { env = {}, cwd, preload }: RunOptions = {},
+  { env = {}, cwd, preload, stdin }: RunOptions = {},
 ): { child: ChildProcess; ended: Promise<Finished> } {
   const nodeArgs = preload ? ["--import", preload.href] : [];
   const child = spawn(process.execPath, [...nodeArgs, MAIN, ...args], { env: { ...process.env, ...env }, cwd });
+  if (stdin !== undefined) child.stdin.end(stdin);
   let stdout = "";
   let stderr = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => {
