@@ -1,5 +1,6 @@
 /** Strict arguments over citty, which takes unknown options for granted: anything not declared is refused by name. */
 import type { ArgDef, ArgsDef } from "citty";
+import * as z from "zod";
 import { EdgeT5Error } from "../errors.ts";
 
 /** An option of a command. */
@@ -144,4 +145,16 @@ export function decimal(option: string, value: string, least: number, most: numb
     );
   }
   return number;
+}
+
+const TIME = z.union([z.iso.date(), z.iso.datetime({ offset: true, local: true })]);
+
+/**
+ * The time of an option that takes one, as the API takes it. A day begins at midnight, UTC.
+ *
+ * @throws EdgeT5Error `E_USAGE` for what is none, such as February 30
+ */
+export function timeOf(option: string, value: string, example: string): string {
+  if (TIME.safeParse(value).success) return new Date(value).toISOString();
+  throw new EdgeT5Error("E_USAGE", `${option} is ${JSON.stringify(value)}, no day of the calendar. Write ${example}.`);
 }

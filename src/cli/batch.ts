@@ -1,8 +1,10 @@
 /** `edge-t5 batch run|list|show|cancel` */
-import { writeFile } from "node:fs/promises";
+import { access, constants, stat, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type ArgsDef, defineCommand } from "citty";
 import type { Batch } from "../api/batches.ts";
+import { EdgeT5Error } from "../errors.ts";
 import { listAll } from "./control-plane.ts";
 import { fileId } from "./file.ts";
 import { abortOnSignals, formatCount, formatTable, printJson } from "./output.ts";
@@ -42,6 +44,12 @@ export const run = defineCommand({
     ...common,
   },
   async run({ args }) {
+    const outputs = [args.out, args.errors].filter((path) => path !== undefined);
+    if (!args.wait && outputs.length > 0) {
+      throw new EdgeT5Error("E_USAGE", "--out and --errors are written at the batch's end. Drop them, or --no-wait.");
+    }
+    // Before anything is paid for.
+    for (const path of outputs) await checkWritable(path);
     const client = await tenantClient(args);
     const made = (await client.request("POST", "/v1/batches", {
       input_file_id: await fileId(client, args.file, "batch"),
@@ -55,12 +63,10 @@ export const run = defineCommand({
       [args.errors, done.error_file_id],
     ] as const;
     for (const [path, id] of files) {
-      if (path === undefined) continue;
-      const body = id === null ? "" : (await client.open(`/v1/files/${id}/content`)).body;
-      await writeFile(path, body ?? "");
+      if (path !== undefined) await write(client, path, id, done);
     }
     if (args.json) printJson(done);
-    else console.log(textOf(done));
+    else console.log(textOf(done, args));
     const { completed, failed } = done.request_counts;
     if (done.status === "failed" || (failed > 0 && completed === 0)) process.exitCode = 1;
   },
@@ -126,13 +132,44 @@ async function wait({ request }: TenantClient, made: Batch, isTold: boolean): Pr
   }
 }
 
-function textOf({ id, status, request_counts, output_file_id, error_file_id, errors }: Batch): string {
+/** @throws EdgeT5Error `E_IO` for a path that no file can be written to */
+async function checkWritable(path: string): Promise<void> {
+  const refuse = (why: string, cause?: unknown) =>
+    new EdgeT5Error("E_IO", `${path} cannot be written: ${why}. Nothing was sent.`, { cause });
+  const found = await stat(path).catch(() => null);
+  if (found?.isDirectory()) throw refuse("it is a folder");
+  const folder = dirname(path);
+  if (!found && !(await stat(folder).catch(() => null))?.isDirectory()) throw refuse(`there is no folder ${folder}`);
+  await access(found ? path : folder, constants.W_OK).catch((cause: Error) => {
+    throw refuse(cause.message, cause);
+  });
+}
+
+/** @throws EdgeT5Error `E_IO`, with where the batch's files are */
+async function write({ open }: TenantClient, path: string, id: string | null, done: Batch): Promise<void> {
+  const body = id === null ? "" : ((await open(`/v1/files/${id}/content`)).body ?? "");
+  await writeFile(path, body).catch((cause: Error) => {
+    throw new EdgeT5Error("E_IO", `${path} is not written: ${cause.message}. The batch is over:\n${textOf(done)}`, {
+      cause,
+    });
+  });
+}
+
+/** @param written where its files were written, if anywhere */
+function textOf(
+  { id, status, request_counts, output_file_id, error_file_id, errors }: Batch,
+  written: { out?: string | undefined; errors?: string | undefined } = {},
+): string {
   const { completed, failed, total } = request_counts;
   const verb = OVER.includes(status) ? `has ${status}` : `is ${status.replace("_", " ")}`;
+  const fileLines = (what: string, file: string | null, path: string | undefined) => {
+    const kept = file === null ? `no ${what}` : `edge-t5 file get ${file}`;
+    return file === null && path === undefined ? [] : [`${what}: ${path === undefined ? kept : `${path} (${kept})`}`];
+  };
   return [
-    `${id} ${verb}: ${formatCount(completed)} of ${formatCount(total)} rows, ${formatCount(failed)} failed.`,
-    ...(output_file_id ? [`answers: edge-t5 file get ${output_file_id}`] : []),
-    ...(error_file_id ? [`errors: edge-t5 file get ${error_file_id}`] : []),
+    `${id} ${verb}: ${formatCount(completed + failed)} of ${formatCount(total)} rows, ${formatCount(failed)} failed.`,
+    ...fileLines("answers", output_file_id, written.out),
+    ...fileLines("errors", error_file_id, written.errors),
     ...(errors?.data ?? []).map(({ code, message }) => `${code}: ${message}`),
   ].join("\n");
 }

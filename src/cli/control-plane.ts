@@ -105,12 +105,27 @@ export function refusal(status: number, text: string): GatewayRefusal {
     const { error } = JSON.parse(text) as { error?: { message?: string; code?: string } };
     if (error?.message) {
       const isAsked = status >= 400 && status < 500 && !PASSING.includes(status);
-      return said(isAsked ? "E_INPUT" : "E_IO", `${error.message} (${error.code})`);
+      return said(isAsked ? "E_INPUT" : "E_IO", `${inTerminal(error.message)} (${error.code})`);
     }
   } catch {
     // Not ours: what stands in front of the gateway.
   }
   return said("E_IO", text.slice(0, 200));
+}
+
+/** Commands in the place of routes that a message names. */
+const COMMANDS: Readonly<Record<string, string>> = {
+  "/admin/tenants": "tenant list",
+  "/admin/models": "models",
+  "/admin/prices": "price list --all",
+  "/v1/files": "file list",
+};
+
+function inTerminal(message: string): string {
+  return message.replace(/GET (\/[\w/]+) lists them/, (said: string, route: string) => {
+    const command = COMMANDS[route];
+    return command ? `edge-t5 ${command} lists them` : said;
+  });
 }
 
 /** Every item of a list, part by part. @param path such as `/admin/tenants` */

@@ -1,6 +1,6 @@
 /** `edge-t5 file put|list|get|delete` */
 import { openAsBlob } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { stat, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { type ArgsDef, defineCommand } from "citty";
 import type * as z from "zod";
@@ -75,17 +75,24 @@ export const remove = defineCommand({
 
 /** @throws EdgeT5Error `E_USAGE` for a file that is not there */
 export async function uploadFile({ request }: TenantClient, path: string, purpose: string): Promise<FileJson> {
-  let blob: Blob;
-  try {
-    // Throws at once for what is not there.
-    blob = await openAsBlob(path);
-  } catch (cause) {
-    throw new EdgeT5Error("E_USAGE", `${path} cannot be read: ${(cause as Error).message}.`, { cause });
-  }
   const form = new FormData();
   form.set("purpose", purpose);
-  form.set("file", blob, basename(path));
+  form.set("file", await blobAt(path), basename(path));
   return (await request("POST", "/v1/files", form)) as FileJson;
+}
+
+async function blobAt(path: string): Promise<Blob> {
+  const refuse = (what: string, cause?: unknown) => new EdgeT5Error("E_USAGE", `${path} ${what}.`, { cause });
+  const found = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== "ENOENT") throw refuse(`cannot be read: ${cause.message}`, cause);
+    throw refuse("is not there: no such file", cause);
+  });
+  if (found.isDirectory()) throw refuse("is a folder. Name a file");
+  try {
+    return await openAsBlob(path);
+  } catch (cause) {
+    throw refuse(`cannot be read: ${(cause as Error).message}`, cause);
+  }
 }
 
 /** A file's id as it is given, or of what is uploaded from that path. */

@@ -1,8 +1,7 @@
 /** `edge-t5 key create|list|rotate|revoke` */
 import { type ArgsDef, defineCommand } from "citty";
-import { EdgeT5Error } from "../errors.ts";
 import { SCOPES } from "../tenancy/caller.ts";
-import { wholeNumber } from "./arguments.ts";
+import { timeOf, wholeNumber } from "./arguments.ts";
 import { controlPlane, controlPlaneOptions, listAll } from "./control-plane.ts";
 import { given, keyLimitOptions, keyLimitsOf, listOf } from "./limit-options.ts";
 import { formatTable, printJson } from "./output.ts";
@@ -128,7 +127,6 @@ function pathOf(tenant: string): string {
 /** @throws EdgeT5Error `E_USAGE` */
 function expiryOf(when: string): string {
   const days = /^(\d{1,5})d$/.exec(when)?.[1];
-  const time = days === undefined ? Date.parse(when) : Date.now() + Number(days) * 86_400_000;
-  if (!Number.isNaN(time)) return new Date(time).toISOString();
-  throw new EdgeT5Error("E_USAGE", `--expires is ${JSON.stringify(when)}. Write a day (2027-01-31), or days (90d).`);
+  if (days === undefined) return timeOf("--expires", when, "a day (2027-01-31), or days (90d)");
+  return new Date(Date.now() + Number(days) * 86_400_000).toISOString();
 }

@@ -1,7 +1,8 @@
 /** `edge-t5 price set|list|withdraw` */
 import { type ArgsDef, defineCommand } from "citty";
 import { EdgeT5Error } from "../errors.ts";
-import { controlPlane, controlPlaneOptions, listAll } from "./control-plane.ts";
+import { timeOf } from "./arguments.ts";
+import { type ControlPlane, controlPlane, controlPlaneOptions, GatewayRefusal, listAll } from "./control-plane.ts";
 import { given } from "./limit-options.ts";
 import { formatTable, printJson } from "./output.ts";
 
@@ -49,7 +50,7 @@ export const set = defineCommand({
     ...common,
   },
   async run({ args }) {
-    const { request } = await controlPlane(args);
+    const gateway = await controlPlane(args);
     const amounts = given({
       input_per_1k: args.input,
       output_per_1k: args.output,
@@ -62,12 +63,14 @@ export const set = defineCommand({
       throw new EdgeT5Error("E_USAGE", `No amount is given. ${hint}`);
     }
     const subject = given({ tenant: args.tenant, task: args.task, model: args.model });
-    const validFrom = args.from === undefined ? undefined : timeOf(args.from);
+    const validFrom =
+      args.from === undefined ? undefined : timeOf("--from", args.from, "2027-01-01 or 2027-01-01T12:00:00Z");
     const body = { ...subject, ...amounts, ...given({ valid_from: validFrom }) };
-    const price = (await request("POST", "/admin/prices", body)) as Price;
+    const price = (await gateway.request("POST", "/admin/prices", body)) as Price;
     if (args.json) return printJson(price);
     console.log(`Price ${price.id} holds for ${subjectOf(price)} from ${price.valid_from} on:`);
     console.log(formatTable(AMOUNTS, [amountsOf(price)]));
+    await tellMissing(gateway, price);
   },
 });
 
@@ -119,11 +122,15 @@ function subjectOf({ tenant, task, model }: Price): string {
   return tenant === null ? "everything" : `all of ${tenant}`;
 }
 
-/** A day begins at midnight, UTC. @throws EdgeT5Error `E_USAGE` */
-function timeOf(text: string): string {
-  const time = Date.parse(text);
-  if (Number.isNaN(time)) {
-    throw new EdgeT5Error("E_USAGE", `--from is ${JSON.stringify(text)}. Write 2027-01-01 or 2027-01-01T12:00:00Z.`);
+/** A task may have its price before it is there: a name that was mistyped is told, not refused. */
+async function tellMissing({ request }: ControlPlane, { tenant, task }: Price): Promise<void> {
+  if (tenant === null || task === null) return;
+  try {
+    await request("GET", `/admin/tenants/${encodeURIComponent(tenant)}/tasks/${encodeURIComponent(task)}`);
+  } catch (error) {
+    if (!(error instanceof GatewayRefusal && error.httpStatus === 404)) throw error;
+    console.error(
+      `Note: ${tenant} has no task ${task} yet; the price holds once it does. See edge-t5 task list ${tenant}.`,
+    );
   }
-  return new Date(time).toISOString();
 }

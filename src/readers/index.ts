@@ -15,8 +15,8 @@ export { type FileKind, type Hints, sniff } from "./sniff.ts";
 
 /** What a file is to be read as, and what its sender says of it. */
 export interface ReadRequest extends Hints {
-  /** What is wanted of the file: its text with all that stands in it, or its tables alone. */
-  readonly as: "document" | "table";
+  /** What is wanted of the file: its text with all that stands in it, or its tables alone. Default: document. */
+  readonly as?: "document" | "table" | undefined;
   /** When it aborts, reading ends: at once where it waits, at the next page where it computes. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -35,7 +35,7 @@ export interface ReadRequest extends Hints {
  */
 export async function readContent(
   bytes: Uint8Array,
-  request: ReadRequest,
+  request: ReadRequest = {},
   limits: ReadLimits = DEFAULT_LIMITS,
 ): Promise<Content> {
   const { signal } = request;
@@ -80,7 +80,9 @@ const READERS: Readonly<Record<FileKind, Reader>> = {
   jpeg: refuseImage,
   webp: refuseImage,
   tiff: refuseImage,
-  gif: refuseImage,
+  gif: async () => {
+    throw unread("a GIF image", "Save it as PNG and send that to a task: OCR reads the text in it");
+  },
   zip: async () => {
     throw unread("a ZIP archive that is neither DOCX nor XLSX", "Send the files in it one by one");
   },
@@ -123,7 +125,7 @@ async function readTableFile(bytes: Uint8Array, reading: Reading): Promise<Conte
 }
 
 async function refuseImage(): Promise<Content> {
-  throw unread("an image", "Send it to a task that takes images: its text is read by OCR");
+  throw unread("an image", "OCR reads the text in it: send it to a task, or to edge-t5 generate --task");
 }
 
 function decoded(bytes: Uint8Array, { contentType }: Hints, inFile?: string): Decoded {

@@ -1,4 +1,4 @@
-/** What a gateway's refusals are called in the terminal. */
+/** What a gateway's refusals are called in the terminal, and what is refused before one is asked. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
@@ -46,4 +46,29 @@ test("one that is not there is E_IO", async () => {
     const { code, stderr } = await edgeT5([...command, "--url", "http://127.0.0.1:1"]);
     expect([code, stderr]).toEqual([1, expect.stringMatching(/^E_IO: http:\/\/127\.0\.0\.1:1 cannot be reached/)]);
   }
+});
+
+test("a list is named as the terminal has it", async () => {
+  const error = { message: 'There is no tenant "x". GET /admin/tenants lists them.', code: "tenant_not_found" };
+  const url = await answering(404, JSON.stringify({ error }));
+  const { stderr } = await edgeT5(["tenant", "show", "x", "--admin-token", "t", "--url", url]);
+  expect(stderr).toContain('There is no tenant "x". edge-t5 tenant list lists them.');
+});
+
+test.each<[string[], RegExp]>([
+  [["price", "set", "--input", "1", "--from", "2027-02-31"], /^E_USAGE: --from is "2027-02-31".*2027-01-01/],
+  [["price", "set", "--input", "1", "--from", "2027-02-31T00:00:00Z"], /^E_USAGE: --from is/],
+  [["price", "set", "--input", "1", "--from", "1"], /^E_USAGE: --from is/],
+  [["price", "set", "--input", "1", "--from", "2028-02-29"], /^E_IO: .* cannot be reached/],
+  [["key", "create", "acme", "--expires", "2027-02-31"], /^E_USAGE: --expires is "2027-02-31".*90d/],
+  [["batch", "run", "rows.jsonl", "--out", "nowhere/x"], /^E_IO: nowhere\/x .* no folder nowhere. Nothing was sent/],
+  [["batch", "run", "rows.jsonl", "--errors", "."], /^E_IO: \. .* is a folder. Nothing was sent/],
+  [["batch", "run", "rows.jsonl", "--no-wait", "--out", "x"], /^E_USAGE: --out .* --no-wait/],
+  [["batch", "run", "nofile.jsonl"], /^E_USAGE: nofile.jsonl is not there: no such file/],
+  [["batch", "run", "."], /^E_USAGE: \. is a folder/],
+])("%j", async (args, message) => {
+  const { stderr, code } = await edgeT5([...args, "--url", "http://127.0.0.1:1"], {
+    env: { EDGE_T5_KEY: "k", EDGE_T5_ADMIN_TOKEN: "t" },
+  });
+  expect([code, stderr]).toEqual([1, expect.stringMatching(message)]);
 });

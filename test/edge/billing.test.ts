@@ -83,7 +83,8 @@ test("prices are set, listed by what they are for, and withdrawn before they hol
   const unknown = await run("price", "set", ...later);
   expect(unknown).toMatchObject({ code: 1, stdout: "", stderr: expect.stringMatching(/404.*tenant_not_found/) });
   await json("tenant", "create", "acme");
-  const scheduled = (await run("price", "set", ...later)).stdout;
+  const { stdout: scheduled, stderr: note } = await run("price", "set", ...later);
+  expect(note).toMatch(/^Note: acme has no task summarize yet/);
   expect(scheduled).toMatch(/^Price 3 holds for acme's task summarize from 2099-01-01T00:00:00.000Z on:\n/);
   expect(scheduled).toMatch(/^0 +0 +0 +0 +0\.05$/m);
   const listed = await run("price", "list");

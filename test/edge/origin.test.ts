@@ -1,4 +1,5 @@
 /** Jobs end to end: the gateway with wrangler's own R2, D1 and queues, origins in processes of their own, OpenAI's client. */
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -609,6 +610,14 @@ test("from the command line: a file, a batch of it, and what came of it", async 
   const done = await run("batch", "run", id, "--out", out);
   expect(done).toMatchObject({ code: 0 });
   expect(done.stdout).toMatch(/^batch_\w+ has completed: 3 of 3 rows, 0 failed\.\n/m);
+  expect(done.stdout).toContain(`answers: ${out} (edge-t5 file get file-`);
+  if (existsSync("/dev/full")) {
+    const full = await run("batch", "run", id, "--out", "/dev/full");
+    expect([full.code, full.stderr]).toEqual([
+      1,
+      expect.stringMatching(/E_IO: \/dev\/full .*\n.*\nanswers: edge-t5 file get/),
+    ]);
+  }
   const again = await run("batch", "run", path, "--json");
   expect(JSON.parse(again.stdout)).toMatchObject({ status: "completed", request_counts: { completed: 3 } });
   expect((await run("batch", "list")).stdout).toMatch(/completed +3 of 3/);
@@ -616,7 +625,7 @@ test("from the command line: a file, a batch of it, and what came of it", async 
   const seven = batchRows(7);
   await writeFile(path, seven);
   const partial = await run("batch", "run", path);
-  expect([partial.code, partial.stdout]).toEqual([0, expect.stringContaining(": 6 of 7 rows, 1 failed.")]);
+  expect([partial.code, partial.stdout]).toEqual([0, expect.stringContaining(": 7 of 7 rows, 1 failed.")]);
   await writeFile(path, seven.split("\n")[6] ?? "");
   const none = await run("batch", "run", path, "--json");
   expect(none.code).toBe(1);

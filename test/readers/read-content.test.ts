@@ -29,11 +29,18 @@ describe("readContent", () => {
     expect(await tablesOf(json)).toMatchObject([{ columns: ["Fluß"], rows: [["Aar"]] }]);
   });
 
+  it("gives a document where nothing is said of it", async () => {
+    expect(await readContent(utf8("The mill stands."))).toEqual(
+      await readContent(utf8("The mill stands."), { as: "document" }),
+    );
+  });
+
   it("refuses what it does not read, and says what to do", async () => {
     const as = "document";
     await expectRefused(readContent(new Uint8Array(), { as }), "E_DAMAGED", /empty/);
     const png = Uint8Array.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-    await expectRefused(readContent(png, { as }), "E_FORMAT", /OCR/);
+    await expectRefused(readContent(png, { as }), "E_FORMAT", /OCR .*edge-t5 generate --task/);
+    await expectRefused(readContent(utf8("GIF89a"), { as }), "E_FORMAT", /Save it as PNG/);
     const ole = Uint8Array.from([0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1]);
     await expectRefused(readContent(ole, { as }), "E_FORMAT", /Save it as \.docx/);
     const zip = Uint8Array.from([0x50, 0x4b, 5, 6, ...Array<number>(18).fill(0)]);

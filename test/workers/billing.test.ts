@@ -109,6 +109,8 @@ describe("prices", () => {
     const past = await asAdmin("POST", "/admin/prices", { tenant, valid_from: "2026-01-01T00:00:00Z" });
     expect(past).toMatchObject({ status: 400, json: { error: { code: "price_in_the_past", param: "valid_from" } } });
     expect(past.json.error.message).toMatch(/billed at the prices that held/);
+    const noDay = await asAdmin("POST", "/admin/prices", { tenant, valid_from: "2099-02-30T00:00:00Z" });
+    expect(noDay).toMatchObject({ status: 400, json: { error: { code: "invalid_value", param: "valid_from" } } });
     const current = await asAdmin<PriceJson>("POST", "/admin/prices", { tenant });
     expect(await asAdminRaw("DELETE", `/admin/prices/${current.json.id}`)).toBe(409);
     const next = { tenant, valid_from: "2099-01-01T00:00:00Z" };
