@@ -167,7 +167,7 @@ describe("edge-t5 generate --task with files", () => {
     });
     for (const missing of [join(folder, "nofile.docx"), folder]) {
       const { code, stderr } = await edgeT5(["generate", "--task", "translate-de", missing]);
-      expect([code, stderr]).toEqual([1, expect.stringMatching(/^E_INPUT: .* is no file\./)]);
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/^E_INPUT: .* is (?:no file|a folder)\./)]);
     }
     const task = join(folder, "facts.json");
     const definition = { model: "default", template: "{question} {table}", input: "table" };
