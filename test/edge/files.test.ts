@@ -185,6 +185,17 @@ test("a stream tells how far a summary is before there is any of it", { timeout:
   expect(summary.split(" ").length).toBeGreaterThan(3);
 });
 
+test("an image whose form is refused after it leaves the OCR Worker to the next", { timeout: 120_000 }, async () => {
+  const page = Uint8Array.from(jpegOf(renderPage({ lines: 12 }).image));
+  for (let i = 0; i < 3; i++) {
+    const late = await refused("scan", form(page, "image/jpeg", "scan.jpg", { languages: "deu" }));
+    expect(late).toEqual([400, "invalid_value", expect.stringMatching(/Put it before/)]);
+    const started = performance.now();
+    await run("scan", form(png, "image/png", "a.png"));
+    expect(performance.now() - started).toBeLessThan(15_000);
+  }
+});
+
 describe("a document's translation", () => {
   const GERMAN = "translate English to German: ";
   /** By the packaged model in this process. */

@@ -61,6 +61,18 @@ test("requests at once are answered one after the other", async () => {
   expect(contents.map(({ notes }) => notes[0]?.match(/OCR \((...)\)/)?.[1])).toEqual(["eng", "deu", "eng"]);
 });
 
+test("an image that does not come is given up, and leaves the turn to the next", async () => {
+  const stalled = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(page, 0, 100)) });
+  const waiting = post("/ocr", stalled);
+  const next = await post("/ocr", page);
+  expect(next.status).toBe(200);
+  const refused = await waiting;
+  expect([refused.status, await errorOf(refused, "OCR Worker")]).toMatchObject([
+    400,
+    { code: "E_INPUT", message: "The image did not come within 5 seconds. Send it again." },
+  ]);
+});
+
 test("errors have the shape and the status of every private Worker's", async () => {
   const refused: [Promise<Response>, number, string][] = [
     [post("/ocr", "no image"), 415, "E_FORMAT"],
