@@ -42,12 +42,12 @@ export async function readForm(
   };
   parser.on("field", (name, value, _isNameCut, isCut) => {
     if (name === FILE) refuse(noFile());
-    else if (fields.has(name)) refuse(twice(name));
+    else if (fields.has(name)) refuse(twice("form", name));
     else if (isCut) refuse(tooLong(name, fieldBytes));
     else if (name === "languages" && reading) refuse(tooLate(name));
     else fields.set(name, value);
   });
-  parser.on("filesLimit", () => refuse(twice(FILE)));
+  parser.on("filesLimit", () => refuse(twice("form", FILE)));
   parser.on("file", (name, stream, filename, _encoding, fileType) => {
     if (name !== FILE) return refuse(misnamed(name));
     const file = { stream: Readable.toWeb(stream) as never, type: fileType, filename, signal: refused.signal };
@@ -85,9 +85,9 @@ function noFile(): ApiError {
   );
 }
 
-function twice(param: string): ApiError {
+export function twice(place: "form" | "query", param: string): ApiError {
   const why = param === FILE ? "has several files. A request takes one" : `has ${param} twice. Send it once`;
-  return new ApiError(400, "invalid_value", `The form ${why}.`, { param });
+  return new ApiError(400, "invalid_value", `The ${place} ${why}.`, { param });
 }
 
 function tooLate(param: string): ApiError {
