@@ -57,7 +57,11 @@ describe("readContent", () => {
   it("holds files to their limits", async () => {
     const bytes = fixture("news.html");
     const limited = (limits: object) => readContent(bytes, { as: "document" }, { ...DEFAULT_LIMITS, ...limits });
-    await expectRefused(limited({ maxBytes: 1000 }), "E_TOO_LARGE", /; the limit is 1,000 \(maxBytes\)\. Send a smaller file\.$/);
+    await expectRefused(
+      limited({ maxBytes: 1000 }),
+      "E_TOO_LARGE",
+      /; the limit is 1,000 \(maxBytes\)\. Send a smaller file\.$/,
+    );
     await expectRefused(limited({ maxBlocks: 3 }), "E_TOO_LARGE", /maxBlocks/);
     await expectRefused(limited({ maxCharacters: 300 }), "E_TOO_LARGE", /maxCharacters/);
     await expectRefused(limited({ maxCells: 5 }), "E_TOO_LARGE", /maxCells/);
