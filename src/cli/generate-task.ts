@@ -2,6 +2,7 @@
 import { ApiError } from "../api-error.ts";
 import { EdgeT5Error } from "../errors.ts";
 import type { GenerateOptions, TextToText } from "../t5/model.ts";
+import { parseTemplate } from "../t5/template.ts";
 import {
   classifyLong,
   type LongEnd,
@@ -15,6 +16,7 @@ import {
   telling,
   translateLong,
 } from "../t5/text-to-text/long/index.ts";
+import { lengthNotes } from "../tenancy/length-note.ts";
 import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import { type RenderedInput, renderInput, type TableChoice } from "../tenancy/task-request.ts";
 import { type GivenInput, readAny } from "./task-input.ts";
@@ -59,7 +61,7 @@ export async function render(
     ...{ content, select, bounds: model },
     read: ({ bytes, filename }) => readAny(bytes, filename, definition, signal),
   }).catch((error: unknown) => {
-    throw withFieldHint(error);
+    throw withFieldHint(error, definition);
   });
   const most = definition.max_input_tokens ?? Number.POSITIVE_INFINITY;
   const tokens = model.count(rendered.prompt);
@@ -70,8 +72,9 @@ export async function render(
   );
 }
 
-/** Of fields that are missing: how the terminal takes them. */
-function withFieldHint(error: unknown): unknown {
+/** Of fields that are missing, of several: how the terminal takes them. */
+function withFieldHint(error: unknown, { template }: TaskDefinition): unknown {
+  if (parseTemplate(template).fields.length < 2) return error;
   const isMissing = error instanceof ApiError && ["missing_field", "invalid_type"].includes(error.code);
   if (!isMissing || error.param !== "the input") return error;
   return new EdgeT5Error("E_INPUT", `${error.message} Give what is missing by --field NAME=TEXT.`, { cause: error });
@@ -103,13 +106,9 @@ export function wholeIfAsked(
 }
 
 /** What is said of a prompt that is longer than those that the model was trained with, and is taken. */
-export function lengthNotes({ tokenizer, encoder }: TextToText, prompt: string, instead: string): string[] {
-  const trained = encoder.config.nPositions ?? Number.POSITIVE_INFINITY;
+export function promptNotes({ tokenizer, encoder }: TextToText, prompt: string, instead: string): string[] {
   const tokens = tokenizer.encode(prompt).length;
-  if (tokens <= trained || tokens > encoder.maxInputTokens) return [];
-  return [
-    `The prompt has ${tokens} tokens, the model was trained with up to ${trained}: the answer may be worse. ${instead}`,
-  ];
+  return tokens > encoder.maxInputTokens ? [] : lengthNotes(tokens, encoder.config.nPositions, instead);
 }
 
 /** What the model is given: the whole prompt, or the pieces; of a summary those of its first round. */

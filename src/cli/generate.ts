@@ -7,13 +7,14 @@ import { T5 } from "../index.ts";
 import { mergeGenerationParams } from "../t5/generation/config.ts";
 import type { Classification, GeneratedSequence, GenerateOptions, Generation } from "../t5/model.ts";
 import type { LongProgress } from "../t5/text-to-text/long/index.ts";
+import { SPLIT_IT } from "../tenancy/length-note.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
 import {
   answerTask,
   labelTask,
-  lengthNotes,
   modelFor,
+  promptNotes,
   promptsOf,
   render,
   wholeIfAsked,
@@ -87,7 +88,7 @@ export default defineCommand({
       const loading = { load: round(loaded - started) };
       if (task) return await runTask(t5, task, prompt, { ...options, adapter, signal }, args.json ? loading : null);
       const text = prompt && "text" in prompt ? prompt.text : "";
-      const notes = lengthNotes(t5, text, "Split it, or name a --task that does.");
+      const notes = promptNotes(t5, text, "Split it, or name a --task that does.");
       if (!args.json) tellNotes(notes);
       const noted = notes.length > 0 && { notes };
       if (labels) {
@@ -152,7 +153,7 @@ async function runTask(
   const prompts = explain ? promptsOf(model, rendered, words) : null;
   const explained = prompts && { explain: { inputs: prompts, total: prompts.length } };
   const notes = [...rendered.notes, ...adapterNotes(definition, adapter !== undefined)];
-  if (!rendered.long) notes.push(...lengthNotes(t5, rendered.prompt, "Have the task split it: set its long."));
+  if (!rendered.long) notes.push(...promptNotes(t5, rendered.prompt, SPLIT_IT));
   if (!isJson) {
     if (prompts) tellInputs(prompts);
     tellNotes(notes);

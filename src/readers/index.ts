@@ -80,9 +80,10 @@ const READERS: Readonly<Record<FileKind, Reader>> = {
   jpeg: refuseImage,
   webp: refuseImage,
   tiff: refuseImage,
-  gif: async () => {
-    throw unread("a GIF image", "Save it as PNG and send that to a task: OCR reads the text in it");
-  },
+  gif: refuseFormat,
+  bmp: refuseFormat,
+  heic: refuseFormat,
+  avif: refuseFormat,
   zip: async () => {
     throw unread("a ZIP archive that is neither DOCX nor XLSX", "Send the files in it one by one");
   },
@@ -126,6 +127,14 @@ async function readTableFile(bytes: Uint8Array, reading: Reading): Promise<Conte
 
 async function refuseImage(): Promise<Content> {
   throw unread("an image", "OCR reads the text in it: send it to a task, or to edge-t5 generate --task");
+}
+
+async function refuseFormat(_bytes: Uint8Array, { kind }: Reading): Promise<Content> {
+  const name = kind.toUpperCase();
+  throw new EdgeT5Error(
+    "E_FORMAT",
+    `The file is an image in ${name}. Of images PNG, JPEG, WebP and TIFF are read, ${name} is not. Save it as one of them.`,
+  );
 }
 
 function decoded(bytes: Uint8Array, { contentType }: Hints, inFile?: string): Decoded {

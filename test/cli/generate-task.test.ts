@@ -250,7 +250,7 @@ describe("what does not go together is refused, both by name", () => {
     [["--task", "translate-de", "x", "--field", "input=y"], /^E_USAGE: PROMPT is one field .* gives all/],
     [
       ["--task", "facts.json", "towns.csv", "--field", "table=x", "--field", "question=y"],
-      /^E_INPUT: .*table, which the file is/,
+      /^E_INPUT: The file and the input\.table are both given /,
     ],
     [
       ["--task", "pair.json", "letter.txt", "--field", "language=German"],
