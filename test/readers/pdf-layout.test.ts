@@ -1,0 +1,99 @@
+/** Where text stands on a PDF's pages, and what is made of it: columns, tables, lists, headers, on pages drawn here. */
+import { PDFDocument, StandardFonts } from "pdf-lib";
+import { describe, expect, it } from "vitest";
+import { documentOf, outline } from "./fixture.ts";
+
+/** From the page's upper left corner. */
+type Placed = readonly [text: string, x: number, y: number];
+
+/** On pages of A4, in one size. */
+async function drawn(...pages: readonly (readonly Placed[])[]) {
+  const pdf = await PDFDocument.create();
+  const font = await pdf.embedFont(StandardFonts.Helvetica);
+  for (const placed of pages) {
+    const page = pdf.addPage([595, 842]);
+    for (const [text, x, y] of placed) page.drawText(text, { x, y: 842 - y, size: 11, font });
+  }
+  const { document, notes } = await documentOf(await pdf.save());
+  return { blocks: outline(document), notes };
+}
+
+/** One below the other. */
+function lines(texts: readonly string[], x: number, y: number, leading = 13): Placed[] {
+  return texts.map((text, i) => [text, x, y + i * leading]);
+}
+
+const LEFT = [
+  "The cats drink milk every morning when",
+  "the sun comes up over the hills behind",
+  "the farm, and they sleep for the rest of",
+  "the day in the straw of the old barn.",
+];
+const RIGHT = [
+  "The children go to school at eight and",
+  "come home at four in the afternoon, and",
+  "they play in the garden with the dog of",
+  "the neighbour until dinner is ready.",
+];
+const WIDE = [
+  "The house is old and stands by the river, and in all the years that anybody can think of the river has",
+  "never been so high as it was in the spring of this year, when the meadows were under water for weeks.",
+];
+
+describe("two columns", () => {
+  it("below a table are read one after the other", async () => {
+    const table = [
+      ["Room", "Price", "Size"],
+      ["Kitchen", "100", "12 m"],
+      ["Bath room", "50", "6 m"],
+    ].flatMap((row, i) => row.map((cell, j): Placed => [cell, 60 + 70 * j, 150 + 23 * i]));
+    const { blocks } = await drawn([
+      ...lines(WIDE, 50, 100),
+      ...table,
+      ...lines(LEFT, 50, 226),
+      ...lines(RIGHT, 305, 220),
+    ]);
+    expect(blocks).toEqual([
+      WIDE.join(" "),
+      "Room Price Size",
+      "Kitchen 100 12 m",
+      "Bath room 50 6 m",
+      LEFT.join(" "),
+      RIGHT.join(" "),
+    ]);
+  });
+
+  it("end before what stands below both", async () => {
+    const list = ["1. Open the gate of the garden.", "2. Ring the bell at the door."];
+    const { blocks } = await drawn([
+      ...lines(LEFT, 50, 100),
+      ...lines(RIGHT, 305, 100),
+      ...lines(list, 50, 180),
+      ...lines(WIDE, 50, 240),
+    ]);
+    expect(blocks).toEqual([LEFT.join(" "), RIGHT.join(" "), ...list.map((item) => `item0 ${item}`), WIDE.join(" ")]);
+  });
+
+  it("of which the left one goes on further down stay two", async () => {
+    const { blocks } = await drawn([...lines([...LEFT, ...LEFT, ...LEFT], 50, 100), ...lines(RIGHT, 305, 100)]);
+    expect(blocks.at(-1)).toBe(RIGHT.join(" "));
+  });
+
+  it("of a table amid text are read row by row", async () => {
+    const rows = [
+      ["The kitchen with its stove", "a hundred euros for a month"],
+      ["The bath room", "fifty euros and the soap for it"],
+      ["A room under the roof, with a bed", "eighty euros"],
+      ["The garden", "nothing, for those who water it"],
+      ["A place for a bicycle in the yard", "five euros a month"],
+    ];
+    const cells = rows.flatMap((row, i) => row.map((cell, j): Placed => [cell, 50 + 250 * j, 160 + 24 * i]));
+    const { blocks } = await drawn([
+      ...lines(WIDE, 50, 100),
+      ...cells,
+      ...lines(WIDE, 50, 310),
+      ...lines(WIDE, 50, 360),
+    ]);
+    expect(blocks.slice(1, -2).join(" ")).toBe(rows.map((row) => row.join(" ")).join(" "));
+  });
+});
