@@ -97,3 +97,41 @@ describe("two columns", () => {
     expect(blocks.slice(1, -2).join(" ")).toBe(rows.map((row) => row.join(" ")).join(" "));
   });
 });
+
+describe("lines in a page's margins", () => {
+  const text = (page: number) => Array.from({ length: 60 }, (_, i) => `Line ${i} of page ${page} tells of the river.`);
+
+  it("that stand on other pages too are the text's where it goes on to them", async () => {
+    const same = ["farm drink milk every morning when the sun", "comes up over the hills behind the house."];
+    const pages = [1, 2, 3].map((page) => lines([...same, ...text(page).slice(0, 45), ...same], 50, 80));
+    const { blocks, notes } = await drawn(...pages);
+    expect(blocks.join(" ").match(/drink milk/g)).toHaveLength(6);
+    expect(notes).toEqual([]);
+  });
+
+  it("that end a paragraph of three lines, between paragraphs as far apart, are the text's", async () => {
+    const page = (number: number) =>
+      Array.from({ length: 16 }, (_, i) => {
+        return lines(
+          [`Alpha ${number * 20 + i * i} begins it, and the cats of the`, ...LEFT.slice(1, 3)],
+          50,
+          90 + 44 * i,
+          12,
+        );
+      }).flat();
+    const { blocks, notes } = await drawn(page(1), page(2), page(3));
+    expect(notes).toEqual([]);
+    expect(blocks.join(" ").match(/over the hills/g)).toHaveLength(48);
+  });
+
+  it("that a gap parts from the text are left out, of two lines too, and told as they are", async () => {
+    const pages = [1, 2, 3].map((page): Placed[] => [
+      ...lines(["Journal of rivers", "Volume 7"], 50, 40),
+      ...lines(text(page).slice(0, 50), 50, 90),
+      [`Page ${page} of 3`, 280, 800],
+    ]);
+    const { blocks, notes } = await drawn(...pages);
+    expect(blocks.join(" ")).not.toMatch(/Journal|Volume|of 3/);
+    expect(notes).toEqual(["Left out as running headers and footers: “Journal of rivers”, “Volume 7”, “Page 1 of 3”."]);
+  });
+});
