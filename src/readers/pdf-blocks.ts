@@ -2,7 +2,7 @@
 import type { BlockList } from "./blocks.ts";
 import { leftOut } from "./left-out.ts";
 import { hyphenatedIn, joinLines } from "./lines.ts";
-import { type Fragment, type Line, median, readingOrder } from "./pdf-layout.ts";
+import { type Fragment, hadRoom, type Line, median, readingOrder } from "./pdf-layout.ts";
 
 export interface PdfPage {
   height: number;
@@ -20,7 +20,10 @@ const REPEATED_SHARE = 0.4;
 /** Of a page's height, that what is repeated may move by. */
 const SAME_PLACE = 0.02;
 
-const ITEM = /^(?:[•‣◦▪●■∙·–—*-]|(\(?\d{1,2}[.)]|\(?[a-z]\)))\s+(?=\S)/;
+/** Word's bullets are in a font of symbols. */
+const BULLET = /^[•‣◦▪●■∙·\uf0a7\uf0b7\uf0d8\uf0fc]\s+(?=\S)/;
+/** A bullet, or what a wrapped line may begin with too: a dash, a number, a letter. */
+const ITEM = /^(?:[•‣◦▪●■∙·\uf0a7\uf0b7\uf0d8\uf0fc–—*-]|(\(?\d{1,2}[.)]|\(?[a-z]\)))\s+(?=\S)/;
 const SENTENCE_END = /[.!?:;…。！？]["'”’»)\]]*$/;
 
 /** @returns notes on what was left out */
@@ -214,29 +217,60 @@ function mostOf<T>(lines: readonly Line[], of: (line: Line) => T): T {
 /** Lines of one paragraph, or of one heading; a paragraph goes on in the next column and on the next page. */
 function groupsOf(pages: readonly (readonly Line[])[], style: Style): Line[][] {
   const groups: Line[][] = [];
-  let last: Line | undefined;
+  let item: Line | undefined;
   for (const line of pages.flat()) {
-    if (last && !isBreak(last, line, style)) groups.at(-1)!.push(line);
-    else groups.push([line]);
-    last = line;
+    const group = groups.at(-1);
+    if (group && !isBreak(group, line, item, style)) {
+      group.push(line);
+      continue;
+    }
+    groups.push([line]);
+    if (ITEM.test(line.text)) item = line;
   }
   return groups;
 }
 
-function isBreak(last: Line, line: Line, style: Style): boolean {
+/** @param item the last that began a list's item */
+function isBreak(group: readonly Line[], line: Line, item: Line | undefined, style: Style): boolean {
+  const last = group.at(-1)!;
   if (Math.abs(roundedSize(last) - roundedSize(line)) > 1) return true;
   if (isHeadingLine(last, style) !== isHeadingLine(line, style)) return true;
-  if (ITEM.test(line.text)) return true;
+  const endsEarly = last.right < last.columnRight - last.size * 2 && hadRoom(last, line);
+  const hasEnded = SENTENCE_END.test(last.text);
+  const isItem = ITEM.test(line.text);
+  if (isItem && (endsEarly || hasEnded || BULLET.test(line.text) || (item && isNextItem(item, line)))) return true;
   const step = line.y - last.y;
   const hasMoved = step <= 0 || line.columnLeft > last.columnRight || line.columnRight < last.columnLeft;
-  const width = last.columnRight - last.columnLeft;
-  const endsEarly = last.right < last.columnRight - Math.max(width * 0.15, last.size * 2);
-  const hasEnded = SENTENCE_END.test(last.text);
   if (hasMoved) return endsEarly || (hasEnded && !/^\p{Ll}/u.test(line.text)) || isHeadingLine(last, style);
   if (step > Math.max(style.leading * 1.35, style.leading + 0.25) * Math.max(line.size, last.size)) return true;
+  if (endsEarly && (hasEnded || isListed(last, line))) return true;
   const indent = line.left - last.left;
-  const isIndented = indent > line.size * 0.8 && last.left < last.columnLeft + last.size;
-  return (isIndented && !ITEM.test(last.text)) || (endsEarly && hasEnded);
+  // What stands further left than a paragraph's first line is its second.
+  if (isItem && (indent > line.size * 0.8 || (indent < -line.size * 0.8 && group.length > 1))) return true;
+  return indent > line.size * 0.8 && last.left < last.columnLeft + last.size && !ITEM.test(last.text);
+}
+
+/** Whether it goes on with a list: with the next number or letter, or the same mark, at the same place. */
+function isNextItem(item: Line, line: Line): boolean {
+  const mark = markOf(line);
+  const place = Math.abs(item.left - item.columnLeft - (line.left - line.columnLeft));
+  // Numbers of two digits may begin further left.
+  return place < line.size && (mark === markOf(item) ? /\W/.test(mark) : orderOf(mark) === orderOf(markOf(item)) + 1);
+}
+
+function markOf({ text }: Line): string {
+  return /^\(?(\d+|[a-z]|\S)/.exec(text)?.[1] ?? "";
+}
+
+function orderOf(mark: string): number {
+  return /^\d/.test(mark) ? Number(mark) : mark.charCodeAt(0);
+}
+
+/** Short lines that begin further in than the rest: items whose marks are drawn, an address, verses. */
+function isListed(last: Line, line: Line): boolean {
+  const isIndented = last.left > last.columnLeft + last.size && Math.abs(line.left - last.left) < line.size * 0.5;
+  const isShort = last.right < (last.columnLeft + last.columnRight) / 2;
+  return isIndented && isShort && !/^\p{Ll}/u.test(line.text);
 }
 
 /** Larger than the text, or in another font than it, alone on its line and without a sentence's end. */

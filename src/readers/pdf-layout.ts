@@ -158,11 +158,18 @@ function isWrapped(side: readonly Fragment[]): boolean {
   return wrapped.length >= (lines.length - 1) * WRAPPED_SHARE;
 }
 
+/** Characters that a word may be wider than most by. */
+const TOLERANCE = 1.5;
+/** Of a column's width that there must be, where words are not told apart. */
+const ROOM = 0.15;
+
 /** Whether a line's first word would have stood on the one before, in its column. */
 export function hadRoom(before: Line, line: Line): boolean {
   const character = (line.right - line.left) / line.text.length;
-  const word = line.text.trim().search(/\s|$/);
-  return before.right + (1 + word) * character < before.columnRight;
+  const isWithoutSpaces = /^\s*\p{Lo}/u.test(line.text);
+  const word = (1 + line.text.trim().search(/\s|$/) + TOLERANCE) * character;
+  const needed = isWithoutSpaces ? ROOM * (before.columnRight - before.columnLeft) : word;
+  return before.right + needed < before.columnRight;
 }
 
 const MOST_COLUMNS = 3;

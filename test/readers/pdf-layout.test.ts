@@ -135,3 +135,72 @@ describe("lines in a page's margins", () => {
     expect(notes).toEqual(["Left out as running headers and footers: “Journal of rivers”, “Volume 7”, “Page 1 of 3”."]);
   });
 });
+
+describe("a line that begins as an item does", () => {
+  it("goes on with the sentence where that one's line is full", async () => {
+    const texts = [
+      "The river rose in the spring of the year, and the boat that we had waited for so long came at last on day",
+      "21. My brother was the first to see it from the roof of the house, and he called all of us to come out to him",
+      "– it was early – and look. Nobody had thought that it would still come.",
+    ];
+    expect((await drawn(lines(texts, 50, 100))).blocks).toEqual([texts.join(" ")]);
+    const letters = texts.map((text) => text.replace("21.", "(b)"));
+    expect((await drawn(lines(letters, 50, 100))).blocks).toEqual([letters.join(" ")]);
+  });
+
+  it("is one after a line that ends early or ends its sentence, and after the one before it", async () => {
+    const texts = [
+      "Whoever comes to the house when nobody is at home does these things, one after the other, and in this order:",
+      "1. Open the gate",
+      "2. Ring the bell at the door of the house, and wait until somebody opens it or the dog begins to bark at you",
+      "3. Say your name",
+      "– loudly",
+      "– and look at whoever opens the door, not at the dog, which does not like to be looked at by those it doesn’t",
+      "– at all",
+    ];
+    const [first, ...items] = texts;
+    const { blocks } = await drawn(lines(texts, 50, 100));
+    expect(blocks).toEqual([first, ...items.map((item) => `item0 ${item.replace("– ", "")}`)]);
+  });
+
+  it("is one where the mark hangs before the text", async () => {
+    const texts = [
+      "1. The gate of the garden is open to everybody who comes by the road along the river, and to whoever lives in",
+      "the house; at night it is closed by whoever is the last to come home from work or from the theatre in town",
+      "2. The bell",
+    ];
+    const placed = lines(texts, 60, 100).map(([text, x, y], i): Placed => [text, i === 1 ? x + 14 : x, y]);
+    const { blocks } = await drawn(placed);
+    expect(blocks).toEqual([`item0 ${texts[0]} ${texts[1]}`, `item0 ${texts[2]}`]);
+  });
+});
+
+describe("items without marks that are text", () => {
+  it("stay lines, where they stand further in", async () => {
+    const { blocks } = await drawn([
+      ...lines(WIDE, 50, 100),
+      ...lines(["A key", "A lamp", "Three eggs"], 80, 140),
+      ...lines(WIDE, 50, 200),
+    ]);
+    expect(blocks.slice(1, -1)).toEqual(["A key", "A lamp", "Three eggs"]);
+  });
+
+  it("are items with bullets", async () => {
+    const list = ["A key", "A lamp"].flatMap((text, i): Placed[] => [
+      ["•", 64, 140 + 13 * i],
+      [text, 80, 140 + 13 * i],
+    ]);
+    const { blocks } = await drawn([...lines(WIDE, 50, 100), ...list, ...lines(WIDE, 50, 200)]);
+    expect(blocks.slice(1, -1)).toEqual(["item0 A key", "item0 A lamp"]);
+  });
+});
+
+describe("a paragraph's line that is short since a long word follows", () => {
+  it("does not end it", async () => {
+    const texts = [
+      "The house is old and stands by the river, and in all the years nobody has seen it from it.",
+      "Donaudampfschifffahrtsgesellschaften have their offices in it, and have had them for a century or more.",
+    ];
+    expect((await drawn(lines(texts, 50, 100))).blocks).toEqual([texts.join(" ")]);
+  });
+});
