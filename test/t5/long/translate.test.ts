@@ -73,6 +73,38 @@ describe("a translation", () => {
     expect(model.lists).toEqual([["Yes.", "No."].map(fill)]);
   });
 
+  test.each([
+    "2024-03-09T14:30:05",
+    "2024-03-09 14:30:05.25+01:00",
+    "2024-03-09T14:30Z",
+    "1.50E-07",
+    "-6,02e+23",
+    "0xFF3a",
+    "3F2504e0-4f89-11d3-9a0c-0305e82c3301",
+    "TRUE",
+    "FALSE",
+    "#N/A",
+    "#DIV/0!",
+    "AB-1234",
+    "DE89370400440532013000",
+    "2024/W10",
+  ])("leaves the value %s alone", async (value) => {
+    const model = fake((text) => `<${text}>`);
+    const table = { title: null, section: null, columns: ["word", value], rows: [[value, "Yes"]] };
+    const document: Document = { title: null, blocks: [{ kind: "table", table }] };
+    expect((await collectText(translateLong(model, document, { fill }))).text).toBe(
+      `| <word> | ${value} |\n| --- | --- |\n| ${value} | <Yes> |`,
+    );
+    expect((await collectText(translateLong(model, `${value}\nYes`, { fill }))).text).toBe(`${value}\n<Yes>`);
+  });
+
+  test.each(["True", "true", "NOTE", "Room 12", "AB 1234", "Zimmer-12", "E-Mail", "#NOTE", "See AB-1234."])(
+    "translates %s, which is no value",
+    (text) => {
+      expect(planTranslation(text, BOUNDS, { fill }).prompts).toEqual([fill(text)]);
+    },
+  );
+
   test("is in one line a sentence, and has wraps at the same share of it", async () => {
     const text =
       "This is a paragraph that was wrapped at a width\nof fifty or so: here it goes on to the next\nline and ends.";
