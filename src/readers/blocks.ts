@@ -44,12 +44,21 @@ export class BlockList {
     if (kept !== "") this.#add({ kind: "paragraph", text: kept, isVerbatim: true }, kept.length);
   }
 
+  /** The same, with its lines, and the white space in them, as they are. */
+  code(text: string): void {
+    const kept = text
+      .replace(/\r\n?/g, "\n")
+      .replace(/^(?:[^\S\n]*\n)+/, "")
+      .trimEnd();
+    if (kept !== "") this.#add({ kind: "paragraph", text: kept, isVerbatim: true }, kept.length);
+  }
+
   /** @param marker its number, as it stands before the text */
-  item(depth: number, text: string, marker?: string): void {
+  item(depth: number, text: string, marker?: string, isVerbatim = false): void {
     const kept = keptLines(text);
     if (kept === "") return;
-    const characters = kept.length + (marker?.length ?? 0);
-    this.#add({ kind: "item", depth, text: kept, ...(marker !== undefined && { marker }) }, characters);
+    const own = { ...(marker !== undefined && { marker }), ...(isVerbatim && { isVerbatim }) };
+    this.#add({ kind: "item", depth, text: kept, ...own }, kept.length + (marker?.length ?? 0));
   }
 
   /**

@@ -133,10 +133,22 @@ describe("a page", () => {
     expect(outline(document)).toEqual(["left", "table a | b"]);
   });
 
-  it("keeps the lines of preformatted text", async () => {
-    expect(outline((await documentOf(page("<pre>one\n  two</pre><p>three\nfour"))).document)).toEqual([
-      "one\ntwo",
-      "three four",
+  it("has preformatted text as it stands, for no translation unless it is prose", async () => {
+    const blocks = async (body: string) => (await documentOf(page(body))).document.blocks;
+    const code = (text: string) => ({ kind: "paragraph", text, isVerbatim: true });
+    const prose = (text: string) => ({ kind: "paragraph", text });
+    expect(await blocks("<pre>\none\n  two</pre><p>three\nfour")).toEqual([code("one\n  two"), prose("three four")]);
+    expect(await blocks("<pre><code>int main() {\n\n  return 0;\n}\n</code></pre><p>See <code>main</code>.")).toEqual([
+      code("int main() {\n\n  return 0;\n}"),
+      prose("See main."),
+    ]);
+    expect(await blocks("<pre>Dear all,\n  the mill is closed.\n\nBo</pre>")).toEqual([
+      prose("Dear all,\nthe mill is closed.\nBo"),
+    ]);
+    expect(await blocks("<p> <code>npm\n ci</code> </p><ul><li><kbd>F1</kbd><li><kbd>F2</kbd> helps</ul>")).toEqual([
+      code("npm ci"),
+      { kind: "item", depth: 0, text: "F1", isVerbatim: true },
+      { kind: "item", depth: 0, text: "F2 helps" },
     ]);
   });
 

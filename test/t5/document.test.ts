@@ -64,12 +64,13 @@ describe("documentParts", () => {
     const blocks: Block[] = [
       { kind: "paragraph", text: "From: a@x.org", isVerbatim: true },
       { kind: "item", depth: 1, text: "one" },
+      { kind: "item", depth: 1, text: "npm ci", isVerbatim: true },
       { kind: "table", table },
       { kind: "table", table: { ...table, columns: [], rows: [] } },
     ];
     const parts = [...documentParts({ title: "T", blocks })];
     expect(textOfParts(parts)).toBe(
-      "T\n\nFrom: a@x.org\n\n  - one\n\nWheels\n\n| a\\|b | c |\n| --- | --- |\n| one two | 5 |\n|  | x\\\\|y |",
+      "T\n\nFrom: a@x.org\n\n  - one\n  - npm ci\n\nWheels\n\n| a\\|b | c |\n| --- | --- |\n| one two | 5 |\n|  | x\\\\|y |",
     );
     const texts = (kind: TextPart["kind"]) => parts.filter((part) => part.kind === kind).map(({ text }) => text);
     expect(texts("prose")).toEqual(["T", "one", "Wheels"]);

@@ -15,7 +15,7 @@ export type Block =
   | { kind: "heading" /** 1 is the highest. */; level: number; text: string }
   | {
       kind: "paragraph";
-      text: string /** Names, addresses, dates: the same in every language. */;
+      text: string /** Code, names, addresses, dates: the same in every language. */;
       isVerbatim?: boolean;
     }
   | {
@@ -25,6 +25,7 @@ export type Block =
       text: string;
       /** Its number, as it stands before the text: `1.`, `a)`, `2.1`. An item without one has a bullet. */
       marker?: string;
+      isVerbatim?: boolean;
     }
   | { kind: "table"; table: Table };
 

@@ -35,7 +35,7 @@ export function* documentParts(document: Document): Generator<TextPart, void, un
       before = null;
     } else {
       yield { text: between + marginOf(block), kind: "fixed" };
-      yield block.kind === "paragraph" && block.isVerbatim ? { text: block.text, kind: "fixed" } : prose(block.text);
+      yield block.kind !== "heading" && block.isVerbatim ? { text: block.text, kind: "fixed" } : prose(block.text);
       if (block.kind === "heading") heading = block.text;
       before = block.text;
     }
