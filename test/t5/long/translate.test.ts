@@ -12,6 +12,7 @@ import {
   translated,
   translateLong,
 } from "../../../src/t5/text-to-text/long/index.ts";
+import { textParts } from "../../../src/t5/text-to-text/long/markdown.ts";
 import { anyDocument, anyTable, anyText, count, fake, fill, PREFIX, rot13 } from "./fakes.ts";
 
 const BOUNDS = { count, maxInputTokens: 128, maxNewTokens: 128 };
@@ -104,6 +105,48 @@ describe("a translation", () => {
       expect(planTranslation(text, BOUNDS, { fill }).prompts).toEqual([fill(text)]);
     },
   );
+
+  test("of Markdown leaves fenced code as it is, and takes tables cell by cell", async () => {
+    const model = fake((text) => `<${text}>`);
+    const code = "```sh\nif a | b\n  ```` c\n| x |\n|---|\n```\n";
+    const text = `One.\n${code}\n  ~~~\n  two\n  ~~~~\nRoom | Price\n:--|--:\nBath \\| shower | 5 €\n| Hall. Well. |  \r\nEnd.`;
+    const { text: whole } = await collectText(translateLong(model, text, { fill }));
+    expect(whole).toBe(
+      `<One.>\n${code}\n  ~~~\n  two\n  ~~~~\n<Room> | <Price>\n:--|--:\n<Bath \\| shower> | 5 €\n| <Hall.> <Well.> |  \r\n<End.>`,
+    );
+    const open = "```\nNo end.\n\na | b\nc | d";
+    expect((await collectText(translateLong(model, open, { fill }))).text).toBe("```\n<No end.>\n\n<a | b>\n<c | d>");
+  });
+
+  test("of anything like Markdown loses and doubles nothing", () => {
+    const mark = fc.constantFrom(
+      "```",
+      "````",
+      "~~~",
+      "|",
+      "\\|",
+      "\\",
+      "---",
+      " ",
+      "\n",
+      "\r\n",
+      "> ",
+      "Yes.",
+      "no",
+      "-|-\n",
+    );
+    fc.assert(
+      fc.property(fc.array(mark, { maxLength: 40 }), (marks) => {
+        const text = marks.join("");
+        expect(textOfParts(textParts(text))).toBe(text);
+      }),
+      { numRuns: 2000 },
+    );
+    // As much of one character takes no longer than other text.
+    for (const long of ["`", " ", "~", "|", "-", "\\"].map((mark) => `a|b\n${mark.repeat(500_000)} x \``)) {
+      expect(textOfParts(textParts(long))).toBe(long);
+    }
+  });
 
   test("is in one line a sentence, and has wraps at the same share of it", async () => {
     const text =

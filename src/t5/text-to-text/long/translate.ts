@@ -7,6 +7,7 @@ import type { Document, TextPart } from "../content.ts";
 import { documentParts, markdownCell } from "../document.ts";
 import { cutToFit } from "./cut.ts";
 import { plainOf, rewrap, unwrappedOf } from "./lines.ts";
+import { textParts } from "./markdown.ts";
 import {
   type LongBounds,
   type LongEnd,
@@ -27,7 +28,7 @@ export interface TranslationPlan {
   readonly size: LongSize;
   /** Of one answer, at most. */
   readonly newTokens: number;
-  /** The text: joined with the sentences' own texts it is as it was. */
+  /** The text: joined with the sentences' own texts, cells written as such, it is as it was. */
   readonly parts: readonly TranslationPart[];
   /** Sentences that were cut, as no window holds them. */
   readonly cut: number;
@@ -74,8 +75,9 @@ function isUntranslated(sentence: string): boolean {
 }
 
 /**
- * Splits a text into the sentences that are to be translated; of a document, what {@link documentParts} makes of it: no
- * sentence goes from one block or cell to the next. One that no window holds, or whose translation would be longer than an
+ * Splits a text into the sentences that are to be translated, but for fenced code in it, and cell by cell where it has a
+ * table in Markdown; of a document, what {@link documentParts} makes of it: no sentence goes from one block or cell to the
+ * next. One that no window holds, or whose translation would be longer than an
  * answer may be, is cut: where a clause ends, else between words, inside a word only when that alone is too long. Sentences
  * without any letter (numbers, rules: `-----`) and those that are but a value (an address, a time, a code) stay untouched. A
  * sentence that comes again is translated once.
@@ -114,8 +116,7 @@ export function planTranslation(
       return { text: piece.text, prompt: piece.isSentence ? indexOf(fill(plainOf(piece.text))) : null, isCell };
     });
   };
-  const all: Iterable<TextPart> =
-    typeof source === "string" ? [{ text: source, kind: "prose" }] : documentParts(source);
+  const all: Iterable<TextPart> = typeof source === "string" ? textParts(source) : documentParts(source);
   for (const { text, kind } of all) {
     const isCell = kind === "cell";
     if (text === "") continue;
