@@ -64,8 +64,9 @@ export class BlockList {
   /**
    * @param rows header first; short ones are filled up, empty ones left out
    * @param caption stands in for the heading that the table is under
+   * @param shown the first row, where it shows otherwise
    */
-  table(rows: readonly (readonly string[])[], caption: string | null = null): void {
+  table(rows: readonly (readonly string[])[], caption: string | null = null, shown?: readonly string[]): void {
     const filled = rows.filter((row) => row.some((cell) => cell !== ""));
     if (filled.length === 0) return;
     const meter = this.#meter;
@@ -75,7 +76,8 @@ export class BlockList {
     meter.rows(filled.length);
     meter.cells(width * filled.length);
     const characters = filled.reduce((sum, row) => row.reduce((sum, cell) => sum + cell.length, sum), 0);
-    this.#add({ kind: "table", table: tableOf(filled, { section: caption || this.#section }) }, characters);
+    const options = { section: caption || this.#section, shown: filled[0] === rows[0] ? shown : undefined };
+    this.#add({ kind: "table", table: tableOf(filled, options) }, characters);
   }
 
   /** Another list's blocks, after these. */

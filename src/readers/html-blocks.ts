@@ -191,11 +191,11 @@ class BlockWriter implements Sink {
 
   /** What has one column, or one row without a heading, is no table: its cells are paragraphs. */
   #writeTable(table: TableGrid): void {
-    const { rows, caption, hasHeader } = table.spread();
+    const { rows, shown, caption, hasHeader } = table.spread();
     // What names the table is no part of its text.
     if (caption) this.#blocks.paragraph(caption);
     const width = rows.reduce((most, { length }) => Math.max(most, length), 0);
-    if (width > 1 && (rows.length > 1 || hasHeader)) this.#blocks.table(rows, caption);
+    if (width > 1 && (rows.length > 1 || hasHeader)) this.#blocks.table(rows, caption, shown);
     else for (const cell of rows.flat()) this.#blocks.paragraph(cell);
   }
 }

@@ -1,6 +1,6 @@
 /** The tables of a sheet: where one ends and another begins, which rows name its columns, what its merged cells say. */
 import type { Meter } from "./meter.ts";
-import { joinedHeader } from "./table-rows.ts";
+import { joinedHeader, shownHeader } from "./table-rows.ts";
 
 /** Cells of one row that hold something, by their places from 1 on, in order: three lists of one length. */
 export interface SparseRow {
@@ -25,6 +25,8 @@ export interface SheetTable {
   heading: readonly string[];
   /** Dense, without empty rows and columns; its header is one row. */
   rows: readonly (readonly string[])[];
+  /** Its header, with the text of a cell that is merged over columns in the first alone. */
+  shown?: readonly string[];
   /** Places of the rows that its header is made of; two that are the same for one row. */
   header: { first: number; last: number };
   /** Whether the row below looks like one of them. */
@@ -57,16 +59,18 @@ export function tablesOfSheet(
   const areas = byTop(merges);
   if (!hasHeader) {
     const header = { first: 0, last: 0 };
-    return [{ top: 0, heading: [], rows: denseRows(rows, 0, areas, meter), header, isDoubtful: false }];
+    return [{ top: 0, heading: [], rows: denseRows(rows, 0, areas, meter).rows, header, isDoubtful: false }];
   }
   return splitRows(rows, areas).map((own) => {
     const { title, depth, isDoubtful } = headerOf(own, areas);
     const table = own.slice(title);
-    const dense = denseRows(table, depth, areas, meter);
+    const { rows: dense, head } = denseRows(table, depth, areas, meter);
+    const names = depth > 1 ? joinedHeader(dense.slice(0, depth)) : dense[0]!;
     return {
       top: own[0]!.row,
       heading: own.slice(0, title).map(({ texts }) => texts[0]!.trim()),
-      rows: depth > 1 ? [joinedHeader(dense.slice(0, depth)), ...dense.slice(depth)] : dense,
+      rows: [names, ...dense.slice(depth)],
+      shown: shownHeader(names, head),
       header: { first: table[0]!.row, last: table[depth - 1]!.row },
       isDoubtful,
     };
@@ -220,8 +224,17 @@ function cellsIn({ columns }: SparseRow, left: number, right: number): number {
   return columns.filter((column) => column >= left && column <= right).length;
 }
 
-/** Rows of equal length. @param depth how many of them are the header */
-function denseRows(sparse: readonly SparseRow[], depth: number, areas: AreasByTop, meter: Meter): string[][] {
+/**
+ * Rows of equal length; and the header's, with the text of a cell that is merged over columns in the first alone.
+ *
+ * @param depth how many of them are the header
+ */
+function denseRows(
+  sparse: readonly SparseRow[],
+  depth: number,
+  areas: AreasByTop,
+  meter: Meter,
+): { rows: string[][]; head: string[][] } {
   const used = new Set<number>();
   for (const row of sparse) for (const column of row.columns) used.add(column);
   const columns = [...used].sort((a, b) => a - b);
@@ -234,6 +247,7 @@ function denseRows(sparse: readonly SparseRow[], depth: number, areas: AreasByTo
     });
     return cells;
   });
+  const head = rows.slice(0, depth).map((cells) => [...cells]);
   const numbers = sparse.map(({ row }) => row);
   for (const [firstRow, top] of numbers.entries()) {
     for (const { left, bottom, right } of areas.get(top) ?? []) {
@@ -247,11 +261,12 @@ function denseRows(sparse: readonly SparseRow[], depth: number, areas: AreasByTo
           meter.cells(1);
           meter.characters(own.length);
           rows[r]![c] = own;
+          if (r < depth) head[r]![c] = c === firstColumn ? text : "";
         }
       }
     }
   }
-  return rows;
+  return { rows, head };
 }
 
 /** Of sorted numbers, where the first that is no less stands. */

@@ -56,7 +56,7 @@ export function readXlsx(bytes: Uint8Array, options: XlsxOptions = {}): Tables {
       const own = [name, ...table.heading].join(": ");
       const section = sections.has(own) ? `${own}: table ${sections.size + 1}` : own;
       sections.add(section);
-      tables.push(tableOf(table.rows, { title, section, header }));
+      tables.push(tableOf(table.rows, { title, section, header, shown: table.shown }));
     }
   }
   if (tables.length === 0) {

@@ -41,7 +41,10 @@ describe("CSV", () => {
   });
 
   test("has each name once, and a name for each column", () => {
-    expect(read("a,,a, a ,a 2,\n").columns).toEqual(["a", "column 2", "a 3", "a 4", "a 2", "column 6"]);
+    const { columns, headers } = read("a,,a, a ,a 2,\n");
+    expect(columns).toEqual(["a", "column 2", "a 3", "a 4", "a 2", "column 6"]);
+    expect(headers).toEqual(["a", "", "a", "a", "a 2", ""]);
+    expect(read("a, b\n")).not.toHaveProperty("headers");
     expect(read("column 2,,\n1").columns).toEqual(["column 2", "column 3", "column 4"]);
   });
 

@@ -95,11 +95,16 @@ describe("a page", () => {
     expect(await tablesOf(page(`<table>${rows}</table>`))).toMatchObject([
       {
         columns: ["a", "b", "b 2"],
+        headers: ["a", "b", ""],
         rows: [
           ["sum", "", "1"],
           ["x", "y", "1"],
         ],
       },
+    ]);
+    const plain = "<tr><td colspan=2>a<td>a<td></tr><tr><td>1<td>2<td>3<td>4</tr>";
+    expect(await tablesOf(page(`<table>${plain}</table>`))).toMatchObject([
+      { columns: ["a", "a 2", "a 3", "column 4"], headers: ["a", "", "a", ""] },
     ]);
     const { document } = await documentOf(page("<table><tr><td colspan=2>alone</td></tr></table>"));
     expect(outline(document)).toEqual(["alone"]);

@@ -119,6 +119,7 @@ describe("a workbook", () => {
         title: null,
         section: "S: Sales of 2024: in EUR",
         columns: ["city", "sum", "column 3"],
+        headers: ["city", "sum", ""],
         rows: [["Kiel", "3", "x"]],
       },
     ]);
@@ -206,6 +207,8 @@ describe("a header", () => {
       ["Anna", "Hill 3", "Kiel"],
       ["Bob", "Lane 4", "Bonn"],
     ];
+    const [shown] = readXlsx(one(typed(address), { after: merged("B1:C1") })).tables;
+    expect(shown?.headers).toEqual(["name", "address", ""]);
     expect(columnsOf(address, "B1:C1")).toEqual({
       columns: ["name", "address", "address 2"],
       rows: 2,

@@ -77,6 +77,13 @@ describe("documentParts", () => {
     expect(texts("cell")).toEqual(["a|b", "c", "one two", "5", "", "x\\|y"]);
   });
 
+  it("have a table's header as its file shows it", () => {
+    const table = { ...TABLE, section: null, columns: ["week", "week 2"], headers: ["week", ""] };
+    const document: Document = { title: null, blocks: [{ kind: "table", table }] };
+    expect(textOfParts(documentParts(document))).toBe("| week |  |\n| --- | --- |\n| north | flour |");
+    expect(documentText(document)).toBe("col : week | week 2 row 1 : north | flour");
+  });
+
   it("of a document without tables are its text", () => {
     const blocks = MILL.blocks.filter(({ kind }) => kind !== "table");
     expect(textOfParts(documentParts({ ...MILL, blocks }))).toBe(documentText({ ...MILL, blocks }));

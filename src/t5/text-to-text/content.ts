@@ -7,6 +7,8 @@ export interface Table {
   /** Of the section that it stands in: a heading, a sheet's name. */
   section: string | null;
   columns: readonly string[];
+  /** The names as the file shows them, where some of {@link columns} were made up to have each name once. */
+  headers?: readonly string[];
   rows: readonly (readonly string[])[];
 }
 

@@ -59,8 +59,8 @@ function prose(text: string): TextPart {
 }
 
 /** Line breaks in cells become blanks. */
-function* tableParts({ columns, rows }: Table): Generator<TextPart> {
-  for (const [number, row] of [columns, ...rows].entries()) {
+function* tableParts({ columns, headers = columns, rows }: Table): Generator<TextPart> {
+  for (const [number, row] of [headers, ...rows].entries()) {
     yield { text: number === 0 ? "| " : "\n| ", kind: "fixed" };
     for (const [column, cell] of row.entries()) {
       yield { text: cell.replace(/[\n\v\f\r\x85\u2028\u2029]+/g, " "), kind: "cell" };
