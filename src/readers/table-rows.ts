@@ -55,6 +55,17 @@ export function shownHeader(header: readonly string[], rows: readonly (readonly 
   return header.map((name, x) => (rows.every((row) => (row[x] ?? "") === "") ? "" : name));
 }
 
+/** Whether there is a number among the texts; years are names. */
+export function hasNumber(texts: readonly string[]): boolean {
+  return texts.some((text) => NUMBER.test(text.trim()) && !isYear(text.trim()));
+}
+
+const NUMBER = /^[+\-−(]?[\p{Sc}\s]*\d[\d.,'\s]*[%)\p{Sc}\s]*$/u;
+
+export function isYear(text: string): boolean {
+  return /^(?:19|20)\d\d$/.test(text);
+}
+
 function givenNames(cells: readonly string[], width: number): string[] {
   return Array.from({ length: width }, (_, i) => (cells[i] ?? "").trim().replace(/\s+/g, " "));
 }
