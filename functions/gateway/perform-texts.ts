@@ -21,6 +21,8 @@ export interface TextsPerformance extends Pick<Performance, "metered" | "generat
 export interface TextsPlan {
   /** What the model is given; of summaries, in the first round. */
   prompts: readonly string[];
+  /** Whether each text is one prompt. */
+  isWhole: boolean;
   /** @param tell is told how far the model is, where it is given pieces */
   begin(tell?: (progress: LongProgress) => void): Promise<TextsPerformance>;
 }
@@ -51,10 +53,11 @@ export function planTexts(
       perform(c, target, prompts, param, fields).catch((error: unknown) =>
         Promise.reject(notWhole(error, inputs, generation, param)),
       );
-    return { prompts, begin };
+    return { prompts, isWhole: true, begin };
   }
   return {
     prompts: plan.prompts,
+    isWhole: false,
     async begin(tell) {
       const { metered, gone, parts } = await performLong(c, target, plan, fields, param, tell);
       return { metered, generation, gone, pieces: parts };

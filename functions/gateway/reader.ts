@@ -12,6 +12,8 @@ export interface GivenFile {
   /** As the client calls it. */
   type: string;
   filename: string | undefined;
+  /** When it aborts, the file is no longer wanted. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -22,7 +24,7 @@ export interface GivenFile {
 export async function readFile(
   c: Context<GatewayEnv>,
   { input, image }: Pick<TaskDefinition, "input" | "image">,
-  { stream, type, filename }: GivenFile,
+  { stream, type, filename, signal }: GivenFile,
   languages: TaskRun["languages"],
 ): Promise<Content> {
   const { READER } = c.env;
@@ -45,7 +47,7 @@ export async function readFile(
       ...(filename !== undefined && { "x-edge-t5-filename": encodeURIComponent(filename) }),
     },
     body: stream,
-    signal: c.req.raw.signal,
+    signal: signal ? AbortSignal.any([c.req.raw.signal, signal]) : c.req.raw.signal,
   });
   if (!response.ok) throw await errorOf(response, "reader");
   return response.json<Content>();

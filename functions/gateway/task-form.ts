@@ -32,20 +32,26 @@ export async function readForm(
   if (!body || !/;\s*boundary=/i.test(type)) throw notAForm();
   const fields = new Map<string, string>();
   let reading: Promise<Content> | null = null;
+  const refused = new AbortController();
   const limits = { fieldSize: fieldBytes, fields: MOST_FIELDS, files: 1 };
   const parser = Busboy({ headers: { "content-type": type }, limits });
-  const refuse = (error: ApiError) => void parser.destroy(error);
+  const refuse = (error: ApiError) => {
+    // Who reads the file is to leave it at once.
+    refused.abort();
+    parser.destroy(error);
+  };
   parser.on("field", (name, value, _isNameCut, isCut) => {
     if (name === FILE) refuse(noFile());
-    else if (fields.has(name)) refuse(twice(name));
+    else if (fields.has(name)) refuse(twice("form", name));
     else if (isCut) refuse(tooLong(name, fieldBytes));
     else if (name === "languages" && reading) refuse(tooLate(name));
     else fields.set(name, value);
   });
-  parser.on("filesLimit", () => refuse(twice(FILE)));
+  parser.on("filesLimit", () => refuse(twice("form", FILE)));
   parser.on("file", (name, stream, filename, _encoding, fileType) => {
     if (name !== FILE) return refuse(misnamed(name));
-    reading = read({ stream: Readable.toWeb(stream) as never, type: fileType, filename }, fields);
+    const file = { stream: Readable.toWeb(stream) as never, type: fileType, filename, signal: refused.signal };
+    reading = read(file, fields);
     reading.catch((error: Error) => parser.destroy(error));
   });
   try {
@@ -79,9 +85,9 @@ function noFile(): ApiError {
   );
 }
 
-function twice(param: string): ApiError {
+export function twice(place: "form" | "query", param: string): ApiError {
   const why = param === FILE ? "has several files. A request takes one" : `has ${param} twice. Send it once`;
-  return new ApiError(400, "invalid_value", `The form ${why}.`, { param });
+  return new ApiError(400, "invalid_value", `The ${place} ${why}.`, { param });
 }
 
 function tooLate(param: string): ApiError {

@@ -7,13 +7,13 @@ import { bodyLimit } from "hono/body-limit";
 import { parseTaskRun, type TaskRun } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
 import { type FileKind, isTextKind, sniff } from "../../src/readers/sniff.ts";
-import { parseTemplate } from "../../src/t5/template.ts";
 import type { Content } from "../../src/t5/text-to-text/content.ts";
-import { contentField, type InputKind, isContentKind } from "../../src/tenancy/task-definition.ts";
+import { isContentKind } from "../../src/tenancy/task-definition.ts";
+import { exampleOf, takesNoFile } from "../../src/tenancy/task-example.ts";
 import type { Task } from "../../src/tenancy/tasks.ts";
 import type { GatewayEnv } from "./bindings.ts";
 import { type GivenFile, readFile } from "./reader.ts";
-import { readForm } from "./task-form.ts";
+import { readForm, twice } from "./task-form.ts";
 
 export interface TaskAsk {
   run: TaskRun;
@@ -59,7 +59,7 @@ export async function readAsk(c: Context<GatewayEnv>, task: Task): Promise<TaskA
     return { run, content: null };
   }
   const read = async (file: GivenFile, { languages }: TaskRun) => {
-    if (!isContentKind(definition.input)) throw takesNoFile(task);
+    if (!isContentKind(definition.input)) throw takesNoFile(task, "file");
     return readFile(c, definition, file, languages);
   };
   if (media === "multipart/form-data") {
@@ -72,7 +72,7 @@ export async function readAsk(c: Context<GatewayEnv>, task: Task): Promise<TaskA
   const { body } = c.req.raw;
   if (!body) throw new ApiError(400, "missing_file", "The body is empty. Send the file, or JSON.");
   const type = c.req.header("content-type") ?? "";
-  const fields = fieldsOf(Object.entries(c.req.query()));
+  const fields = fieldsOf(queryOf(c));
   const filename = c.req.header("x-filename");
   if (media !== "text/plain") {
     const run = parseTaskRun(fields);
@@ -95,6 +95,14 @@ export async function readAsk(c: Context<GatewayEnv>, task: Task): Promise<TaskA
   }
   const run = parseTaskRun(fields);
   return { run, content: await read({ stream: new Blob([bytes]).stream(), type, filename }, run) };
+}
+
+/** @throws ApiError 400 `invalid_value` for a field that is there twice */
+function queryOf(c: Context<GatewayEnv>): [name: string, value: string][] {
+  return Object.entries(c.req.queries()).map(([name, [value = "", ...more]]) => {
+    if (more.length > 0) throw twice("query", name);
+    return [name, value];
+  });
 }
 
 /** What stands in the query of a request whose fields are elsewhere would be passed over. @throws ApiError 400 */
@@ -163,7 +171,7 @@ const FILES: Partial<Record<FileKind, readonly [type: string, name: string]>> = 
 
 function notJson(bytes: Uint8Array, task: Task): ApiError {
   const kind = kindOf(bytes);
-  if (kind !== null && !isTextKind(kind) && !isContentKind(task.definition.input)) return takesNoFile(task);
+  if (kind !== null && !isTextKind(kind) && !isContentKind(task.definition.input)) return takesNoFile(task, "file");
   const file = kind && FILES[kind];
   const fix = file
     ? `it looks like ${file[1]}. Say so, -H 'content-type: ${file[0]}', or send it as a form: -F file=@FILE`
@@ -178,29 +186,3 @@ function kindOf(bytes: Uint8Array): FileKind | null {
     return null;
   }
 }
-
-function takesNoFile(task: Task): ApiError {
-  const { name, definition } = task;
-  const what = definition.input === "pair" ? "texts" : "a text";
-  return new ApiError(
-    400,
-    "invalid_value",
-    `The task ${name} takes ${what}, no file. Send ${exampleOf(task)} as JSON, or ask a task whose input is "document": PUT /v1/tasks/NAME makes one.`,
-    { param: "file" },
-  );
-}
-
-/** Of the JSON that the task takes. */
-export function exampleOf({ definition: { template, input } }: Task): string {
-  const { fields } = parseTemplate(template);
-  const content = isContentKind(input) ? contentField(template, input) : null;
-  const valueFor = (field: string) => (field === content ? EXAMPLES[input] : undefined) ?? '"…"';
-  const [only = ""] = fields;
-  const all = fields.map((field) => `${JSON.stringify(field)}: ${valueFor(field)}`).join(", ");
-  return `{"input": ${fields.length > 1 ? `{${all}}` : valueFor(only)}}`;
-}
-
-const EXAMPLES: Partial<Record<InputKind, string>> = {
-  table: '{"rows": [{"COLUMN": "…"}]}',
-  image: '{"file": {"data": "BASE64"}}',
-};

@@ -5,8 +5,10 @@ import { type Classified, collect } from "../../src/api/answers.ts";
 import type { GenerationFields } from "../../src/api/generation.ts";
 import { explanationOf, type TaskResult, taskUsage } from "../../src/api/task-run.ts";
 import { ApiError } from "../../src/api-error.ts";
+import { lengthNotes, SPLIT_IT } from "../../src/tenancy/length-note.ts";
 import { combined, planWindows, type TextPiece } from "../../src/tenancy/long-texts.ts";
 import { isContentKind, readsWriting } from "../../src/tenancy/task-definition.ts";
+import { exampleOf } from "../../src/tenancy/task-example.ts";
 import { type InlineFile, type RenderedInput, renderInput, type TaskInput } from "../../src/tenancy/task-request.ts";
 import type { Task } from "../../src/tenancy/tasks.ts";
 import { answersCache } from "./answers-cache.ts";
@@ -19,7 +21,7 @@ import { ProgressLine } from "./progress.ts";
 import { readFile } from "./reader.ts";
 import { eventStream } from "./sse.ts";
 import { findTaskTarget } from "./target.ts";
-import { exampleOf, readAsk, type TaskAsk } from "./task-input.ts";
+import { readAsk, type TaskAsk } from "./task-input.ts";
 
 /** A request of a task, read. */
 interface Run {
@@ -120,6 +122,14 @@ function withNotes<T extends TaskResult>(result: T, notes: readonly string[]): T
   return notes.length > 0 ? { ...result, notes } : result;
 }
 
+/** Of a prompt that goes whole: the origin takes more than the model was trained with. */
+function notesOfLength({ c, target }: Run, prompt: string): readonly string[] {
+  if (!c.env.ORIGIN_URL) return [];
+  const { manifest, tokenizer } = target.model;
+  const instead = target.task.definition.long === "refuse" ? SPLIT_IT : "Send less of it.";
+  return lengthNotes(tokenizer.encode(prompt).length, manifest.model.nPositions, instead);
+}
+
 async function answerTexts(run: Run): Promise<Response> {
   const { c, target, fields, words, inputs } = run;
   const plan = planTexts(c, target, inputs, "input", fields, words);
@@ -127,6 +137,7 @@ async function answerTexts(run: Run): Promise<Response> {
   const cache = fields.stream ? null : await answersCache(c, target, inputs, fields, words);
   const cached = await cache?.read();
   if (cached) return answered(run, cached.metered, cached.results, texts);
+  const lengths = inputs.map(({ prompt }) => (plan.isWhole ? notesOfLength(run, prompt) : []));
   const progress = new ProgressLine();
   // Of a translation the text itself comes all the time.
   const tells = fields.stream && inputs[0]?.long?.mode === "sections";
@@ -143,7 +154,7 @@ async function answerTexts(run: Run): Promise<Response> {
         finish_reason: best?.finish_reason ?? null,
         ...(own.length > 1 && { outputs: own.map(({ text }) => text) }),
       };
-      return withNotes(result, [...notes, ...(more.get(i) ?? [])]);
+      return withNotes(result, [...notes, ...(lengths[i] ?? []), ...(more.get(i) ?? [])]);
     });
     cache?.write(results);
     return answered(run, metered, results, texts);
@@ -152,7 +163,10 @@ async function answerTexts(run: Run): Promise<Response> {
   const first = await told.next();
   async function* events(): AsyncGenerator<object, void, undefined> {
     try {
-      for (const [index, { notes }] of inputs.entries()) if (notes.length > 0) yield { index, notes };
+      for (const [index, input] of inputs.entries()) {
+        const notes = [...input.notes, ...(lengths[index] ?? [])];
+        if (notes.length > 0) yield { index, notes };
+      }
       for (let next = first; !next.done; next = await told.next()) {
         if ("object" in next.value) yield next.value;
         else {
@@ -194,7 +208,10 @@ async function answerLabels(run: Run, labels: readonly string[]): Promise<Respon
   if (cached) return answered(run, cached.metered, cached.results, texts);
   const { metered, results } = await performLabels(c, target, labels, texts, "input", fields);
   const told = combined(labels, plans, results).map((one, i) => {
-    return withNotes(labelResult(one, plans[i]?.prompts.length ?? 1), inputs[i]?.notes ?? []);
+    const { prompts = [] } = plans[i] ?? {};
+    const [prompt = ""] = prompts;
+    const lengths = prompts.length === 1 ? notesOfLength(run, prompt) : [];
+    return withNotes(labelResult(one, prompts.length), [...(inputs[i]?.notes ?? []), ...lengths]);
   });
   if (!fields.stream) {
     cache?.write(told);

@@ -46,15 +46,22 @@ export function ocrApp(ocr: Ocr): Hono<OcrEnv> {
   /** Query `languages`: likeliest first, "eng,deu"; default "eng". Answer: its text as a document (`Content`). */
   app.post("/ocr", async (c) => {
     const languages = (c.req.query("languages") ?? "eng").split(",").map((language) => language.trim());
-    const endTurn = await turn.take();
-    try {
-      const { bytes, limits } = await readImage(c);
-      const read = await ocr.recognize(bytes, { languages, limits, signal: c.req.raw.signal });
-      pages.add([], read.length);
-      return c.json(contentOfPages(read, languages));
-    } finally {
-      endTurn();
-    }
+    const { signal } = c.req.raw;
+    const inTurn = async () => {
+      const endTurn = await turn.take(signal);
+      try {
+        const { bytes, limits } = await inTime(readImage(c));
+        return await ocr.recognize(bytes, { languages, limits, signal });
+      } finally {
+        endTurn();
+      }
+    };
+    const reading = inTurn();
+    // Goes on when who asked has left, to where it sees that: else what is to end the turn would never run.
+    c.executionCtx.waitUntil(reading.catch(() => {}));
+    const read = await reading;
+    pages.add([], read.length);
+    return c.json(contentOfPages(read, languages));
   });
 
   /** Answer: what is seen, as a document (`Content`). */
@@ -65,6 +72,20 @@ export function ocrApp(ocr: Ocr): Hono<OcrEnv> {
   });
 
   return app;
+}
+
+/** Longest that an image may take to come, which others wait for: the reader has all of it before it sends it. */
+const BODY_MS = 5000;
+
+async function inTime<T>(work: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const message = `The image did not come within ${BODY_MS / 1000} seconds. Send it again.`;
+  const timer = setTimeout(() => reject(new EdgeT5Error("E_INPUT", message)), BODY_MS);
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function readImage(c: Context<OcrEnv>): Promise<{ bytes: Uint8Array; limits: ReadLimits }> {

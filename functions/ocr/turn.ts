@@ -1,7 +1,7 @@
 /**
  * One image at a time: two large ones do not fit an isolate beside each other, and reading is computing, which nothing
- * else goes on beside. workerd ties promises to requests, and a request may end without a word: so who waits looks on a
- * timer of its own, and who has held the turn for too long is gone.
+ * else goes on beside. workerd ties promises to requests, and a request may still end without a word, over its CPU time
+ * say: so who waits looks on a timer of its own, and who has held the turn for too long is gone.
  */
 import { EdgeT5Error } from "../../src/errors.ts";
 
@@ -15,11 +15,13 @@ export class Turn {
   #holder: { readonly since: number } | null = null;
 
   /**
+   * @param signal of who no longer wants it
    * @returns what ends the turn
-   * @throws EdgeT5Error `E_BUSY` after waiting for {@link PATIENCE_MS}
+   * @throws EdgeT5Error `E_BUSY` after waiting for {@link PATIENCE_MS}; what aborts `signal`
    */
-  async take(): Promise<() => void> {
+  async take(signal: AbortSignal): Promise<() => void> {
     for (const started = Date.now(); this.#isTaken(); ) {
+      signal.throwIfAborted();
       if (Date.now() - started > PATIENCE_MS) {
         throw new EdgeT5Error("E_BUSY", "Other images are being read. Try again in a moment.");
       }

@@ -5,23 +5,30 @@ import { issueText } from "../issue-text.ts";
 
 /**
  * @param what what is checked, as its reader calls it: `a tenant`
+ * @param at where it stands in the request; left out: it is the request
  * @throws ApiError 400: `missing_required_parameter`, `unknown_parameter`, `invalid_type`, `invalid_value`; `param` names
  * the field
  */
-export function parseWith<Schema extends z.ZodType>(schema: Schema, value: unknown, what: string): z.output<Schema> {
+export function parseWith<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  what: string,
+  at?: string,
+): z.output<Schema> {
   const parsed = schema.safeParse(value, { error: issueText });
   if (parsed.success) return parsed.data;
-  throw describe(parsed.error, value, what);
+  throw describe(parsed.error, value, what, at);
 }
 
-function describe({ issues }: z.ZodError, value: unknown, what: string): ApiError {
+function describe({ issues }: z.ZodError, value: unknown, what: string, at?: string): ApiError {
   // A misspelled field is missing under its right name too: what stands there says more.
   const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0];
   const path = issue?.path ?? [];
-  const param = path.join(".") || null;
-  const refuse = (code: string, message: string, at = param) => new ApiError(400, code, message, { param: at });
+  const nameOf = (keys: readonly PropertyKey[]) => [...(at ? [at] : []), ...keys].join(".") || null;
+  const param = nameOf(path);
+  const refuse = (code: string, message: string, of = param) => new ApiError(400, code, message, { param: of });
   if (issue?.code === "unrecognized_keys") {
-    const unknown = [...path, issue.keys[0]].join(".");
+    const unknown = nameOf([...path, issue.keys[0] ?? ""]);
     return refuse("unknown_parameter", `${unknown} is no part of ${what}. Leave it out.`, unknown);
   }
   const reason = issue?.message ?? "it does not fit";

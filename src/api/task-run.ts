@@ -22,7 +22,8 @@ export const tableChoiceSchema = z.strictObject({
   columns: z.array(column).min(1).max(1000).exactOptional(),
   rows: z
     .strictObject({
-      from: row.exactOptional(),
+      /** The first, from 1 on. */
+      from: z.int().min(1, "rows are numbered from 1 on; the header always stays").exactOptional(),
       to: row.exactOptional(),
       where: z.record(z.string(), z.string()).exactOptional(),
     })

@@ -14,6 +14,7 @@ import {
   telling,
   translateLong,
 } from "../t5/text-to-text/long/index.ts";
+import { lengthNotes } from "../tenancy/length-note.ts";
 import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import { type RenderedInput, renderInput, type TableChoice } from "../tenancy/task-request.ts";
 import { type GivenInput, readAny } from "./task-input.ts";
@@ -67,13 +68,9 @@ export async function render(
 }
 
 /** What is said of a prompt that is longer than those that the model was trained with, and is taken. */
-export function lengthNotes({ tokenizer, encoder }: TextToText, prompt: string, instead: string): string[] {
-  const trained = encoder.config.nPositions ?? Number.POSITIVE_INFINITY;
+export function promptNotes({ tokenizer, encoder }: TextToText, prompt: string, instead: string): string[] {
   const tokens = tokenizer.encode(prompt).length;
-  if (tokens <= trained || tokens > encoder.maxInputTokens) return [];
-  return [
-    `The prompt has ${tokens} tokens, the model was trained with up to ${trained}: the answer may be worse. ${instead}`,
-  ];
+  return tokens > encoder.maxInputTokens ? [] : lengthNotes(tokens, encoder.config.nPositions, instead);
 }
 
 /** What the model is given: the whole prompt, or the pieces; of a summary those of its first round. */

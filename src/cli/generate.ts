@@ -8,9 +8,10 @@ import { T5 } from "../index.ts";
 import { mergeGenerationParams } from "../t5/generation/config.ts";
 import type { Classification, GeneratedSequence, GenerateOptions, Generation } from "../t5/model.ts";
 import type { LongProgress } from "../t5/text-to-text/long/index.ts";
+import { SPLIT_IT } from "../tenancy/length-note.ts";
 import { valuesOf, wholeNumber } from "./arguments.ts";
 import { engineOption, kernelsOption, loadEngine } from "./engine.ts";
-import { answerTask, labelTask, lengthNotes, modelFor, promptsOf, render, withinTask } from "./generate-task.ts";
+import { answerTask, labelTask, modelFor, promptNotes, promptsOf, render, withinTask } from "./generate-task.ts";
 import { generationArgs, generationOptionsOf, labelsOf } from "./generation-options.ts";
 import { abortOnSignals, formatTable, printJson } from "./output.ts";
 import { createProgress } from "./progress.ts";
@@ -79,7 +80,7 @@ export default defineCommand({
       if (task) return await runTask(t5, task, prompt, { ...options, adapter, signal }, args.json === true);
       const loaded = performance.now();
       const loading = { load: round(loaded - started) };
-      const notes = lengthNotes(t5, prompt, "Split it, or name a --task that does.");
+      const notes = promptNotes(t5, prompt, "Split it, or name a --task that does.");
       if (!args.json) tellNotes(notes);
       const noted = notes.length > 0 && { notes };
       if (labels) {
@@ -120,7 +121,7 @@ async function runTask(
   const explanation = explain ? explanationOf(promptsOf(model, rendered, words)) : null;
   const explained = explanation && { explain: explanation };
   const notes = [...rendered.notes, ...adapterNotes(definition, adapter !== undefined)];
-  if (!rendered.long) notes.push(...lengthNotes(t5, rendered.prompt, "Have the task split it: set its long."));
+  if (!rendered.long) notes.push(...promptNotes(t5, rendered.prompt, SPLIT_IT));
   if (!isJson) {
     if (explanation) tellInputs(explanation);
     tellNotes(notes);

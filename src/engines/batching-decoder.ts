@@ -8,9 +8,9 @@
  * makes the pass, for all rows that wait; the others find their outcome when their own timers fire.
  */
 import { EdgeT5Error } from "../errors.ts";
+import { eventLoopTurn } from "../event-loop.ts";
 import type { Decoder, DecoderInput, Encoder, Engine, Pause, Role, Sequence, StepOutput } from "../t5/engine.ts";
 import { innerDim } from "./cache-size.ts";
-import { eventLoopTurn } from "./event-loop.ts";
 import { FairEncoder } from "./fair-encoder.ts";
 import { checkedHidden, checkedId } from "./input.ts";
 import { Owners } from "./owners.ts";

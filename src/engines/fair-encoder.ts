@@ -5,8 +5,9 @@
  * workerd ties timers to the request that made them, and a request may end at any point without a word. So who waits looks
  * on a timer of its own whether the one at work is still there.
  */
+
+import { eventLoopTurn } from "../event-loop.ts";
 import type { EncodeControl, Encoder, HeldAdapter } from "../t5/engine.ts";
-import { eventLoopTurn } from "./event-loop.ts";
 import type { Owners } from "./owners.ts";
 import { CROWD_TURNS, sliceOf } from "./pace.ts";
 

@@ -1,6 +1,6 @@
 /** The first run: a tenant with tasks of the packaged model, a price, and a key that is kept with the local state. */
 import { SCOPES } from "../tenancy/caller.ts";
-import { IMAGE_LANGUAGES, type TaskDefinition } from "../tenancy/task-definition.ts";
+import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import { readDemoKey, writeDemoKey } from "./secrets.ts";
 
 export const DEMO_TENANT = "demo";
@@ -129,14 +129,8 @@ export async function ensureTasks(
 /** As `PUT /v1/tasks/{name}` takes it. They take documents: texts, and files that have some. */
 export function definitionOfDemo({ template, labels, long }: DemoTask, model: string) {
   const overridable = labels ? [] : OVERRIDABLE;
-  return { model, template, input: "document", image: IMAGE, labels: labels ?? null, long, overridable };
+  return { model, template, input: "document", labels: labels ?? null, long, overridable };
 }
-
-/**
- * All that there are: an English page of A4 takes as long as in English alone, a German one twice as long, with 0.1 % of its
- * characters wrong instead of 1.6 %.
- */
-const IMAGE = { languages: IMAGE_LANGUAGES };
 
 const OVERRIDABLE = ["max_tokens", "temperature", "top_p", "seed", "n", "num_beams", "stop"];
 

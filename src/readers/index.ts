@@ -80,7 +80,10 @@ const READERS: Readonly<Record<FileKind, Reader>> = {
   jpeg: refuseImage,
   webp: refuseImage,
   tiff: refuseImage,
-  gif: refuseImage,
+  gif: refuseFormat,
+  bmp: refuseFormat,
+  heic: refuseFormat,
+  avif: refuseFormat,
   zip: async () => {
     throw unread("a ZIP archive that is neither DOCX nor XLSX", "Send the files in it one by one");
   },
@@ -124,6 +127,14 @@ async function readTableFile(bytes: Uint8Array, reading: Reading): Promise<Conte
 
 async function refuseImage(): Promise<Content> {
   throw unread("an image", "Send it to a task that takes images: its text is read by OCR");
+}
+
+async function refuseFormat(_bytes: Uint8Array, { kind }: Reading): Promise<Content> {
+  const name = kind.toUpperCase();
+  throw new EdgeT5Error(
+    "E_FORMAT",
+    `The file is an image in ${name}. Of images PNG, JPEG, WebP and TIFF are read, ${name} is not. Save it as one of them.`,
+  );
 }
 
 function decoded(bytes: Uint8Array, { contentType }: Hints, inFile?: string): Decoded {

@@ -57,5 +57,5 @@ export const DEFAULT_LIMITS: ReadLimits = {
  */
 export function tooLarge(what: string, limit: keyof ReadLimits, limits: ReadLimits, fix = "Send a smaller file") {
   const most = limits[limit].toLocaleString("en");
-  return new EdgeT5Error("E_TOO_LARGE", `${what}; the limit is ${most} (${limit}). ${fix}, or raise the limit.`);
+  return new EdgeT5Error("E_TOO_LARGE", `${what}; the limit is ${most} (${limit}). ${fix}.`);
 }

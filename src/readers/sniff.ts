@@ -9,7 +9,20 @@ import { beginningOf, quoted } from "./encoding.ts";
 /** Kinds that are text, with no bytes of their own to be known by. */
 export type TextKind = "html" | "markdown" | "csv" | "tsv" | "json" | "jsonl" | "eml" | "text";
 /** What a file may be; `zip`, `ole` and images are known and not read. */
-export type FileKind = "pdf" | "docx" | "xlsx" | "zip" | "ole" | "png" | "jpeg" | "webp" | "tiff" | "gif" | TextKind;
+export type FileKind =
+  | "pdf"
+  | "docx"
+  | "xlsx"
+  | "zip"
+  | "ole"
+  | "png"
+  | "jpeg"
+  | "webp"
+  | "tiff"
+  | UnreadImage
+  | TextKind;
+/** Images that nothing here reads. */
+export type UnreadImage = "gif" | "bmp" | "heic" | "avif";
 
 /** What is said of a file by who sends it. */
 export interface Hints {
@@ -41,6 +54,11 @@ const DECLARED: Readonly<Record<string, readonly FileKind[]>> = {
   "image/webp": ["webp"],
   "image/tiff": ["tiff"],
   "image/gif": ["gif"],
+  "image/bmp": ["bmp"],
+  "image/x-ms-bmp": ["bmp"],
+  "image/heic": ["heic"],
+  "image/heif": ["heic"],
+  "image/avif": ["avif"],
   "text/html": ["html"],
   "application/xhtml+xml": ["html"],
   "text/markdown": ["markdown"],
@@ -120,6 +138,9 @@ const NAMES: Partial<Record<FileKind, string>> = {
   webp: "a WebP image",
   tiff: "a TIFF image",
   gif: "a GIF image",
+  bmp: "a BMP image",
+  heic: "a HEIC image",
+  avif: "an AVIF image",
 };
 
 function magicOf(bytes: Uint8Array): FileKind | null {
@@ -131,7 +152,11 @@ function magicOf(bytes: Uint8Array): FileKind | null {
   if (has("\xff\xd8\xff")) return "jpeg";
   if (has("RIFF") && has("WEBP", 8)) return "webp";
   if (has("II*\0") || has("MM\0*")) return "tiff";
-  return has("GIF87a") || has("GIF89a") ? "gif" : null;
+  if (has("GIF87a") || has("GIF89a")) return "gif";
+  if (["heic", "heix", "mif1"].some((brand) => has(`ftyp${brand}`, 4))) return "heic";
+  if (has("ftypavif", 4)) return "avif";
+  // Text may begin with BM: four bytes that are 0, and the length of the next header.
+  return has("BM") && has("\0\0\0\0", 6) && has("\0\0\0", 15) ? "bmp" : null;
 }
 
 /** By the names in the archive's directory, which is where its readers look. */

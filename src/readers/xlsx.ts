@@ -61,9 +61,7 @@ export function readXlsx(bytes: Uint8Array, options: XlsxOptions = {}): Tables {
       tables.push(tableOf(table.rows, { title, section, header, shown: table.shown }));
     }
   }
-  if (tables.length === 0) {
-    throw new EdgeT5Error("E_DAMAGED", "The workbook has no visible sheet with cells. Send one that has.");
-  }
+  if (tables.length === 0) notes.push("The workbook has no visible sheet with cells. Send one that has.");
   if (book.hidden.length > 0) notes.push(`Hidden sheets are left out: ${book.hidden.join(", ")}.`);
   return { kind: "tables", tables, notes };
 }

@@ -108,7 +108,7 @@ interface Running {
 async function* generateTogether(
   decoder: Decoder,
   inputs: readonly GenerationInput[],
-  { signal }: GenerateControl,
+  { signal, turn }: GenerateControl,
 ): AsyncGenerator<TokenEvent, void, undefined> {
   signal?.throwIfAborted();
   const { decoderStartTokenId, eosTokenId } = decoder.config;
@@ -127,6 +127,8 @@ async function* generateTogether(
       };
     });
     while (running.length > 0) {
+      const wait = turn?.();
+      if (wait) await wait;
       signal?.throwIfAborted();
       const drafts = draftsOf(running, decoder);
       const output = await decoder.step(

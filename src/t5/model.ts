@@ -1,5 +1,6 @@
 /** A whole T5 in one process: text in, text out. The edge does the same over three Workers. */
 import { EdgeT5Error } from "../errors.ts";
+import { Turns } from "../event-loop.ts";
 import { createSha256 } from "../store/sha256.ts";
 import { type AdapterFiles, parseAdapter } from "./adapter.ts";
 import type { AdapterSet, Decoder, Encoder, HeldAdapter } from "./engine.ts";
@@ -119,6 +120,7 @@ export interface TextToTextParts {
 export class TextToText {
   #parts: Required<TextToTextParts>;
   #adapter: LoadedAdapter | undefined;
+  readonly #turns = new Turns();
 
   constructor(parts: TextToTextParts) {
     this.#parts = { defaults: {}, batchSize: 1, ...parts };
@@ -267,8 +269,12 @@ export class TextToText {
     const ids = encodeLabels(labels, this.tokenizer);
     const answers: Classification[] = [];
     const held = await this.#acquire(adapter ?? this.#adapter, signal);
+    const { due } = this.#turns;
     try {
       for (const text of all) {
+        const wait = due();
+        if (wait) await wait;
+        signal?.throwIfAborted();
         const inputIds = this.tokenizer.encode(text);
         const hidden = await this.encoder.encode(inputIds, undefined, held);
         const scores = await scoreLabels(this.decoder, { hidden, adapter: held }, ids, signal);
@@ -309,15 +315,19 @@ export class TextToText {
   async *#events(inputs: readonly number[][], first: number, prepared: Prepared): AsyncGenerator<TokenEvent> {
     const { params, maxNewTokens, copies, logprobs, signal } = prepared;
     const adapter = await this.#acquire(prepared.adapter, signal);
+    const { due } = this.#turns;
     try {
       const encoded: GenerationInput[] = [];
       for (const [i, ids] of inputs.entries()) {
+        const wait = due();
+        if (wait) await wait;
+        signal?.throwIfAborted();
         const hidden = await this.encoder.encode(ids, undefined, adapter);
         const seed = prepared.seed + (first + i) * copies;
         encoded.push({ hidden, prompt: ids, maxNewTokens, params, copies, seed, logprobs, adapter });
       }
       const answersEach = Math.max(copies, params.num_return_sequences);
-      for await (const event of generate(this.decoder, encoded, { signal })) {
+      for await (const event of generate(this.decoder, encoded, { signal, turn: due })) {
         release(encoded[Math.floor(event.index / answersEach)]?.hidden);
         yield event;
       }

@@ -13,6 +13,7 @@ import { documentParts, documentText, textOfParts } from "../t5/text-to-text/doc
 import { type LongBounds, type Section, sectionsOf } from "../t5/text-to-text/long/index.ts";
 import { linearizeTable } from "../t5/text-to-text/table.ts";
 import { contentField, type InputKind, isContentKind, longField, OVERRIDABLE } from "./task-definition.ts";
+import { takesNoFile } from "./task-example.ts";
 import { type TableChoice, tableText } from "./task-table.ts";
 import type { Task } from "./tasks.ts";
 
@@ -46,6 +47,9 @@ export function generationUnder(
 
 /** A task's input as JSON has it: a text for a template of one field, else the fields by name. */
 export type TaskInput = string | Readonly<Record<string, unknown>>;
+
+/** A task whose inputs become texts; its name is for errors. */
+export type RenderedTask = Pick<Task, "definition"> & Partial<Pick<Task, "name">>;
 
 /** Where inputs are more than text. */
 export interface Sources {
@@ -91,20 +95,17 @@ export interface LongInput {
  *
  * @throws ApiError 400 `invalid_type`, `missing_field`, `unknown_field`, `empty_prompt`
  */
-export function promptsOf(task: Pick<Task, "definition">, inputs: readonly TaskInput[], param: string): string[] {
+export function promptsOf(task: RenderedTask, inputs: readonly TaskInput[], param: string): string[] {
   return renderTexts(task, inputs, param).map(({ prompt }) => prompt);
 }
 
 /** As {@link promptsOf}, for texts of any length. */
-export function renderTexts(
-  { definition }: Pick<Task, "definition">,
-  inputs: readonly TaskInput[],
-  param: string,
-): RenderedInput[] {
+export function renderTexts(task: RenderedTask, inputs: readonly TaskInput[], param: string): RenderedInput[] {
+  const { definition } = task;
   const template = parseTemplate(definition.template);
   return inputs.map((input, i) => {
     const at = inputs.length > 1 ? `${param}.${i}` : param;
-    const given = fieldsOf(template, definition, input, at);
+    const given = fieldsOf(template, task, input, at);
     const texts = mapValues(given, (value, field) => textOf(value, field, at));
     return { prompt: fillTemplate(template, texts), long: longOf(template, definition, texts), notes: [] };
   });
@@ -133,11 +134,12 @@ function longOf(
  * @throws ApiError also `missing_file`, and 400 `invalid_value` for what a table has no such part of; what `read` throws
  */
 export async function renderInput(
-  { definition }: Pick<Task, "definition">,
+  task: RenderedTask,
   input: TaskInput | null,
   param: string,
   sources: Sources,
 ): Promise<RenderedInput> {
+  const { definition } = task;
   const template = parseTemplate(definition.template);
   const kind = definition.input;
   if (sources.select && kind !== "table") {
@@ -149,12 +151,13 @@ export async function renderInput(
     );
   }
   const contentName = isContentKind(kind) ? contentField(definition.template, kind) : null;
-  const given = fieldsOf(template, definition, input ?? {}, param, sources.content ? contentName : null);
+  const given = fieldsOf(template, task, input ?? {}, param, sources.content ? contentName : null);
   const notes: string[] = [];
   const texts: Record<string, string> = {};
   let content: Content | string | null = null;
   for (const [field, value] of Object.entries(given)) {
-    if (field === contentName) content = await contentOf(value, kind, `${param}.${field}`, sources);
+    const isNamed = typeof input === "object" && input !== null && Object.hasOwn(input, field);
+    if (field === contentName) content = await contentOf(value, kind, isNamed ? `${param}.${field}` : param, sources);
     else texts[field] = textOf(value, field, param);
   }
   if (contentName !== null && sources.content) content = sources.content;
@@ -189,11 +192,12 @@ function noText(content: Content | string, param: string): ApiError {
 /** A task's fields by name, all of them and no others. @param elsewhere one that is given in another way */
 function fieldsOf(
   { fields }: Template,
-  { input: kind }: Pick<Task["definition"], "input">,
+  task: RenderedTask,
   input: TaskInput,
   param: string,
   elsewhere: string | null = null,
 ): Record<string, unknown> {
+  const { input: kind } = task.definition;
   const refuse = (code: string, message: string, at = param) => new ApiError(400, code, message, { param: at });
   const [only] = fields;
   if (typeof input === "string" && (fields.length > 1 || only === undefined)) {
@@ -207,16 +211,23 @@ function fieldsOf(
   const asked = fields.filter((field) => field !== elsewhere);
   for (const field of asked) {
     if (Object.hasOwn(values, field) && values[field] !== undefined) continue;
-    const what = Object.hasOwn(values, "file") && !isContentKind(kind) ? "is a file and " : "";
-    throw refuse(
-      "missing_field",
-      `${param} ${what}has no ${field}. This task takes ${fields.join(", ")}${what && ": texts"}.`,
-    );
+    if (Object.hasOwn(values, "file") && !isContentKind(kind)) throw takesNoFile(task, param);
+    throw refuse("missing_field", `${param} has no ${field}. This task takes ${fields.join(", ")}.`);
   }
   const unknown = Object.keys(values).find((name) => !asked.includes(name));
+  if (unknown !== undefined && unknown === elsewhere) {
+    const own = typeof input === "string" ? param : `${param}.${unknown}`;
+    throw refuse(
+      "unknown_field",
+      `The file and ${own} are both given for the task's field ${unknown}. Send one of the two.`,
+      own,
+    );
+  }
   if (unknown !== undefined) {
-    const twice = unknown === elsewhere ? ", which the file is" : ", which this task does not take";
-    throw refuse("unknown_field", `${param} has ${unknown}${twice}: ${fields.join(", ")}.`);
+    throw refuse(
+      "unknown_field",
+      `${param} has ${unknown}, which this task does not take. Its fields are ${fields.join(", ")}.`,
+    );
   }
   return Object.fromEntries(asked.map((field) => [field, values[field]]));
 }
@@ -245,7 +256,12 @@ async function contentOf(value: unknown, kind: InputKind, param: string, { read 
   }
   const isFile = typeof value === "object" && value !== null && Object.hasOwn(value, "file");
   if (isFile && read) {
-    const { data, content_type, filename } = parseWith(inlineFile, (value as { file: unknown }).file, `${param}.file`);
+    const { data, content_type, filename } = parseWith(
+      inlineFile,
+      (value as { file: unknown }).file,
+      "a file",
+      `${param}.file`,
+    );
     const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
     return read({ bytes, type: content_type, filename });
   }

@@ -23,3 +23,15 @@ test("names every operation once, and every schema that it points to is there", 
   const { components } = document as unknown as { components: Record<string, Record<string, unknown>> };
   for (const [pointer, kind = "", name = ""] of pointers) expect(components[kind]?.[name], pointer).toBeDefined();
 });
+
+test("tells where a form's languages stand, and that rows are numbered from 1 on", () => {
+  const { paths, components } = openApiDocument() as unknown as {
+    paths: Record<string, { post: { requestBody: { content: Record<string, { schema: { description?: string } }> } } }>;
+    components: { schemas: { TaskRun: object } };
+  };
+  const { content } = paths["/v1/tasks/{name}"]!.post.requestBody;
+  expect(content["multipart/form-data"]?.schema.description).toMatch(/`languages` stands before `file`/);
+  expect(components.schemas.TaskRun).toMatchObject({
+    properties: { select: { properties: { rows: { properties: { from: { type: "integer", minimum: 1 } } } } } },
+  });
+});

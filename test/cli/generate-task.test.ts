@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { pngOf } from "../readers/image-pages.ts";
 import { tokenizer } from "../training/tokenizer.ts";
-import { edgeT5, MAIN } from "./process.ts";
+import { edgeT5, MAIN, startEdgeT5 } from "./process.ts";
 
 /** Longest prompt that the packaged model was trained with. */
 const TRAINED = 512;
@@ -183,7 +183,7 @@ describe("what does not go together is refused, both by name", () => {
     [["--task", "translate-de", "x", "--field", "input=y"], /^E_USAGE: PROMPT is one field .* gives all/],
     [
       ["--task", "facts.json", "towns.csv", "--field", "table=x", "--field", "question=y"],
-      /^E_INPUT: .*table, which the file is/,
+      /^E_INPUT: The file and the input\.table are both given /,
     ],
     [
       ["--task", "pair.json", "letter.txt", "--field", "language=German"],
@@ -228,4 +228,17 @@ describe("how far a summary is", () => {
     expect(of).toBeGreaterThan(1);
     expect(done).toBe(of);
   });
+});
+
+test.each([
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+] as const)("%s ends a long answer", async (name, status) => {
+  const text = Array.from({ length: 2000 }, (_, i) => `The house has ${i} rooms.`).join(" ");
+  await writeFile(join(dir, "rooms.txt"), text);
+  const { child, ended } = startEdgeT5(["generate", "--task", "translate-de", "rooms.txt"], { cwd: dir });
+  child.stdout?.once("data", () => child.kill(name));
+  const { code, stdout, stderr } = await ended;
+  expect({ code, stderr }).toEqual({ code: status, stderr: `E_INTERRUPTED: Interrupted by ${name}.\n` });
+  expect(stdout.length).toBeLessThan(text.length / 2);
 });

@@ -86,7 +86,9 @@ describe("an image with text", () => {
         const answer = await run(...way);
         expect(answer.output).toBe(output);
         expect(answer.explain?.inputs).toEqual(sentences.map((each) => `translate English to German: ${each}`));
-        expect(answer.notes).toEqual([expect.stringMatching(/^The image was read by OCR \(eng\): confidence/)]);
+        expect(answer.notes).toEqual([
+          expect.stringMatching(/^The image was read by OCR \(eng, deu, fra\): confidence/),
+        ]);
       }
       expect((await kit.health()).reader?.ocr?.wasm_bytes).toBeGreaterThan(0);
     },
@@ -183,6 +185,21 @@ test("a stream tells how far a summary is before there is any of it", { timeout:
   );
   const summary = events.map(({ text: piece = "" }) => piece).join("");
   expect(summary.split(" ").length).toBeGreaterThan(3);
+});
+
+test("an image that nobody waits for leaves the OCR Worker to the next: its form was refused, or its client left", {
+  timeout: 120_000,
+}, async () => {
+  const page = Uint8Array.from(jpegOf(renderPage({ lines: 12 }).image));
+  for (let i = 0; i < 3; i++) {
+    const late = await refused("scan", form(page, "image/jpeg", "scan.jpg", { languages: "deu" }));
+    expect(late).toEqual([400, "invalid_value", expect.stringMatching(/Put it before/)]);
+    const leaving = { ...form(page, "image/jpeg", "scan.jpg"), signal: AbortSignal.timeout(150) };
+    await expect(refused("scan", leaving)).rejects.toThrow(/aborted/);
+    const started = performance.now();
+    await run("scan", form(png, "image/png", "a.png"));
+    expect(performance.now() - started).toBeLessThan(15_000);
+  }
 });
 
 describe("a document's translation", () => {

@@ -47,7 +47,8 @@ interface Answer {
   output?: string;
   label?: string;
   scores?: object[];
-  results?: { output: string }[];
+  results?: { output: string; notes?: string[] }[];
+  notes?: string[];
   choices?: { text: string; finish_reason: string }[];
   usage?: object;
   error?: { code: string; message: string };
@@ -161,6 +162,23 @@ describe("with an origin", () => {
     ];
     expect([edge.at, origin.at]).toEqual(["edge", "origin"]);
     expect([origin.json.scores, origin.json.usage]).toEqual([edge.json.scores, edge.json.usage]);
+  });
+
+  test("an answer says that its prompt is longer than the model was trained with", async () => {
+    await startOrigin();
+    await untilOrigin();
+    await putTask("whole", { template: "{input}", overridable: ["max_tokens"] });
+    await putTask("sorted", { template: "{input}", labels: ["net", "games"] });
+    const note = expect.stringMatching(
+      /^The prompt has \d{3,4} tokens, the model was trained with up to 512: the answer may be worse\. Have the task split it: set its long\.$/,
+    );
+    const list = await run("whole", { input: [LONG, HOUSE], max_tokens: 4 });
+    expect(list).toMatchObject({ status: 200, at: "origin" });
+    expect(list.json.results?.map(({ notes }) => notes)).toEqual([[note], undefined]);
+    expect((await run("sorted", { input: LONG })).json.notes).toEqual([note]);
+    const body = JSON.stringify({ input: LONG, max_tokens: 4, stream: true });
+    const streamed = await kit.fetch("/v1/tasks/whole", { method: "POST", body });
+    expect(JSON.parse(eventsOf(await streamed.text())[0] ?? "")).toEqual({ index: 0, notes: [note] });
   });
 
   test("a list's texts are as many inputs as they have pieces, in every shape", async () => {

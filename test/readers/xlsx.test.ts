@@ -232,8 +232,9 @@ describe("a workbook", () => {
     expect(table(bytes).columns).toEqual(["Grüße"]);
   });
 
-  test("with nothing to see is refused", () => {
-    expect(() => readXlsx(xlsx([{ name: "S" }]))).toThrow(refusal("E_DAMAGED", /no visible sheet/));
+  test("with nothing to see has no table, and says why", () => {
+    const { tables, notes } = readXlsx(xlsx([{ name: "S" }]));
+    expect([tables, notes]).toEqual([[], ["The workbook has no visible sheet with cells. Send one that has."]]);
   });
 });
 

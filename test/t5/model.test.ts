@@ -88,3 +88,29 @@ test("a stream is the text of the whole, cut at a stop string", async () => {
   expect(await pieces([])).toBe("Das Haus ist alt.");
   expect(await pieces(["t al", "zz"])).toBe("Das Haus is");
 });
+
+describe("what else waits in the process has its turns: a signal by time ends", () => {
+  const prompts = Array.from({ length: 2000 }, (_, i) => `${PROMPT} It has ${i} rooms.`);
+  const signal = () => AbortSignal.timeout(200);
+  test.each<[string, () => Promise<unknown>]>([
+    ["a list", () => model.generate(prompts, { min_new_tokens: 100, signal: signal() })],
+    ["beams", () => model.generate(prompts, { num_beams: 4, min_new_tokens: 100, signal: signal() })],
+    ["a stream", () => collected(model.streamAll(prompts, { min_new_tokens: 100, signal: signal() }))],
+    ["labels", () => model.classify(prompts, ["games", "libs"], { signal: signal() })],
+  ])("%s", async (_, answer) => {
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 20);
+    try {
+      await expect(answer()).rejects.toMatchObject({ name: "TimeoutError" });
+    } finally {
+      clearInterval(timer);
+    }
+    expect(ticks).toBeGreaterThan(0);
+  });
+});
+
+async function collected(pieces: AsyncIterable<{ text: string }>): Promise<string> {
+  let text = "";
+  for await (const piece of pieces) text += piece.text;
+  return text;
+}

@@ -61,6 +61,18 @@ test("requests at once are answered one after the other", async () => {
   expect(contents.map(({ notes }) => notes[0]?.match(/OCR \((...)\)/)?.[1])).toEqual(["eng", "deu", "eng"]);
 });
 
+test("an image that does not come is given up, and leaves the turn to the next", async () => {
+  const stalled = new ReadableStream({ start: (controller) => controller.enqueue(new Uint8Array(page, 0, 100)) });
+  const waiting = post("/ocr", stalled);
+  const next = await post("/ocr", page);
+  expect(next.status).toBe(200);
+  const refused = await waiting;
+  expect([refused.status, await errorOf(refused, "OCR Worker")]).toMatchObject([
+    400,
+    { code: "E_INPUT", message: "The image did not come within 5 seconds. Send it again." },
+  ]);
+});
+
 test("errors have the shape and the status of every private Worker's", async () => {
   const refused: [Promise<Response>, number, string][] = [
     [post("/ocr", "no image"), 415, "E_FORMAT"],
@@ -104,7 +116,7 @@ describe("a task of images", () => {
     return all;
   }
 
-  test("reads in the task's language, or in those that a request names, however the image comes", async () => {
+  test("reads in the task's languages, or in those that a request names, however the image comes", async () => {
     const data = btoa(String.fromCharCode(...new Uint8Array(page)));
     const answers = [
       await run("POST", "/v1/tasks/see", page, { "content-type": "image/png" }),
@@ -113,7 +125,7 @@ describe("a task of images", () => {
       await run("POST", "/v1/tasks/see", JSON.stringify({ input: { file: { data } }, languages: "fra" })),
     ];
     const told = answers.map(({ notes }) => notes?.[0]?.match(/OCR \((.*)\)/)?.[1]);
-    expect(told).toEqual(["eng", "deu", "deu, fra", "fra"]);
+    expect(told).toEqual(["eng, deu, fra", "deu", "deu, fra", "fra"]);
   });
 
   test("without writing says that it was looked for, and in which languages", async () => {

@@ -315,7 +315,7 @@ describe("files that are sent in a way that is not taken", () => {
     [
       "to a task of texts, in JSON",
       () => run<ErrorBody>("plain", { input: inline }),
-      ...(["missing_field", /^input is a file and has no input\. This task takes input: texts\.$/] as const),
+      ...(["invalid_value", /^The task plain takes a text, no file\. Send \{"input": "…"\} as JSON, or /] as const),
     ],
     [
       "to a task of texts, as curl sends a file",
@@ -384,6 +384,32 @@ describe("files that are sent in a way that is not taken", () => {
       ...(["invalid_value", /^The form has input twice\. Send it once\.$/] as const),
     ],
     [
+      "a field of the query twice",
+      () => post<ErrorBody>("/v1/tasks/brief?explain=true&explain=false", CSV, { "content-type": "text/csv" }),
+      ...(["invalid_value", /^The query has explain twice\. Send it once\.$/] as const),
+    ],
+    [
+      "beside an input",
+      () => post<ErrorBody>("/v1/tasks/brief", of(["input", "hello"], ["file", file])),
+      ...([
+        "unknown_field",
+        /^The file and input are both given for the task's field input\. Send one of the two\.$/,
+      ] as const),
+    ],
+    [
+      "beside the table that they are",
+      () => post<ErrorBody>("/v1/tasks/answer", of(["input", '{"question":"?","table":{}}'], ["file", file])),
+      ...(["unknown_field", /^The file and input\.table are both given for the task's field table\. /] as const),
+    ],
+    [
+      "as an image that nothing reads",
+      () => post<ErrorBody>("/v1/tasks/brief", "GIF89a", { "content-type": "image/gif" }),
+      ...([
+        "unsupported_format",
+        /^The file is an image in GIF\. Of images PNG, JPEG, WebP and TIFF are read, GIF is not\./,
+      ] as const),
+    ],
+    [
       "a field that would be cut",
       () => post<ErrorBody>("/v1/tasks/brief", of(["input", "a".repeat(10_001)])),
       ...(["request_too_large", /^The form's input is longer than the 10000 bytes/] as const),
@@ -401,11 +427,50 @@ describe("files that are sent in a way that is not taken", () => {
   test.each(cases)("%s", async (_, sent, code, message) => {
     const { status, json } = await sent();
     expect([status, json.error.code, json.error.message]).toEqual([
-      code === "request_too_large" ? 413 : 400,
+      code === "request_too_large" ? 413 : code === "unsupported_format" ? 415 : 400,
       code,
       expect.stringMatching(message),
     ]);
   });
+});
+
+test.each<[what: string, task: string, input: object, param: string, message: RegExp]>([
+  ["an address in a file's place", "brief", { file: "http://x" }, "input.file", /^input\.file: give an object, not /],
+  [
+    "an address, under the field's name",
+    "brief",
+    { input: { file: "x" } },
+    "input.input.file",
+    /^input\.input\.file: /,
+  ],
+  ["bad base64", "brief", { file: { data: "%" } }, "input.file.data", /^input\.file\.data: give base64/],
+  ["no bytes", "tell", { file: {} }, "input.file.data", /^input\.file\.data is missing from a file: /],
+  [
+    "bad base64 of a table",
+    "answer",
+    { question: "?", table: { file: { data: "%" } } },
+    "input.table.file.data",
+    /^input\.table\.file\.data: /,
+  ],
+  [
+    "a part that a file has not",
+    "brief",
+    { file: { data: "", url: "" } },
+    "input.file.url",
+    /^input\.file\.url is no part of a file\./,
+  ],
+])("%s is told by where it stands", async (_, task, input, param, message) => {
+  const { status, json } = await run<ErrorBody>(task, { input });
+  expect([status, json.error.param, json.error.message]).toEqual([400, param, expect.stringMatching(message)]);
+});
+
+test("rows are chosen from 1 on", async () => {
+  const { status, json } = await run<ErrorBody>("tell", { input: { rows: ROWS }, select: { rows: { from: 0 } } });
+  expect([status, json.error.param, json.error.message]).toEqual([
+    400,
+    "select.rows.from",
+    "select.rows.from: rows are numbered from 1 on; the header always stays.",
+  ]);
 });
 
 describe("bad input", () => {

@@ -54,7 +54,7 @@ describe("a definition", () => {
         overridable: [],
         adapter: null,
         table: { form: "tapex", columns: null, row_headers: false },
-        image: { read: "text", languages: ["eng"] },
+        image: { read: "text", languages: ["eng", "deu", "fra"] },
         long: "refuse",
         words: null,
         max_input_tokens: null,

@@ -216,12 +216,14 @@ function contentOf(
       ...(example !== undefined && { example }),
     },
     ...(orFile && {
-      "multipart/form-data": { schema: { type: "object", properties: { file: BYTES } } },
+      "multipart/form-data": { schema: { type: "object", properties: { file: BYTES }, description: FORM_WITH_FILE } },
       "application/octet-stream": { schema: BYTES },
     }),
   };
 }
 
+const FORM_WITH_FILE =
+  "The file, and beside it the fields of JSON, each a text, or JSON. `languages` stands before `file`, which is read as it comes.";
 const BYTES: JsonSchema = { type: "string", contentMediaType: "application/octet-stream" };
 
 function parametersOf({ path, query, headers = {} }: Operation): Parameter[] {

@@ -35,7 +35,7 @@ export async function beamSearch(
   decoder: Decoder,
   { hidden, maxNewTokens, adapter, owner }: DecoderInput,
   params: GenerationParams,
-  { signal }: GenerateControl = {},
+  { signal, turn }: GenerateControl = {},
 ): Promise<Hypothesis[]> {
   const { decoderStartTokenId, eosTokenId, vocabSize } = decoder.config;
   const { num_beams: beams, num_return_sequences, length_penalty, early_stopping } = params;
@@ -57,6 +57,8 @@ export async function beamSearch(
     let running: Beam[] = sequences.map((_, i) => ({ ids: [decoderStartTokenId], score: i === 0 ? 0 : WORST }));
     let finished: Hypothesis[] = [];
     for (let length = 1; ; length++) {
+      const wait = turn?.();
+      if (wait) await wait;
       signal?.throwIfAborted();
       const output = await decoder.step(
         sequences,
