@@ -44,19 +44,29 @@ export class BlockList {
     if (kept !== "") this.#add({ kind: "paragraph", text: kept, isVerbatim: true }, kept.length);
   }
 
+  /** The same, with its lines, and the white space in them, as they are. */
+  code(text: string): void {
+    const kept = text
+      .replace(/\r\n?/g, "\n")
+      .replace(/^(?:[^\S\n]*\n)+/, "")
+      .trimEnd();
+    if (kept !== "") this.#add({ kind: "paragraph", text: kept, isVerbatim: true }, kept.length);
+  }
+
   /** @param marker its number, as it stands before the text */
-  item(depth: number, text: string, marker?: string): void {
+  item(depth: number, text: string, marker?: string, isVerbatim = false): void {
     const kept = keptLines(text);
     if (kept === "") return;
-    const characters = kept.length + (marker?.length ?? 0);
-    this.#add({ kind: "item", depth, text: kept, ...(marker !== undefined && { marker }) }, characters);
+    const own = { ...(marker !== undefined && { marker }), ...(isVerbatim && { isVerbatim }) };
+    this.#add({ kind: "item", depth, text: kept, ...own }, kept.length + (marker?.length ?? 0));
   }
 
   /**
    * @param rows header first; short ones are filled up, empty ones left out
    * @param caption stands in for the heading that the table is under
+   * @param shown the first row, where it shows otherwise
    */
-  table(rows: readonly (readonly string[])[], caption: string | null = null): void {
+  table(rows: readonly (readonly string[])[], caption: string | null = null, shown?: readonly string[]): void {
     const filled = rows.filter((row) => row.some((cell) => cell !== ""));
     if (filled.length === 0) return;
     const meter = this.#meter;
@@ -66,7 +76,8 @@ export class BlockList {
     meter.rows(filled.length);
     meter.cells(width * filled.length);
     const characters = filled.reduce((sum, row) => row.reduce((sum, cell) => sum + cell.length, sum), 0);
-    this.#add({ kind: "table", table: tableOf(filled, { section: caption || this.#section }) }, characters);
+    const options = { section: caption || this.#section, shown: filled[0] === rows[0] ? shown : undefined };
+    this.#add({ kind: "table", table: tableOf(filled, options) }, characters);
   }
 
   /** Another list's blocks, after these. */

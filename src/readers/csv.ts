@@ -7,7 +7,7 @@
 import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_LIMITS, type ReadLimits, tooLarge } from "./limits.ts";
 import { Meter } from "./meter.ts";
-import { type Tables, tableOf } from "./table-rows.ts";
+import { hasNumber, type Tables, tableOf } from "./table-rows.ts";
 
 /** Those that are looked for, the rarer in running text first. */
 const DELIMITERS = ["\t", "|", ";", ","] as const;
@@ -28,7 +28,8 @@ export interface CsvOptions {
  * Cells are as they stand, line breaks in quotes among them; a line without any character is no row. A row that is shorter
  * than another is filled with empty cells, one that is longer than the first makes columns without a name, and empty cells
  * beyond the first's end are dropped. A quote inside an unquoted cell is a character; in tab-separated text quotes mean
- * nothing where they do not fit.
+ * nothing where they do not fit. Excel's first line `sep=;` names the delimiter; text above a header that has more cells is
+ * the table's title.
  *
  * @param text decoded; a byte order mark is passed over
  * @throws EdgeT5Error `E_DAMAGED` for rows of so many lengths that no delimiter is sure, broken quotes, no rows at all;
@@ -38,14 +39,54 @@ export function readCsv(text: string, options: CsvOptions = {}): Tables {
   const { header = true, title = null, section = null, limits = DEFAULT_LIMITS } = options;
   if (text.length > limits.maxBytes) throw tooLarge("The text is too long", "maxBytes", limits);
   const body = text.startsWith("\ufeff") ? text.slice(1) : text;
-  const delimiter = options.delimiter ?? findDelimiter(body);
+  const [line = "", announced] = ANNOUNCED.exec(body) ?? [];
+  const delimiter = options.delimiter ?? DELIMITERS.find((one) => one === announced) ?? findDelimiter(body);
   const meter = new Meter(limits);
-  const { records, notes } = readRecords(body, delimiter, meter);
+  const { records: all, notes } = readRecords(body, line.length, delimiter, meter);
+  const titles = header ? titleRows(all) : 0;
+  const heading = all.slice(0, titles).map(({ cells }) => cells[0]!.replace(/^#+\s*/, "").trim());
+  const records = withoutSurplus(all.slice(titles));
   if (records.length === 0) throw new EdgeT5Error("E_DAMAGED", "The text has no rows. Send a header and rows.");
   if (options.delimiter === undefined) checkLengths(records);
   notes.unshift(...lengthNotes(records, meter));
+  if (titles > 0) notes.unshift("The text above the table is taken for its title.");
   const rows = records.map(({ cells }) => cells);
-  return { kind: "tables", tables: [tableOf(rows, { title, section, header })], notes };
+  if (header && hasNumber(rows[0]!)) notes.unshift("The first row is taken for the header, though it holds numbers.");
+  const named = [section, ...heading].filter(Boolean).join(": ") || null;
+  return { kind: "tables", tables: [tableOf(rows, { title, section: named, header })], notes };
+}
+
+/** Excel's own first line. */
+const ANNOUNCED = /^sep=([\t|;,])[ \t]*(?:\r\n|[\r\n])/i;
+
+/** People write no more above a table. */
+const MOST_TITLE_ROWS = 10;
+
+/** How many rows of one text stand above a header: names in each of its cells, above rows most of which are as long. */
+function titleRows(records: readonly CsvRecord[]): number {
+  const at = records.slice(0, MOST_TITLE_ROWS + 1).findIndex(({ cells }) => filledOf(cells) > 1);
+  const [head, ...below] = withoutSurplus(records.slice(Math.max(at, 0)));
+  if (at < 1 || !head || !records.slice(0, at).every(({ cells }) => cells[0] && filledOf(cells) === 1)) return 0;
+  const isHeader = head.cells.every((cell) => cell.trim() !== "") && !hasNumber(head.cells);
+  const alike = below.filter(({ cells }) => cells.length === head.cells.length);
+  if (!isHeader || below.length === 0 || alike.length * 2 < below.length) return 0;
+  // A first row that is as long may be a header of which one cell has a name.
+  const isPadded = records.slice(0, at).some(({ cells }) => cells.length > 1);
+  return isPadded && !alike.some(({ cells }) => hasNumber(cells)) ? 0 : at;
+}
+
+function filledOf(cells: readonly string[]): number {
+  return cells.filter((cell) => cell.trim() !== "").length;
+}
+
+/** Without empty cells beyond the first row's end. */
+function withoutSurplus(records: readonly CsvRecord[]): CsvRecord[] {
+  const width = records[0]?.cells.length ?? 0;
+  return records.map(({ cells, line }) => {
+    let length = cells.length;
+    while (length > width && cells[length - 1] === "") length--;
+    return { cells: length === cells.length ? cells : cells.slice(0, length), line };
+  });
 }
 
 interface CsvRecord {
@@ -54,16 +95,21 @@ interface CsvRecord {
   line: number;
 }
 
-function readRecords(text: string, delimiter: Delimiter, meter: Meter): { records: CsvRecord[]; notes: string[] } {
+function readRecords(
+  text: string,
+  from: number,
+  delimiter: Delimiter,
+  meter: Meter,
+): { records: CsvRecord[]; notes: string[] } {
   try {
-    return { records: recordsOf(text, delimiter, true, meter), notes: [] };
+    return { records: recordsOf(text, from, delimiter, true, meter), notes: [] };
   } catch (error) {
     if (!(error instanceof QuoteError)) throw error;
     if (delimiter !== "\t") {
       throw damaged(`The quotes at line ${error.line} do not fit`, "Double each quote inside a quoted cell");
     }
   }
-  const records = recordsOf(text, delimiter, false, new Meter(meter.limits));
+  const records = recordsOf(text, from, delimiter, false, new Meter(meter.limits));
   return { records, notes: ["Quotes are taken as they stand: they do not enclose cells."] };
 }
 
@@ -103,11 +149,15 @@ function lengthNotes(records: readonly CsvRecord[], meter: Meter): string[] {
   return notes;
 }
 
-/** @param quotes whether they enclose cells @throws QuoteError for one that does not end where its cell does */
-function recordsOf(text: string, delimiter: Delimiter, quotes: boolean, meter: Meter): CsvRecord[] {
+/**
+ * @param from where they begin: at the first line, or the second
+ * @param quotes whether they enclose cells
+ * @throws QuoteError for one that does not end where its cell does
+ */
+function recordsOf(text: string, from: number, delimiter: Delimiter, quotes: boolean, meter: Meter): CsvRecord[] {
   const records: CsvRecord[] = [];
-  let line = 1;
-  for (let at = 0; at < text.length; ) {
+  let line = from > 0 ? 2 : 1;
+  for (let at = from; at < text.length; ) {
     const start = line;
     const cells: string[] = [];
     let blank = true;
@@ -127,8 +177,6 @@ function recordsOf(text: string, delimiter: Delimiter, quotes: boolean, meter: M
     at += text.startsWith("\r\n", at) ? 2 : 1;
     line++;
     if (blank) continue;
-    const width = records[0]?.cells.length ?? cells.length;
-    while (cells.length > width && cells.at(-1) === "") cells.pop();
     records.push({ cells, line: start });
     meter.rows(records.length);
   }
@@ -172,12 +220,20 @@ class QuoteError extends Error {
   }
 }
 
+/** Of the rows below a title, how many must agree. */
+const TITLED_SHARE = 0.5;
 /** How much text is looked at. */
 const SAMPLE = 65_536;
 
-/** The delimiter that occurs equally often in most rows, as often as in the first. A comma where none does. */
+/**
+ * The delimiter that occurs equally often in most rows, as often as in the first; or, where a title may stand above, as in
+ * the first that has any. A comma where none does.
+ */
 export function findDelimiter(text: string): Delimiter {
-  const counts = countDelimiters(text.slice(0, SAMPLE));
+  const all = countDelimiters(text.slice(0, SAMPLE));
+  const start = all.slice(0, MOST_TITLE_ROWS + 1).findIndex((row) => DELIMITERS.some((one) => row[one] > 0));
+  const counts = start > 0 ? all.slice(start) : all;
+  const least = start > 0 ? TITLED_SHARE : 0;
   let best: Delimiter = ",";
   let bestScore = 0;
   for (const delimiter of DELIMITERS) {
@@ -185,7 +241,7 @@ export function findDelimiter(text: string): Delimiter {
     const alike = first === 0 ? 0 : counts.filter((row) => row[delimiter] === first).length / counts.length;
     // Equal shares: more columns are less of a chance.
     const score = alike + Math.min(first, 1000) / 1e6;
-    if (alike > 0 && score > bestScore) [best, bestScore] = [delimiter, score];
+    if (alike > least && score > bestScore) [best, bestScore] = [delimiter, score];
   }
   return best;
 }

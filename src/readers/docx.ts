@@ -11,7 +11,7 @@ import { leftOut } from "./left-out.ts";
 import { DEFAULT_LIMITS, type ReadLimits } from "./limits.ts";
 import { Meter } from "./meter.ts";
 import { type OfficeFormat, openOffice, partOf, type Relationship, readMain, readRelationships } from "./office.ts";
-import { joinedHeader, tableOf } from "./table-rows.ts";
+import { joinedHeader, shownHeader, tableOf } from "./table-rows.ts";
 import { type Attributes, attribute, isOn, readXml, type XmlHandler } from "./xml.ts";
 import type { ZipArchive } from "./zip.ts";
 
@@ -103,6 +103,8 @@ interface Cell {
 
 interface Row {
   cells: string[];
+  /** The same, with the text of a cell that spans columns in the first alone. */
+  shown: string[];
   blocks: Block[];
   deleted: boolean;
   /** As one that is repeated on each page. */
@@ -196,7 +198,10 @@ class Body implements XmlHandler {
       case "tr":
         if (!table) return;
         this.#meter.rows(table.rows.length + 1);
-        table.row = { cells: [], blocks: [], deleted: false, isMarked: false, isHeader: table.part === "none" };
+        table.row = {
+          ...{ cells: [], shown: [], blocks: [] },
+          ...{ deleted: false, isMarked: false, isHeader: table.part === "none" },
+        };
         return;
       case "tc":
         if (table?.row) table.cell = { blocks: [], span: 1, continues: false };
@@ -218,7 +223,7 @@ class Body implements XmlHandler {
       else if (name === "tblHeader" && isOn(value)) {
         row.isMarked = true;
         row.isHeader = part !== "body";
-      } else if (name === "gridBefore") this.#fill(row, "", this.#span(value));
+      } else if (name === "gridBefore") this.#fill(row, "", this.#span(value), 0);
     }
   }
 
@@ -229,10 +234,14 @@ class Body implements XmlHandler {
     return Math.floor(span);
   }
 
-  #fill(row: Row, text: string, span: number): void {
+  /** @param times in how many of the columns the text stands */
+  #fill(row: Row, text: string, span: number, times: number): void {
     this.#meter.cells(span);
     this.#meter.columns(row.cells.length + span);
-    row.cells.push(...Array<string>(span).fill(text));
+    for (let i = 0; i < span; i++) {
+      row.cells.push(i < times ? text : "");
+      row.shown.push(i === 0 ? text : "");
+    }
   }
 
   #ofParagraph(name: string, parent: string | undefined, attributes: Attributes, paragraph: Paragraph): void {
@@ -368,8 +377,7 @@ class Body implements XmlHandler {
     // Counted once where it stands.
     const times = table.row.isHeader ? span : 1;
     this.#meter.characters(text.length * (continues ? times : times - 1));
-    this.#fill(table.row, text, times);
-    this.#fill(table.row, "", span - times);
+    this.#fill(table.row, text, span, times);
     table.row.blocks.push(...blocks);
   }
 
@@ -394,9 +402,13 @@ class Body implements XmlHandler {
     this.#meter.cells(rows.length * width - rows.reduce((sum, { cells }) => sum + cells.length, 0));
     const head = rows.findIndex(({ isHeader, isMarked }) => !isHeader || !isMarked);
     const cells = rows.map(({ cells }) => cells);
-    const joined =
-      head > 1 && head <= MOST_HEADER_ROWS ? [joinedHeader(cells.slice(0, head)), ...cells.slice(head)] : cells;
-    const table = tableOf(joined, { section: this.#section });
+    const depth = head > 1 && head <= MOST_HEADER_ROWS ? head : 1;
+    const header = joinedHeader(cells.slice(0, depth));
+    const shown = shownHeader(
+      header,
+      rows.slice(0, depth).map(({ shown }) => shown),
+    );
+    const table = tableOf([header, ...cells.slice(depth)], { section: this.#section, shown });
     const outer = this.#paragraph();
     if (outer) outer.inside.push({ kind: "table", table });
     else this.#emit({ kind: "table", table });
@@ -413,7 +425,7 @@ function textOf(blocks: readonly Block[]): string {
   return blocks
     .map((block) =>
       block.kind === "table"
-        ? [block.table.columns, ...block.table.rows].map((row) => row.join(" ")).join("\n")
+        ? [block.table.headers ?? block.table.columns, ...block.table.rows].map((row) => row.join(" ")).join("\n")
         : block.kind === "item" && block.marker
           ? `${block.marker} ${block.text}`
           : block.text,

@@ -50,6 +50,7 @@ class Survey implements Sink {
 }
 
 const LISTS = new Set(["ul", "ol"]);
+const CODE = new Set(["code", "samp", "kbd"]);
 
 interface List {
   /** The next item's; none where it has bullets. */
@@ -99,7 +100,10 @@ class BlockWriter implements Sink {
   /** The table that is being read; one that arranges a page is none. */
   #table: TableGrid | null = null;
   #preformatted = 0;
+  #code = 0;
   #text: string[] = [];
+  /** Whether all of the text is code. */
+  #isCode = true;
 
   constructor(blocks: BlockList, limits: ReadLimits, { layout, lengths }: Survey) {
     this.#blocks = blocks;
@@ -117,6 +121,7 @@ class BlockWriter implements Sink {
     if (name === "br") this.#text.push("\n");
     if (BLOCKS.has(name)) this.#flush();
     if (name === "pre") this.#preformatted++;
+    if (CODE.has(name)) this.#code++;
     if (LISTS.has(name)) this.#lists.push(name === "ol" ? numberedList(attributes, length) : BULLETS);
     if (name === "li") this.#openItem(attributes);
     if (name === "table" && !this.#layout.has(this.#tables++)) this.#table = new TableGrid(this.#limits);
@@ -131,8 +136,12 @@ class BlockWriter implements Sink {
   }
 
   text(text: string): void {
-    if (this.#table) this.#table.text(text);
-    else this.#text.push(this.#preformatted > 0 ? text : text.replace(/[\r\n]/g, " "));
+    if (this.#table) {
+      this.#table.text(text);
+      return;
+    }
+    if (this.#code === 0 && text.trim() !== "") this.#isCode = false;
+    this.#text.push(this.#preformatted > 0 ? text : text.replace(/[\r\n]/g, " "));
   }
 
   close(name: string): void {
@@ -143,6 +152,7 @@ class BlockWriter implements Sink {
     const level = /^h([1-6])$/.exec(name)?.[1];
     if (BLOCKS.has(name)) this.#flush(level ? Number(level) : undefined);
     if (name === "pre") this.#preformatted--;
+    if (CODE.has(name)) this.#code--;
     if (LISTS.has(name)) this.#lists.pop();
     if (name === "li") this.#items.pop();
   }
@@ -163,22 +173,39 @@ class BlockWriter implements Sink {
   /** @param level of the heading that the text is; default: none */
   #flush(level?: number): void {
     const text = this.#text.join("");
+    const isCode = this.#isCode;
     this.#text = [];
+    this.#isCode = true;
     if (oneLine(text) === "") return;
+    if (this.#preformatted > 0 && (isCode || !isProse(text))) {
+      this.#blocks.code(text);
+      return;
+    }
     const item = this.#items.at(-1);
     if (level) this.#blocks.heading(level, text);
-    else if (item && !item.isBegun) this.#blocks.item(item.depth, text, item.marker);
+    else if (item && !item.isBegun) this.#blocks.item(item.depth, text, item.marker, isCode);
+    else if (isCode) this.#blocks.verbatim(text);
     else this.#blocks.paragraph(text);
     if (item) item.isBegun = true;
   }
 
   /** What has one column, or one row without a heading, is no table: its cells are paragraphs. */
   #writeTable(table: TableGrid): void {
-    const { rows, caption, hasHeader } = table.spread();
+    const { rows, shown, caption, hasHeader } = table.spread();
     // What names the table is no part of its text.
     if (caption) this.#blocks.paragraph(caption);
     const width = rows.reduce((most, { length }) => Math.max(most, length), 0);
-    if (width > 1 && (rows.length > 1 || hasHeader)) this.#blocks.table(rows, caption);
+    if (width > 1 && (rows.length > 1 || hasHeader)) this.#blocks.table(rows, caption, shown);
     else for (const cell of rows.flat()) this.#blocks.paragraph(cell);
   }
+}
+
+/** Of what is not space, letters are nearly all of prose, and less of code. */
+const PROSE_LETTERS = 0.8;
+
+/** Whether preformatted text is a mail or verse, not code: letters, and marks at the ends of words. */
+function isProse(text: string): boolean {
+  const letters = text.match(/\p{L}/gu)?.length ?? 0;
+  const all = text.match(/\S/g)?.length ?? 0;
+  return letters >= all * PROSE_LETTERS && /\p{L}{2}[.,!?…]["'”’»)]?(?:\s|$)/u.test(text);
 }

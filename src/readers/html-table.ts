@@ -2,7 +2,7 @@
 import { oneLine } from "./blocks.ts";
 import type { Attributes } from "./html-events.ts";
 import { type ReadLimits, tooLarge } from "./limits.ts";
-import { joinedHeader } from "./table-rows.ts";
+import { joinedHeader, shownHeader } from "./table-rows.ts";
 
 interface Cell {
   text: string[];
@@ -10,6 +10,14 @@ interface Cell {
   /** 0: to the table's end. */
   rows: number;
   isHeader: boolean;
+}
+
+interface Spread {
+  rows: string[][];
+  /** The header with the text of a cell that spans columns in the first alone. */
+  shown: string[];
+  caption: string | null;
+  hasHeader: boolean;
 }
 
 /** HTML's own most. */
@@ -53,14 +61,18 @@ export class TableGrid {
    * Rows with the header's first, as one. A cell stands in every row that it spans, in the header in every column too; in
    * other rows in its first column only: a sum that spans two columns is one.
    */
-  spread(): { rows: string[][]; caption: string | null; hasHeader: boolean } {
+  spread(): Spread {
     const head = this.#headRows || this.#leadingHeaders();
     // Of several rows without a heading, the first names the columns.
-    const rows = this.#grid(this.#rows.length > 1 ? Math.max(head, 1) : head);
+    const depth = this.#rows.length > 1 ? Math.max(head, 1) : head;
+    const rows = this.#grid(this.#rows, depth);
+    const own = this.#grid(this.#rows.slice(0, depth), 0);
     const caption = this.#caption && oneLine(this.#caption.join(""));
     const rest = rows.slice(head);
-    if (head === 0) return { rows, caption, hasHeader: false };
-    return { rows: [joinedHeader(rows.slice(0, head)), ...rest], caption, hasHeader: true };
+    const header = joinedHeader(rows.slice(0, depth));
+    const shown = shownHeader(header, own);
+    if (head === 0) return { rows, shown, caption, hasHeader: false };
+    return { rows: [header, ...rest], shown, caption, hasHeader: true };
   }
 
   #openRow(): void {
@@ -83,10 +95,10 @@ export class TableGrid {
   }
 
   /** @param head rows of the header */
-  #grid(head: number): string[][] {
-    const grid: string[][] = this.#rows.map(() => []);
+  #grid(rows: readonly (readonly Cell[])[], head: number): string[][] {
+    const grid: string[][] = rows.map(() => []);
     let filled = 0;
-    for (const [y, row] of this.#rows.entries()) {
+    for (const [y, row] of rows.entries()) {
       let x = 0;
       for (const cell of row) {
         while (grid[y]![x] !== undefined) x++;

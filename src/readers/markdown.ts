@@ -24,17 +24,21 @@ export function readMarkdown(text: string, limits: ReadLimits): Document {
   const inline = (text: string) => {
     const tokens: Token[] = [];
     markdown.inline.parse(text, markdown, env, tokens);
-    return inlineText(tokens);
+    return { text: inlineText(tokens), isCode: isCode(tokens) };
   };
   for (const { place, text, isPlain, rows } of pieces) {
     if (rows) {
-      blocks.table(rows.map((row) => row.map((cell) => inline(cell).replace(/\n/g, " "))));
+      blocks.table(rows.map((row) => row.map((cell) => inline(cell).text.replace(/\n/g, " "))));
       continue;
     }
-    const written = isPlain ? text : inline(text);
-    if (place.kind === "heading") blocks.heading(place.level, written);
-    else if (place.kind === "item") blocks.item(place.depth, written.replace(/\n/g, " "), place.marker);
-    else blocks.paragraph(written);
+    const written = isPlain ? { text, isCode: false } : inline(text);
+    if (place.kind === "code") blocks.code(text);
+    else if (place.kind === "heading") blocks.heading(place.level, written.text);
+    else if (place.kind === "item") {
+      const { depth, marker } = place;
+      blocks.item(depth, written.text.replace(/\n/g, " "), marker, written.isCode);
+    } else if (written.isCode) blocks.verbatim(written.text);
+    else blocks.paragraph(written.text);
   }
   return blocks.document(titleOf(front));
 }
@@ -56,7 +60,7 @@ interface Piece {
   readonly place:
     | { readonly kind: "heading"; readonly level: number }
     | { readonly kind: "item"; readonly depth: number; readonly marker: string | undefined }
-    | { readonly kind: "paragraph" };
+    | { readonly kind: "paragraph" | "code" };
   readonly text: string;
   /** Whether the text is as it is to stand: code, markup's text. */
   readonly isPlain: boolean;
@@ -125,7 +129,8 @@ function addPieces(tokens: readonly Token[], pieces: Piece[], limits: ReadLimits
     const { type, tag, content } = token;
     if (type === "inline" && rows) rows.at(-1)?.push(content);
     else if (type === "inline") add(content, false);
-    else if (type === "fence" || type === "code_block") add(content, true);
+    else if (type === "fence" || type === "code_block")
+      pieces.push({ place: { kind: "code" }, text: content, isPlain: true, rows: null });
     else if (type === "html_block") add(htmlText(content, limits), true);
     else if (type === "heading_open") level = Number(tag.slice(1));
     else if (type === "heading_close") level = 0;
@@ -145,6 +150,12 @@ function addPieces(tokens: readonly Token[], pieces: Piece[], limits: ReadLimits
       rows = null;
     }
   }
+}
+
+/** Whether all its text is. */
+function isCode(tokens: readonly Token[]): boolean {
+  const texts = tokens.filter(({ type, content }) => type !== "text" || content.trim() !== "");
+  return texts.length > 0 && texts.every(({ type }) => type === "code_inline" || type === "softbreak");
 }
 
 /** A paragraph's text without its marks. A line's end is a space but where it is meant. */

@@ -1,10 +1,12 @@
 /** The tables of a sheet: where one ends and another begins, which rows name its columns, what its merged cells say. */
 import type { Meter } from "./meter.ts";
-import { joinedHeader } from "./table-rows.ts";
+import { isYear, joinedHeader, shownHeader } from "./table-rows.ts";
 
 /** Cells of one row that hold something, by their places from 1 on, in order: three lists of one length. */
 export interface SparseRow {
   row: number;
+  /** Place of the last hidden row with cells above it; 0 for none. */
+  lastHidden: number;
   columns: number[];
   texts: string[];
   /** Whether the cell holds words, and neither number, date nor truth value. */
@@ -18,13 +20,27 @@ export interface Area {
   right: number;
 }
 
+/** Of what is not hidden. */
+export interface SheetCells {
+  readonly rows: SparseRow[];
+  readonly merges: Area[];
+  /** Places of hidden columns. */
+  readonly hidden: ReadonlySet<number>;
+}
+
 export interface SheetTable {
   /** Place of its first row, a title's among them. */
   top: number;
+  /** Place of its first column, where it stands beside another; else null. */
+  left: number | null;
+  /** Place of the column from which on it may be another table; null where it is surely one. */
+  mayBeTwo: number | null;
   /** What stands above it. */
   heading: readonly string[];
   /** Dense, without empty rows and columns; its header is one row. */
   rows: readonly (readonly string[])[];
+  /** Its header, with the text of a cell that is merged over columns in the first alone. */
+  shown?: readonly string[];
   /** Places of the rows that its header is made of; two that are the same for one row. */
   header: { first: number; last: number };
   /** Whether the row below looks like one of them. */
@@ -42,31 +58,33 @@ type AreasByTop = ReadonlyMap<number, readonly Area[]>;
 
 /**
  * A table ends at an empty row where a header follows: words above numbers, the same names once more, or columns that the
- * table above has not. A merged cell's value stands in every row that it covers (a row that is read alone must say what
+ * table above has not. It ends at an empty column where what follows has a header and a first column of names of its own,
+ * and other rows than what is before. A merged cell's value stands in every row that it covers (a row that is read alone must say what
  * holds for it), and in every column of the header; in the rows below, in its first column only: a sum that is merged over
  * two columns is one.
  *
  * @param hasHeader else all is one table, without title and header
  */
-export function tablesOfSheet(
-  rows: readonly SparseRow[],
-  merges: readonly Area[],
-  hasHeader: boolean,
-  meter: Meter,
-): SheetTable[] {
+export function tablesOfSheet({ rows, merges, hidden }: SheetCells, hasHeader: boolean, meter: Meter): SheetTable[] {
   const areas = byTop(merges);
   if (!hasHeader) {
     const header = { first: 0, last: 0 };
-    return [{ top: 0, heading: [], rows: denseRows(rows, 0, areas, meter), header, isDoubtful: false }];
+    const dense = denseRows(rows, 0, areas, meter).rows;
+    return [{ top: 0, left: null, mayBeTwo: null, heading: [], rows: dense, header, isDoubtful: false }];
   }
-  return splitRows(rows, areas).map((own) => {
+  const parts = splitRows(rows, areas).flatMap((own) => splitColumns(own, areas, hidden));
+  return parts.map(({ rows: own, left, mayBeTwo }) => {
     const { title, depth, isDoubtful } = headerOf(own, areas);
     const table = own.slice(title);
-    const dense = denseRows(table, depth, areas, meter);
+    const { rows: dense, head } = denseRows(table, depth, areas, meter);
+    const names = depth > 1 ? joinedHeader(dense.slice(0, depth)) : dense[0]!;
     return {
       top: own[0]!.row,
+      left,
+      mayBeTwo,
       heading: own.slice(0, title).map(({ texts }) => texts[0]!.trim()),
-      rows: depth > 1 ? [joinedHeader(dense.slice(0, depth)), ...dense.slice(depth)] : dense,
+      rows: [names, ...dense.slice(depth)],
+      shown: shownHeader(names, head),
       header: { first: table[0]!.row, last: table[depth - 1]!.row },
       isDoubtful,
     };
@@ -117,7 +135,7 @@ function* groupsOf(rows: readonly SparseRow[], areas: AreasByTop): Generator<Spa
   let group: SparseRow[] = [];
   let covered = 0;
   for (const row of rows) {
-    if (group.length > 0 && row.row > Math.max(covered, group.at(-1)!.row) + 1) {
+    if (group.length > 0 && row.row > Math.max(covered, row.lastHidden, group.at(-1)!.row) + 1) {
       yield group;
       group = [];
     }
@@ -125,6 +143,74 @@ function* groupsOf(rows: readonly SparseRow[], areas: AreasByTop): Generator<Spa
     for (const { bottom } of areas.get(row.row) ?? []) covered = Math.max(covered, bottom);
   }
   if (group.length > 0) yield group;
+}
+
+interface Part {
+  rows: readonly SparseRow[];
+  left: number | null;
+  mayBeTwo: number | null;
+}
+
+/** More gaps are no tables side by side. */
+const MOST_BESIDE = 10;
+
+/** Tables side by side. */
+function splitColumns(rows: readonly SparseRow[], areas: AreasByTop, hidden: ReadonlySet<number>): Part[] {
+  const whole: Part = { rows, left: null, mayBeTwo: null };
+  const starts = startsAfterGaps(rows, hidden);
+  if (starts.length === 0 || starts.length >= MOST_BESIDE || rows.some((row) => isJoined(row, areas, starts))) {
+    return [whole];
+  }
+  const parts = [0, ...starts].map((start, i): Part => {
+    const end = starts[i] ?? Number.POSITIVE_INFINITY;
+    return { rows: rows.flatMap((row) => within(row, start, end)), left: i === 0 ? null : start, mayBeTwo: null };
+  });
+  const heads = parts.map(({ rows }) => headOfOwn(rows));
+  if (heads.some((row) => row === null || row !== heads[0])) return [whole];
+  const ends = new Set(parts.map(({ rows }) => rows.at(-1)!.row));
+  return ends.size > 1 ? parts : [{ ...whole, mayBeTwo: starts[0]! }];
+}
+
+/** Columns before which one is empty that is not hidden. */
+function startsAfterGaps(rows: readonly SparseRow[], hidden: ReadonlySet<number>): number[] {
+  const used = new Set<number>();
+  for (const { columns } of rows) for (const column of columns) used.add(column);
+  const columns = [...used].sort((a, b) => a - b);
+  return columns.filter((column, i) => {
+    let before = column - 1;
+    while (hidden.has(before)) before--;
+    return i > 0 && before > columns[i - 1]!;
+  });
+}
+
+/** Whether one of its cells is merged over a gap. */
+function isJoined({ row }: SparseRow, areas: AreasByTop, starts: readonly number[]): boolean {
+  return (areas.get(row) ?? []).some(
+    ({ left, right }) => (starts[firstAt(starts, left + 1)] ?? right + 2) <= right + 1,
+  );
+}
+
+function within(row: SparseRow, start: number, end: number): SparseRow[] {
+  const places = row.columns.flatMap((column, i) => (column >= start && column < end ? [i] : []));
+  if (places.length === 0) return [];
+  return [
+    {
+      ...row,
+      columns: places.map((i) => row.columns[i]!),
+      texts: places.map((i) => row.texts[i]!),
+      isWords: places.map((i) => row.isWords[i]!),
+    },
+  ];
+}
+
+/** Place of the header; null where that is none, or no names are in the column below its first cell. */
+function headOfOwn(rows: readonly SparseRow[]): number | null {
+  const at = rows.slice(0, MOST_TITLE_ROWS + 1).findIndex((row) => !isNarrow(row));
+  const head = rows[at];
+  const below = rows.slice(at + 1, at + 1 + ROWS_LOOKED_AT);
+  if (!head || !isHeader(head, below)) return null;
+  const named = below.filter(({ columns, isWords }) => columns[0] === head.columns[0] && isWords[0]);
+  return named.length * 2 > below.length ? head.row : null;
 }
 
 function opened(): Open {
@@ -168,10 +254,6 @@ function isHeader(head: SparseRow, below: readonly SparseRow[]): boolean {
 
 function isName({ texts, isWords }: SparseRow, i: number): boolean {
   return isWords[i]! || isYear(texts[i]!);
-}
-
-function isYear(text: string): boolean {
-  return /^(?:19|20)\d\d$/.test(text);
 }
 
 /** How many rows are a title, and how many after them name columns. */
@@ -220,8 +302,17 @@ function cellsIn({ columns }: SparseRow, left: number, right: number): number {
   return columns.filter((column) => column >= left && column <= right).length;
 }
 
-/** Rows of equal length. @param depth how many of them are the header */
-function denseRows(sparse: readonly SparseRow[], depth: number, areas: AreasByTop, meter: Meter): string[][] {
+/**
+ * Rows of equal length; and the header's, with the text of a cell that is merged over columns in the first alone.
+ *
+ * @param depth how many of them are the header
+ */
+function denseRows(
+  sparse: readonly SparseRow[],
+  depth: number,
+  areas: AreasByTop,
+  meter: Meter,
+): { rows: string[][]; head: string[][] } {
   const used = new Set<number>();
   for (const row of sparse) for (const column of row.columns) used.add(column);
   const columns = [...used].sort((a, b) => a - b);
@@ -234,6 +325,7 @@ function denseRows(sparse: readonly SparseRow[], depth: number, areas: AreasByTo
     });
     return cells;
   });
+  const head = rows.slice(0, depth).map((cells) => [...cells]);
   const numbers = sparse.map(({ row }) => row);
   for (const [firstRow, top] of numbers.entries()) {
     for (const { left, bottom, right } of areas.get(top) ?? []) {
@@ -247,11 +339,12 @@ function denseRows(sparse: readonly SparseRow[], depth: number, areas: AreasByTo
           meter.cells(1);
           meter.characters(own.length);
           rows[r]![c] = own;
+          if (r < depth) head[r]![c] = c === firstColumn ? text : "";
         }
       }
     }
   }
-  return rows;
+  return { rows, head };
 }
 
 /** Of sorted numbers, where the first that is no less stands. */

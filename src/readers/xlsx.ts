@@ -9,8 +9,9 @@ import { EdgeT5Error } from "../errors.ts";
 import { DEFAULT_LIMITS, type ReadLimits, tooLarge } from "./limits.ts";
 import { Meter } from "./meter.ts";
 import { type OfficeFormat, openOffice, partOf, readMain, readRelationships, unescaped } from "./office.ts";
-import { type Tables, tableOf } from "./table-rows.ts";
-import { type Area, type SheetTable, type SparseRow, tablesOfSheet } from "./xlsx-tables.ts";
+import { letters } from "./ordinals.ts";
+import { hasNumber, type Tables, tableOf } from "./table-rows.ts";
+import { type Area, type SheetCells, type SheetTable, type SparseRow, tablesOfSheet } from "./xlsx-tables.ts";
 import { builtInFormat, formatOf, GENERAL, type NumberFormat, numberText } from "./xlsx-values.ts";
 import { attribute, readXml } from "./xml.ts";
 import type { ZipArchive } from "./zip.ts";
@@ -32,7 +33,7 @@ const LAST_COLUMN = 16_384;
 /**
  * Values as text: numbers as their format shows them, dates and times as ISO 8601, TRUE and FALSE, formulas by the value
  * that was stored with them, errors as they show. A sheet's tables, their headers and merged cells: {@link tablesOfSheet}.
- * Rows and columns without any value are left out, and so are hidden sheets.
+ * Rows and columns without any value are left out, and so are hidden sheets, rows and columns.
  *
  * @throws EdgeT5Error `E_FORMAT` for another format, an older one or an encrypted file; `E_DAMAGED`; `E_TOO_LARGE`
  */
@@ -48,15 +49,16 @@ export function readXlsx(bytes: Uint8Array, options: XlsxOptions = {}): Tables {
       const count = `${sheet.formulas} formula${sheet.formulas === 1 ? " has" : "s have"}`;
       notes.push(`In the sheet ${name}, ${count} no stored value: save the file with a program that computes them.`);
     }
+    notes.push(...hiddenNotes(name, sheet));
     if (sheet.rows.length === 0) continue;
     const sections = new Set<string>();
-    for (const table of tablesOfSheet(sheet.rows, sheet.merges, header, meter)) {
+    for (const table of tablesOfSheet(sheet, header, meter)) {
       meter.tables(1);
       notes.push(...notesOf(name, table, sections.size > 0));
       const own = [name, ...table.heading].join(": ");
       const section = sections.has(own) ? `${own}: table ${sections.size + 1}` : own;
       sections.add(section);
-      tables.push(tableOf(table.rows, { title, section, header }));
+      tables.push(tableOf(table.rows, { title, section, header, shown: table.shown }));
     }
   }
   if (tables.length === 0) notes.push("The workbook has no visible sheet with cells. Send one that has.");
@@ -64,19 +66,43 @@ export function readXlsx(bytes: Uint8Array, options: XlsxOptions = {}): Tables {
   return { kind: "tables", tables, notes };
 }
 
+function hiddenNotes(sheet: string, { hiddenColumns, hiddenRows }: Sheet): string[] {
+  const columns = [...hiddenColumns].sort((a, b) => a - b);
+  const named = columns.slice(0, MOST_NAMED).map((column) => letters(column).toUpperCase());
+  const more = columns.length > named.length ? ` and ${columns.length - named.length} more` : "";
+  const parts = [
+    ...(columns.length > 0 ? [`hidden column${columns.length === 1 ? "" : "s"} ${named.join(", ")}${more}`] : []),
+    ...(hiddenRows > 0 ? [`${hiddenRows} hidden row${hiddenRows === 1 ? "" : "s"}`] : []),
+  ];
+  if (parts.length === 0) return [];
+  return [
+    `In the sheet ${sheet}, ${parts.join(" and ")} ${columns.length + hiddenRows === 1 ? "is" : "are"} left out.`,
+  ];
+}
+
+const MOST_NAMED = 10;
+
 /** What was guessed. @param isNext whether another table stands above it */
 function notesOf(
   sheet: string,
-  { top, heading, header: { first, last }, isDoubtful }: SheetTable,
+  { top, left, heading, rows, header: { first, last }, isDoubtful, mayBeTwo }: SheetTable,
   isNext: boolean,
 ): string[] {
   const notes: string[] = [];
   const at = `In the sheet ${sheet},`;
-  if (isNext) notes.push(`${at} what stands from row ${top} on is taken for another table.`);
+  const from = left === null ? `row ${top}` : `column ${letters(left).toUpperCase()}`;
+  if (isNext) notes.push(`${at} what stands from ${from} on is taken for another table.`);
+  if (mayBeTwo !== null) {
+    const column = letters(mayBeTwo).toUpperCase();
+    notes.push(`${at} what stands from column ${column} on is taken for the same table as what stands before it.`);
+  }
   if (heading.length > 0) notes.push(`${at} the text above the table is taken for its title.`);
   if (last > first) notes.push(`${at} rows ${first} to ${last} are taken for the header.`);
   if (isDoubtful)
     notes.push(`${at} row ${first} alone is taken for the header, though row ${first + 1} may belong to it.`);
+  if (first > 0 && first === last && hasNumber(rows[0]!)) {
+    notes.push(`${at} row ${first} is taken for the header, though it holds numbers.`);
+  }
   return notes;
 }
 
@@ -177,9 +203,10 @@ function readFormats(zip: ZipArchive, part: string, limits: ReadLimits): NumberF
   return formats;
 }
 
-interface Sheet {
-  rows: SparseRow[];
-  merges: Area[];
+interface Sheet extends SheetCells {
+  /** Those that have cells. */
+  hiddenColumns: ReadonlySet<number>;
+  hiddenRows: number;
   /** Those without a stored value. */
   formulas: number;
 }
@@ -188,6 +215,12 @@ function readSheet(book: Workbook, part: string, meter: Meter): Sheet {
   const rows: SparseRow[] = [];
   const columns = new Set<number>();
   const merges: Area[] = [];
+  const hidden = new Set<number>();
+  const hiddenColumns = new Set<number>();
+  let lastColumn = 0;
+  let isHidden = false;
+  let lastHidden = 0;
+  let hiddenRows = 0;
   let formulas = 0;
   let row = 0;
   let cell: Cell | undefined;
@@ -197,9 +230,15 @@ function readSheet(book: Workbook, part: string, meter: Meter): Sheet {
   const broken = (what: string) =>
     new EdgeT5Error("E_DAMAGED", `${JSON.stringify(part)} has ${what}. Save the file anew.`);
   const keep = (text: string, type: string) => {
+    if (hidden.has(column)) hiddenColumns.add(column);
+    if (isHidden && lastHidden !== row) {
+      hiddenRows++;
+      lastHidden = row;
+    }
+    if (isHidden || hidden.has(column)) return;
     meter.cells(1);
     meter.characters(text.length);
-    if (rows.at(-1)?.row !== row) rows.push({ row, columns: [], texts: [], isWords: [] });
+    if (rows.at(-1)?.row !== row) rows.push({ row, lastHidden, columns: [], texts: [], isWords: [] });
     meter.rows(rows.length);
     columns.add(column);
     meter.columns(columns.size);
@@ -216,6 +255,12 @@ function readSheet(book: Workbook, part: string, meter: Meter): Sheet {
         if (!(Number.isInteger(next) && next > row && next <= LAST_ROW)) throw broken("rows out of order");
         row = next;
         column = 0;
+        isHidden = isTrue(attribute(attributes, "hidden"));
+      } else if (name === "col") {
+        const first = Math.max(Number(attribute(attributes, "min")), lastColumn + 1);
+        lastColumn = Math.max(lastColumn, Math.min(Number(attribute(attributes, "max")), LAST_COLUMN));
+        if (!isTrue(attribute(attributes, "hidden"))) return;
+        for (let each = first; each <= lastColumn; each++) hidden.add(each);
       } else if (name === "c") {
         const place = attribute(attributes, "r");
         const next = place === undefined ? column + 1 : columnOf(place);
@@ -249,12 +294,13 @@ function readSheet(book: Workbook, part: string, meter: Meter): Sheet {
         const text = cellText(cell, book);
         if (text === undefined) throw broken("a cell whose text is not among the shared ones");
         if (text.trim() !== "") keep(text, cell.type);
-        else if (cell.formula && cell.text === "" && cell.type !== "str") formulas++;
+        else if (!isHidden && !hidden.has(column) && cell.formula && cell.text === "" && cell.type !== "str")
+          formulas++;
         cell = undefined;
       }
     },
   });
-  return { rows, merges, formulas };
+  return { rows, merges, hidden, hiddenColumns, hiddenRows, formulas };
 }
 
 interface Cell {

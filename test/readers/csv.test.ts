@@ -41,7 +41,10 @@ describe("CSV", () => {
   });
 
   test("has each name once, and a name for each column", () => {
-    expect(read("a,,a, a ,a 2,\n").columns).toEqual(["a", "column 2", "a 3", "a 4", "a 2", "column 6"]);
+    const { columns, headers } = read("a,,a, a ,a 2,\n");
+    expect(columns).toEqual(["a", "column 2", "a 3", "a 4", "a 2", "column 6"]);
+    expect(headers).toEqual(["a", "", "a", "a", "a 2", ""]);
+    expect(read("a, b\n")).not.toHaveProperty("headers");
     expect(read("column 2,,\n1").columns).toEqual(["column 2", "column 3", "column 4"]);
   });
 
@@ -108,6 +111,56 @@ describe("CSV", () => {
   test("may have rows of one empty cell only where it is quoted", () => {
     expect(read('a\n""\n\nb\n').rows).toEqual([[""], ["b"]]);
     expect(read("a,b\n,\n").rows).toEqual([["", ""]]);
+  });
+
+  test.each(["sep=;\n", "SEP=;\r\n", "\ufeffsep=;\r"])("has the delimiter that %j names", (line) => {
+    const { tables, notes } = readCsv(`${line}a,b;c\n1,5;2\n3;4;5\n6`);
+    expect(tables[0]).toMatchObject({
+      columns: ["a,b", "c", "column 3"],
+      rows: [
+        ["1,5", "2", ""],
+        ["3", "4", "5"],
+        ["6", "", ""],
+      ],
+    });
+    expect(notes).toEqual([expect.stringContaining("(line 4)"), expect.stringContaining("1 short row")]);
+    expect(read('sep=;\n"a\nb";c\n1;2').columns).toEqual(["a b", "c"]);
+    expect(read("sep=x\n1").columns).toEqual(["sep=x"]);
+  });
+
+  test.each([
+    ["Report of 2024\n\ntown;size, km²\nBonn;141,1\n", "Report of 2024"],
+    ["# Report\n# in km²\ntown,size\nBonn,141\nKöln\nUlm,118,\n", "Report: in km²"],
+    ["Report,,\ntown,size,year\nBonn,141,2024\n", "Report"],
+    ["Report\ntown,river\nBonn,Rhein\n", "Report"],
+  ])("has its title above the header, as in %j", (text, section) => {
+    const { tables, notes } = readCsv(text);
+    expect(tables[0]).toMatchObject({ title: null, section });
+    expect(tables[0]!.columns.slice(0, 2)).toEqual(["town", expect.stringMatching(/^size|^river/)]);
+    expect(tables[0]!.rows[0]![0]).toBe("Bonn");
+    expect(notes[0]).toBe("The text above the table is taken for its title.");
+  });
+
+  test.each([
+    "name\n1,2\n3,4\n5,6",
+    "name,,\nAnna,Bob,Carl\nDora,Emil,Fritz",
+    "town\nBonn\nKöln, am Rhein\nUlm",
+    `${"line\n".repeat(11)}a,b\n1,2`,
+    "name\nBonn,x",
+    ",\na,b\n1,2",
+  ])("has its first row as header where that may be none, as in %j", (text) => {
+    const { tables, notes } = readCsv(text, { delimiter: "," });
+    expect(tables[0]!.section).toBe(null);
+    expect(tables[0]!.headers?.[0] ?? tables[0]!.columns[0]).toBe(/^[^,\n]*/.exec(text)?.[0]);
+    expect(notes).not.toContain("The text above the table is taken for its title.");
+  });
+
+  test("says so where its header has numbers", () => {
+    const note = "The first row is taken for the header, though it holds numbers.";
+    expect(readCsv("Bonn,330000\nKöln,1080000").notes).toEqual([note]);
+    expect(readCsv("1,2\n3,4").notes).toEqual([note]);
+    expect(readCsv("town,2023,2024\nBonn,1,2").notes).toEqual([]);
+    expect(readCsv("1,2\n3,4", { header: false }).notes).toEqual([]);
   });
 
   test("needs rows", () => {

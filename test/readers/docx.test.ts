@@ -255,6 +255,7 @@ describe("a document's table", () => {
           title: "Doc",
           section: "Numbers",
           columns: ["region", "sales", "sales 2"],
+          headers: ["region", "sales", ""],
           rows: [
             ["north", "1", "2\n(new)"],
             ["north", "3", ""],
@@ -290,6 +291,8 @@ describe("a document's table", () => {
   test("in a cell is that cell's text", () => {
     const inner = tbl(tr(tc(p("w")), tc(p("x"))), tr(tc(p("y")), tc(p("z"))));
     expect(texts(tbl(tr(tc(p("a")), tc(p("b"))), tr(tc(inner + p("")), tc(p("2")))))).toEqual([[["w x\ny z", "2"]]]);
+    const twice = tbl(tr(tc(p("w")), tc(p("w"))), tr(tc(p("y")), tc(p("z"))));
+    expect(texts(tbl(tr(tc(p("a")), tc(p("b"))), tr(tc(twice), tc(p("2")))))).toEqual([[["w w\ny z", "2"]]]);
   });
 
   test("of one row or column is a layout", () => {

@@ -95,11 +95,16 @@ describe("a page", () => {
     expect(await tablesOf(page(`<table>${rows}</table>`))).toMatchObject([
       {
         columns: ["a", "b", "b 2"],
+        headers: ["a", "b", ""],
         rows: [
           ["sum", "", "1"],
           ["x", "y", "1"],
         ],
       },
+    ]);
+    const plain = "<tr><td colspan=2>a<td>a<td></tr><tr><td>1<td>2<td>3<td>4</tr>";
+    expect(await tablesOf(page(`<table>${plain}</table>`))).toMatchObject([
+      { columns: ["a", "a 2", "a 3", "column 4"], headers: ["a", "", "a", ""] },
     ]);
     const { document } = await documentOf(page("<table><tr><td colspan=2>alone</td></tr></table>"));
     expect(outline(document)).toEqual(["alone"]);
@@ -133,10 +138,22 @@ describe("a page", () => {
     expect(outline(document)).toEqual(["left", "table a | b"]);
   });
 
-  it("keeps the lines of preformatted text", async () => {
-    expect(outline((await documentOf(page("<pre>one\n  two</pre><p>three\nfour"))).document)).toEqual([
-      "one\ntwo",
-      "three four",
+  it("has preformatted text as it stands, for no translation unless it is prose", async () => {
+    const blocks = async (body: string) => (await documentOf(page(body))).document.blocks;
+    const code = (text: string) => ({ kind: "paragraph", text, isVerbatim: true });
+    const prose = (text: string) => ({ kind: "paragraph", text });
+    expect(await blocks("<pre>\none\n  two</pre><p>three\nfour")).toEqual([code("one\n  two"), prose("three four")]);
+    expect(await blocks("<pre><code>int main() {\n\n  return 0;\n}\n</code></pre><p>See <code>main</code>.")).toEqual([
+      code("int main() {\n\n  return 0;\n}"),
+      prose("See main."),
+    ]);
+    expect(await blocks("<pre>Dear all,\n  the mill is closed.\n\nBo</pre>")).toEqual([
+      prose("Dear all,\nthe mill is closed.\nBo"),
+    ]);
+    expect(await blocks("<p> <code>npm\n ci</code> </p><ul><li><kbd>F1</kbd><li><kbd>F2</kbd> helps</ul>")).toEqual([
+      code("npm ci"),
+      { kind: "item", depth: 0, text: "F1", isVerbatim: true },
+      { kind: "item", depth: 0, text: "F2 helps" },
     ]);
   });
 

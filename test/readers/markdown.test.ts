@@ -23,11 +23,30 @@ describe("Markdown", () => {
       "Then look again.",
       "item0 3. close it",
       "Water that has passed turns no mill.",
-      "mill --start # slowly\nmill --stop",
+      "mill --start   # slowly\n  mill --stop",
       "Two spaces at the end\nbreak a line. Tags go.",
       "A block of markup.",
       "h2 Setext",
       "The end.[^1]",
+    ]);
+  });
+
+  it("has its code as it stands, for no translation", async () => {
+    const text = [
+      "1. Run\n\n   ```sh\n   if a; then\n     b   # c\n\n   fi\n   ```\n2. `npm ci`\n3. `a` or b\n",
+      "`one`\n`two`\n\nThe `end`.\n\n    x = 1\n      y\n",
+    ].join("\n");
+    const { blocks } = (await documentOf(utf8(text), { filename: "a.md" })).document;
+    const item = { kind: "item", depth: 0 };
+    const code = (text: string) => ({ kind: "paragraph", text, isVerbatim: true });
+    expect(blocks).toEqual([
+      { ...item, marker: "1.", text: "Run" },
+      code("if a; then\n  b   # c\n\nfi"),
+      { ...item, marker: "2.", text: "npm ci", isVerbatim: true },
+      { ...item, marker: "3.", text: "a or b" },
+      code("one two"),
+      { kind: "paragraph", text: "The end." },
+      code("x = 1\n  y"),
     ]);
   });
 

@@ -16,7 +16,9 @@ export interface SheetXml {
   name: string;
   /** Of `sheetData`. */
   rows?: string;
-  /** After it. */
+  /** Of `cols`. */
+  columns?: string;
+  /** After `sheetData`. */
   after?: string;
   before?: string;
   state?: string;
@@ -46,9 +48,9 @@ export function xlsxFiles(sheets: readonly SheetXml[], book: WorkbookXml = {}): 
       ["f", "styles", "styles.xml"],
     ]),
   };
-  sheets.forEach(({ rows = "", after = "", before = "" }, i) => {
+  sheets.forEach(({ rows = "", columns = "", after = "", before = "" }, i) => {
     files[`xl/worksheets/sheet${i + 1}.xml`] =
-      `<?xml version="1.0" encoding="UTF-8"?>${before}<worksheet xmlns="${SHEETS}"><sheetData>${rows}</sheetData>${after}</worksheet>`;
+      `<?xml version="1.0" encoding="UTF-8"?>${before}<worksheet xmlns="${SHEETS}">${columns && `<cols>${columns}</cols>`}<sheetData>${rows}</sheetData>${after}</worksheet>`;
   });
   if (book.strings) {
     files["xl/sharedStrings.xml"] =

@@ -119,10 +119,89 @@ describe("a workbook", () => {
         title: null,
         section: "S: Sales of 2024: in EUR",
         columns: ["city", "sum", "column 3"],
+        headers: ["city", "sum", ""],
         rows: [["Kiel", "3", "x"]],
       },
     ]);
     expect(notes).toEqual(["In the sheet S, the text above the table is taken for its title."]);
+  });
+
+  test("has hidden rows and columns left out, and says so", () => {
+    const rows = typed([
+      ["town", "people", "secret", "river"],
+      ["Bonn", 330_000, 1, "Rhein"],
+      ["Köln", 1_080_000, 2, "Rhein"],
+      ["Ulm", 126_000, "", "Donau"],
+      ["Hof", 46_000, 4, "Saale"],
+    ]);
+    const hide = (...places: number[]) =>
+      places.reduce((all, place) => all.replace(`<row r="${place}"`, `<row r="${place}" hidden="1"`), rows);
+    const columns =
+      '<col min="1" max="2" hidden="0"/><col min="3" max="3" hidden="true"/><col min="6" max="9" hidden="1"/>';
+    const { tables, notes } = readXlsx(one(hide(3, 4), { columns }));
+    expect(tables).toMatchObject([
+      {
+        columns: ["town", "people", "river"],
+        rows: [
+          ["Bonn", "330000", "Rhein"],
+          ["Hof", "46000", "Saale"],
+        ],
+      },
+    ]);
+    expect(notes).toEqual(["In the sheet S, hidden column C and 2 hidden rows are left out."]);
+    expect(readXlsx(one(hide(2))).notes).toEqual(["In the sheet S, 1 hidden row is left out."]);
+    expect(() => readXlsx(one(rows, { columns: '<col min="1" max="16384" hidden="1"/>' }))).toThrow(
+      refusal("E_DAMAGED", /no visible sheet with cells/),
+    );
+  });
+
+  test("may have tables side by side", () => {
+    const towns: [string | number, string | number][] = [
+      ["town", "people"],
+      ["Bonn", 330_000],
+      ["Köln", 1_080_000],
+      ["Ulm", 126_000],
+    ];
+    const rivers: (string | number)[][] = [
+      ["river", "km"],
+      ["Rhein", 1233],
+      ["Elbe", 1094],
+      ["", ""],
+    ];
+    const beside = (right: (string | number)[][]) => typed(towns.map((row, i) => [...row, "", ...(right[i] ?? [])]));
+    const { tables, notes } = readXlsx(one(beside(rivers)));
+    expect(tables.map(({ section, columns, rows }) => [section, columns, rows.length])).toEqual([
+      ["S", ["town", "people"], 3],
+      ["S: table 2", ["river", "km"], 2],
+    ]);
+    expect(notes).toEqual(["In the sheet S, what stands from column D on is taken for another table."]);
+    const full = readXlsx(one(beside([...rivers.slice(0, 3), ["Oder", 866]])));
+    expect(full.tables.map(({ columns }) => columns)).toEqual([["town", "people", "river", "km"]]);
+    expect(full.notes).toEqual([
+      "In the sheet S, what stands from column D on is taken for the same table as what stands before it.",
+    ]);
+    // Columns of one table with a space between.
+    const spaced = readXlsx(
+      one(
+        beside([
+          ["2024", "2025"],
+          [1, 2],
+        ]),
+      ),
+    );
+    expect(spaced).toMatchObject({ tables: [{ columns: ["town", "people", "2024", "2025"] }], notes: [] });
+    const after = '<mergeCells><mergeCell ref="B2:D2"/></mergeCells>';
+    expect(readXlsx(one(beside(rivers), { after })).tables).toHaveLength(1);
+    const columns = '<col min="3" max="3" hidden="1"/>';
+    expect(readXlsx(one(beside(rivers), { columns })).tables).toHaveLength(1);
+  });
+
+  test("says so where its header has numbers", () => {
+    const notes = (...cells: (string | number)[][]) => readXlsx(one(typed(cells))).notes;
+    expect(notes(["Bonn", 330_000], ["Köln", 1_080_000])).toEqual([
+      "In the sheet S, row 1 is taken for the header, though it holds numbers.",
+    ]);
+    expect(notes(["town", 2024], ["Köln", 1_080_000])).toEqual([]);
   });
 
   test("may begin anywhere, and have gaps: empty rows and columns are left out", () => {
@@ -207,6 +286,8 @@ describe("a header", () => {
       ["Anna", "Hill 3", "Kiel"],
       ["Bob", "Lane 4", "Bonn"],
     ];
+    const [shown] = readXlsx(one(typed(address), { after: merged("B1:C1") })).tables;
+    expect(shown?.headers).toEqual(["name", "address", ""]);
     expect(columnsOf(address, "B1:C1")).toEqual({
       columns: ["name", "address", "address 2"],
       rows: 2,

@@ -64,16 +64,24 @@ describe("documentParts", () => {
     const blocks: Block[] = [
       { kind: "paragraph", text: "From: a@x.org", isVerbatim: true },
       { kind: "item", depth: 1, text: "one" },
+      { kind: "item", depth: 1, text: "npm ci", isVerbatim: true },
       { kind: "table", table },
       { kind: "table", table: { ...table, columns: [], rows: [] } },
     ];
     const parts = [...documentParts({ title: "T", blocks })];
     expect(textOfParts(parts)).toBe(
-      "T\n\nFrom: a@x.org\n\n  - one\n\nWheels\n\n| a\\|b | c |\n| --- | --- |\n| one two | 5 |\n|  | x\\\\|y |",
+      "T\n\nFrom: a@x.org\n\n  - one\n  - npm ci\n\nWheels\n\n| a\\|b | c |\n| --- | --- |\n| one two | 5 |\n|  | x\\\\|y |",
     );
     const texts = (kind: TextPart["kind"]) => parts.filter((part) => part.kind === kind).map(({ text }) => text);
     expect(texts("prose")).toEqual(["T", "one", "Wheels"]);
     expect(texts("cell")).toEqual(["a|b", "c", "one two", "5", "", "x\\|y"]);
+  });
+
+  it("have a table's header as its file shows it", () => {
+    const table = { ...TABLE, section: null, columns: ["week", "week 2"], headers: ["week", ""] };
+    const document: Document = { title: null, blocks: [{ kind: "table", table }] };
+    expect(textOfParts(documentParts(document))).toBe("| week |  |\n| --- | --- |\n| north | flour |");
+    expect(documentText(document)).toBe("col : week | week 2 row 1 : north | flour");
   });
 
   it("of a document without tables are its text", () => {

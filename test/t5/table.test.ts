@@ -32,6 +32,17 @@ describe("a selection", () => {
     });
   });
 
+  test("takes the names that its file shows along with the columns", () => {
+    const table = {
+      title: null,
+      section: null,
+      columns: ["a", "a 2", "b"],
+      headers: ["a", "", "b"],
+      rows: [["1", "2", "3"]],
+    };
+    expect(selectTable(table, { columns: ["b", "a 2"] })).toMatchObject({ columns: ["b", "a 2"], headers: ["b", ""] });
+  });
+
   test("takes rows by number, and by their values", () => {
     const names = (rows: Parameters<typeof selectTable>[1]["rows"]) =>
       selectTable(TABLE, { columns: ["Name"], ...(rows ? { rows } : {}) }).rows.flat();

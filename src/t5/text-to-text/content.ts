@@ -7,6 +7,8 @@ export interface Table {
   /** Of the section that it stands in: a heading, a sheet's name. */
   section: string | null;
   columns: readonly string[];
+  /** The names as the file shows them, where some of {@link columns} were made up to have each name once. */
+  headers?: readonly string[];
   rows: readonly (readonly string[])[];
 }
 
@@ -15,7 +17,7 @@ export type Block =
   | { kind: "heading" /** 1 is the highest. */; level: number; text: string }
   | {
       kind: "paragraph";
-      text: string /** Names, addresses, dates: the same in every language. */;
+      text: string /** Code, names, addresses, dates: the same in every language. */;
       isVerbatim?: boolean;
     }
   | {
@@ -25,6 +27,7 @@ export type Block =
       text: string;
       /** Its number, as it stands before the text: `1.`, `a)`, `2.1`. An item without one has a bullet. */
       marker?: string;
+      isVerbatim?: boolean;
     }
   | { kind: "table"; table: Table };
 

@@ -35,7 +35,7 @@ export function* documentParts(document: Document): Generator<TextPart, void, un
       before = null;
     } else {
       yield { text: between + marginOf(block), kind: "fixed" };
-      yield block.kind === "paragraph" && block.isVerbatim ? { text: block.text, kind: "fixed" } : prose(block.text);
+      yield block.kind !== "heading" && block.isVerbatim ? { text: block.text, kind: "fixed" } : prose(block.text);
       if (block.kind === "heading") heading = block.text;
       before = block.text;
     }
@@ -59,8 +59,8 @@ function prose(text: string): TextPart {
 }
 
 /** Line breaks in cells become blanks. */
-function* tableParts({ columns, rows }: Table): Generator<TextPart> {
-  for (const [number, row] of [columns, ...rows].entries()) {
+function* tableParts({ columns, headers = columns, rows }: Table): Generator<TextPart> {
+  for (const [number, row] of [headers, ...rows].entries()) {
     yield { text: number === 0 ? "| " : "\n| ", kind: "fixed" };
     for (const [column, cell] of row.entries()) {
       yield { text: cell.replace(/[\n\v\f\r\x85\u2028\u2029]+/g, " "), kind: "cell" };

@@ -37,6 +37,7 @@ export function selectTable(table: Table, { columns, rows = {} }: TableSelection
   return {
     ...table,
     columns: places.map((place) => table.columns[place]!),
+    ...(table.headers && { headers: places.map((place) => table.headers![place]!) }),
     rows: selected.map((row) => places.map((place) => row[place]!)),
   };
 }

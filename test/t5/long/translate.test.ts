@@ -12,6 +12,7 @@ import {
   translated,
   translateLong,
 } from "../../../src/t5/text-to-text/long/index.ts";
+import { textParts } from "../../../src/t5/text-to-text/long/markdown.ts";
 import { anyDocument, anyTable, anyText, count, fake, fill, PREFIX, rot13 } from "./fakes.ts";
 
 const BOUNDS = { count, maxInputTokens: 128, maxNewTokens: 128 };
@@ -71,6 +72,80 @@ describe("a translation", () => {
     const { text: whole } = await collectText(translateLong(model, text, { fill }));
     expect(whole).toBe("<Yes.>\n-----\n<Yes.> <No.>\n3,14\nhttps://x.org/a\nbob@x.org\n<Yes.>");
     expect(model.lists).toEqual([["Yes.", "No."].map(fill)]);
+  });
+
+  test.each([
+    "2024-03-09T14:30:05",
+    "2024-03-09 14:30:05.25+01:00",
+    "2024-03-09T14:30Z",
+    "1.50E-07",
+    "-6,02e+23",
+    "0xFF3a",
+    "3F2504e0-4f89-11d3-9a0c-0305e82c3301",
+    "TRUE",
+    "FALSE",
+    "#N/A",
+    "#DIV/0!",
+    "AB-1234",
+    "DE89370400440532013000",
+    "2024/W10",
+  ])("leaves the value %s alone", async (value) => {
+    const model = fake((text) => `<${text}>`);
+    const table = { title: null, section: null, columns: ["word", value], rows: [[value, "Yes"]] };
+    const document: Document = { title: null, blocks: [{ kind: "table", table }] };
+    expect((await collectText(translateLong(model, document, { fill }))).text).toBe(
+      `| <word> | ${value} |\n| --- | --- |\n| ${value} | <Yes> |`,
+    );
+    expect((await collectText(translateLong(model, `${value}\nYes`, { fill }))).text).toBe(`${value}\n<Yes>`);
+  });
+
+  test.each(["True", "true", "NOTE", "Room 12", "AB 1234", "Zimmer-12", "E-Mail", "#NOTE", "See AB-1234."])(
+    "translates %s, which is no value",
+    (text) => {
+      expect(planTranslation(text, BOUNDS, { fill }).prompts).toEqual([fill(text)]);
+    },
+  );
+
+  test("of Markdown leaves fenced code as it is, and takes tables cell by cell", async () => {
+    const model = fake((text) => `<${text}>`);
+    const code = "```sh\nif a | b\n  ```` c\n| x |\n|---|\n```\n";
+    const text = `One.\n${code}\n  ~~~\n  two\n  ~~~~\nRoom | Price\n:--|--:\nBath \\| shower | 5 €\n| Hall. Well. |  \r\nEnd.`;
+    const { text: whole } = await collectText(translateLong(model, text, { fill }));
+    expect(whole).toBe(
+      `<One.>\n${code}\n  ~~~\n  two\n  ~~~~\n<Room> | <Price>\n:--|--:\n<Bath \\| shower> | 5 €\n| <Hall.> <Well.> |  \r\n<End.>`,
+    );
+    const open = "```\nNo end.\n\na | b\nc | d";
+    expect((await collectText(translateLong(model, open, { fill }))).text).toBe("```\n<No end.>\n\n<a | b>\n<c | d>");
+  });
+
+  test("of anything like Markdown loses and doubles nothing", () => {
+    const mark = fc.constantFrom(
+      "```",
+      "````",
+      "~~~",
+      "|",
+      "\\|",
+      "\\",
+      "---",
+      " ",
+      "\n",
+      "\r\n",
+      "> ",
+      "Yes.",
+      "no",
+      "-|-\n",
+    );
+    fc.assert(
+      fc.property(fc.array(mark, { maxLength: 40 }), (marks) => {
+        const text = marks.join("");
+        expect(textOfParts(textParts(text))).toBe(text);
+      }),
+      { numRuns: 2000 },
+    );
+    // As much of one character takes no longer than other text.
+    for (const long of ["`", " ", "~", "|", "-", "\\"].map((mark) => `a|b\n${mark.repeat(500_000)} x \``)) {
+      expect(textOfParts(textParts(long))).toBe(long);
+    }
   });
 
   test("is in one line a sentence, and has wraps at the same share of it", async () => {

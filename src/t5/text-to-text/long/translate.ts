@@ -7,6 +7,7 @@ import type { Document, TextPart } from "../content.ts";
 import { documentParts, markdownCell } from "../document.ts";
 import { cutToFit } from "./cut.ts";
 import { plainOf, rewrap, unwrappedOf } from "./lines.ts";
+import { textParts } from "./markdown.ts";
 import {
   type LongBounds,
   type LongEnd,
@@ -27,7 +28,7 @@ export interface TranslationPlan {
   readonly size: LongSize;
   /** Of one answer, at most. */
   readonly newTokens: number;
-  /** The text: joined with the sentences' own texts it is as it was. */
+  /** The text: joined with the sentences' own texts, cells written as such, it is as it was. */
   readonly parts: readonly TranslationPart[];
   /** Sentences that were cut, as no window holds them. */
   readonly cut: number;
@@ -54,18 +55,32 @@ function hasWords(text: string): boolean {
   return /\p{L}/u.test(text);
 }
 
-/** What has no letter, and what is but an address, says the same in every language. */
+/** Values, each a whole text, that are written with letters and are the same in every language. */
+const VALUES = [
+  // Addresses.
+  /^(?:https?:\/\/|www\.)\S*$|^[^@\s]+@[^@\s]+$/i,
+  // Dates with a time (ISO 8601).
+  /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?$/,
+  // Numbers with an exponent, hexadecimal ones, UUIDs.
+  /^[+\-−]?\d+(?:[.,]\d+)?e[+\-−]?\d+$|^0x[\da-f]+$|^[\da-f]{8}-(?:[\da-f]{4}-){3}[\da-f]{12}$/i,
+  // What a spreadsheet shows for truth values and errors.
+  /^(?:TRUE|FALSE|#(?:N\/A|DIV\/0!|REF!|NAME\?|VALUE!|NUM!|NULL!))$/,
+  // Codes, of capitals with digits: AB-1234.
+  /^(?=.*\d)[A-Z\d]+(?:[-_./][A-Z\d]+)*$/,
+];
+
+/** What has no letter, and what is but a value, says the same in every language. */
 function isUntranslated(sentence: string): boolean {
-  if (!hasWords(sentence)) return true;
-  return !/\s/.test(sentence) && /^(?:https?:\/\/|www\.)|^[^@]+@[^@]+$/i.test(sentence);
+  return !hasWords(sentence) || VALUES.some((value) => value.test(sentence));
 }
 
 /**
- * Splits a text into the sentences that are to be translated; of a document, what {@link documentParts} makes of it: no
- * sentence goes from one block or cell to the next. One that no window holds, or whose translation would be longer than an
+ * Splits a text into the sentences that are to be translated, but for fenced code in it, and cell by cell where it has a
+ * table in Markdown; of a document, what {@link documentParts} makes of it: no sentence goes from one block or cell to the
+ * next. One that no window holds, or whose translation would be longer than an
  * answer may be, is cut: where a clause ends, else between words, inside a word only when that alone is too long. Sentences
- * without any letter (numbers, rules: `-----`) and those that are but an address stay untouched. A sentence that comes again
- * is translated once.
+ * without any letter (numbers, rules: `-----`) and those that are but a value (an address, a time, a code) stay untouched. A
+ * sentence that comes again is translated once.
  *
  * @throws EdgeT5Error `E_CONTEXT_LENGTH` when the template leaves no room, `E_INPUT` for a locale that is none
  */
@@ -101,8 +116,7 @@ export function planTranslation(
       return { text: piece.text, prompt: piece.isSentence ? indexOf(fill(plainOf(piece.text))) : null, isCell };
     });
   };
-  const all: Iterable<TextPart> =
-    typeof source === "string" ? [{ text: source, kind: "prose" }] : documentParts(source);
+  const all: Iterable<TextPart> = typeof source === "string" ? textParts(source) : documentParts(source);
   for (const { text, kind } of all) {
     const isCell = kind === "cell";
     if (text === "") continue;
