@@ -49,6 +49,17 @@ describe("lines", () => {
     ]);
   });
 
+  test("of a sentence that goes on are one paragraph, though its word would have had room", () => {
+    const lines = [
+      "Le garçon a mangé une crêpe à la crème brûlée.",
+      "Où est la bibliothèque ? Elle est là, près",
+      "de l'hôtel, au cœur de la forêt. Ça coûte 5 €.",
+    ];
+    expect(read(lines, 47)).toEqual([lines.join(" ")]);
+    const items = ["red apples and pears out of the garden", "tea from the shop"];
+    expect(read(items, 44)).toEqual(items);
+  });
+
   test("are measured by their block", () => {
     const lines = ["Short lines of a list", "and another one of it"];
     expect(read(lines, 60)).toEqual(lines);

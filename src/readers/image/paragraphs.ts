@@ -13,6 +13,9 @@ const NARROWEST = 25;
 const SURELY_WRAPPED = 60;
 /** Of a paragraph's line ends, those that a wrap at the block's width explains. */
 const WRAPPED_SHARE = 0.5;
+/** Of the block's width, what a line fills before a sentence that goes on: people break lines where they like. */
+const NEARLY_FULL = 0.85;
+const SENTENCE_END = /[.!?:;…]["'”’»)\]]*$/;
 /** Characters that a line may fall short of the block's width by: letters are of different widths. */
 const TOLERANCE = 1.5;
 
@@ -24,9 +27,9 @@ const TOLERANCE = 1.5;
  * @param blockEnd where the widest line of their block ends
  */
 export function paragraphsOf(lines: readonly RecognizedLine[], blockEnd: number): string[] {
-  const isFull = lines.map((line, i) => i > 0 && hadNoRoom(line, lines[i - 1]!, blockEnd));
-  const full = lines.filter((_, i) => isFull[i]);
   const width = blockWidth(lines, blockEnd);
+  const isFull = fullOnes(lines, blockEnd, width);
+  const full = lines.filter((_, i) => isFull[i]);
   const isSure = width >= SURELY_WRAPPED || full.some(({ text }) => goesOn(text));
   const isWrapped = width >= NARROWEST && isSure && full.length >= (lines.length - 1) * WRAPPED_SHARE;
   const paragraphs: string[] = [];
@@ -38,6 +41,25 @@ export function paragraphsOf(lines: readonly RecognizedLine[], blockEnd: number)
     else paragraphs.push(text);
   }
   return paragraphs;
+}
+
+/** Of each line, whether the one before is full: its first word had no room there, or a sentence plainly goes on. */
+function fullOnes(lines: readonly RecognizedLine[], blockEnd: number, width: number): boolean[] {
+  const start = lines.reduce((least, line) => Math.min(least, line.start), blockEnd);
+  const isFull: boolean[] = [];
+  for (const [i, line] of lines.entries()) {
+    const before = lines[i - 1];
+    if (!before) {
+      isFull.push(false);
+      continue;
+    }
+    const isLong = width >= NARROWEST && before.end - start >= (blockEnd - start) * NEARLY_FULL;
+    // A list whose items begin with small letters has no sentence that goes on.
+    const isWithin = isFull[i - 1] || !goesOn(before.text);
+    const runsOn = isLong && isWithin && /^\p{Ll}/u.test(line.text) && !SENTENCE_END.test(before.text);
+    isFull.push(runsOn || hadNoRoom(line, before, blockEnd));
+  }
+  return isFull;
 }
 
 function hadNoRoom(line: RecognizedLine, before: RecognizedLine, blockEnd: number): boolean {
