@@ -150,7 +150,14 @@ describe("a workbook", () => {
     ]);
     expect(notes).toEqual(["In the sheet S, hidden column C and 2 hidden rows are left out."]);
     expect(readXlsx(one(hide(2))).notes).toEqual(["In the sheet S, 1 hidden row is left out."]);
-    expect(readXlsx(one(rows, { columns: '<col min="1" max="16384" hidden="1"/>' }))).toMatchObject({ tables: [] });
+    const none = readXlsx(one(rows, { columns: '<col min="1" max="16384" hidden="1"/>' }));
+    expect([none.tables, none.notes]).toEqual([
+      [],
+      [
+        "In the sheet S, hidden columns A, B, C, D are left out.",
+        "The workbook has no visible sheet with cells. Send one that has.",
+      ],
+    ]);
   });
 
   test("may have tables side by side", () => {
