@@ -17,6 +17,7 @@ import {
   translateLong,
 } from "../t5/text-to-text/long/index.ts";
 import { lengthNotes } from "../tenancy/length-note.ts";
+import { keepsPieces } from "../tenancy/long-texts.ts";
 import type { TaskDefinition } from "../tenancy/task-definition.ts";
 import { type RenderedInput, renderInput, type TableChoice } from "../tenancy/task-request.ts";
 import { type GivenInput, readAny } from "./task-input.ts";
@@ -94,7 +95,7 @@ export function wholeIfAsked(
 ): RenderedInput {
   const { prompt, long } = rendered;
   if (!long || long.mode === "windows") return rendered;
-  const mayBeOne = hasMaxTokens && words === undefined && !(long.mode === "sentences" && long.document);
+  const mayBeOne = hasMaxTokens && words === undefined && !keepsPieces(long);
   if (stop.length === 0 && !mayBeOne) return rendered;
   const tokens = model.count(prompt);
   if (tokens <= model.maxInputTokens) return { ...rendered, long: null };

@@ -99,6 +99,11 @@ export function planLong(
   };
 }
 
+/** Of a document that is translated, tokens that are asked for are each piece's: its tables and names stay as they are. */
+export function keepsPieces({ mode, document }: LongInput): boolean {
+  return mode === "sentences" && document !== null;
+}
+
 /**
  * Several texts, those that fit whole and the others in pieces, all of them together.
  *
@@ -123,7 +128,7 @@ export function planPieces(
   const ways = inputs.map(({ prompt, long }): Way => {
     const one = oneOf(prompt, { prompts: [prompt], size: sizeOf([prompt], bounds), newTokens: bounds.maxNewTokens });
     if (!long) return one;
-    const mayBeOne = fields.max_tokens != null && words === null && !(long.mode === "sentences" && long.document);
+    const mayBeOne = fields.max_tokens != null && words === null && !keepsPieces(long);
     if (mayBeOne && one.size.longest <= bounds.maxInputTokens) return one;
     const plan = planLong(target, generation, long, fields, words);
     if (words === null && plan.prompts.length === 1 && plan.prompts[0] === prompt) return one;
