@@ -96,7 +96,7 @@ function linearI8(
   const out = before ? bench.putFloats(before) : bench.reserve(rows * n * 4);
   bench.kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
   bench.kernels.rowSums(weights, n, k, sums);
-  const scratch = bench.reserve(n * 4 * Math.ceil(k / 1024));
+  const scratch = bench.reserve(2 * k + n * 4 * Math.ceil(k / 1024));
   bench.kernels.linearI8(q, rowScales, rows, k, weights, weightScales, sums, n, out, n, before ? 1 : 0, scratch);
   return bench.read(out, rows * n);
 }
