@@ -10,6 +10,9 @@
 //   values [D / 16][room / 4][16][4 tokens] int8: a number of four tokens' values together; the last tile may be narrower
 // So a lane of a dot is a key, or a number of the output, and nothing is added across lanes; and a step reads the keys of
 // all heads in one stretch of memory, then the values.
+//
+// In the plain module the first and the third of four numbers lie with 128 added, as bytes without a sign: a mask widens them
+// to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
 import { exp4, loadSome, maxLanes, roundLanes, sumLanes } from "./math";
 
 /** Tokens of a block of keys. */
@@ -42,6 +45,15 @@ function tileBytes(tile: i32, dKv: i32): i32 {
 @inline
 function valueBytes(room: i32, dKv: i32): usize {
   return <usize>room * <usize>(padded(dKv) + 4);
+}
+
+/** The even bytes of int16. */
+const EVEN = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+
+/** Four int8 numbers, in the bytes of `v`, as a cache has them. */
+@inline
+function stored(v: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? v : v128.xor(v, i16x8.splat(0x80));
 }
 
 @inline
@@ -84,7 +96,7 @@ export function storeKeysI8(
         const v = roundLanes(f32x4.mul(loadSome(at + (<usize>i << 2), dKv - i), by), 0);
         sum = i32x4.add(sum, v);
         const words = i16x8.narrow_i32x4_s(v, v);
-        v128.store32_lane(to, i8x16.narrow_i16x8_s(words, words), 0);
+        v128.store32_lane(to, stored(i8x16.narrow_i16x8_s(words, words)), 0);
       }
       const total =
         i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1) + i32x4.extract_lane(sum, 2) + i32x4.extract_lane(sum, 3);
@@ -118,7 +130,9 @@ export function storeValuesI8(
         const tile = i & ~15;
         const place = (token >> 2) * <usize>tileBytes(tile, dKv) + (<usize>(i - tile) << 2) + (token & 3);
         const to = values + <usize>tile * <usize>room + place;
-        const v = roundLanes(f32x4.mul(loadSome(at + (<usize>i << 2), dKv - i), by), 0);
+        let v = roundLanes(f32x4.mul(loadSome(at + (<usize>i << 2), dKv - i), by), 0);
+        // Of four tokens, that is.
+        if (!ASC_FEATURE_RELAXED_SIMD && !(token & 1)) v = v128.xor(v, i32x4.splat(0x80));
         v128.store8_lane(to, v, 0);
         v128.store8_lane(to, v, 4, 4);
         v128.store8_lane(to, v, 8, 8);
@@ -134,13 +148,28 @@ const QUERY_OFFSET: i32 = ASC_FEATURE_RELAXED_SIMD ? 8192 : 0;
 
 /**
  * A head's query in digits: in the relaxed module its high digits, then its low ones, of integer + 8192 = high x 128 +
- * low; in the plain one int16. Returns the scale.
+ * low; in the plain one int16, of each four the even ones first. Returns the scale.
  */
 function quantizeQuery(q: usize, dKv: i32, to: usize): f32 {
   const largest = largestOf(q, dKv);
   const by = f32x4.splat(largest > 0 ? QUERY_LEVELS / largest : 0);
   putAll(q, dKv, by, QUERY_OFFSET, to, <usize>padded(dKv));
   return largest / QUERY_LEVELS;
+}
+
+/** Of each four int16 the even ones, then the odd ones. */
+@inline
+function evenFirst(v: v128): v128 {
+  return i8x16.shuffle(v, v, 0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
+}
+
+/** What is too much in sums over numbers as {@link stored}: 128 x the sum of the even ones of `bytes` of digits. */
+function tooMuch(digits: usize, bytes: usize): v128 {
+  let sums = i32x4.splat(0);
+  for (const end = digits + bytes; digits < end; digits += 8) {
+    sums = i32x4.add(sums, i32x4.extadd_pairwise_i16x8_s(v128.load64_zero(digits)));
+  }
+  return i32x4.shl(i32x4.splat(i32x4.extract_lane(sums, 0)), 7);
 }
 
 /** `count` numbers times `by` as digits; `n` is how far the low digits lie behind the high ones. */
@@ -160,8 +189,8 @@ function putAll(from: usize, count: i32, by: v128, offset: i32, to: usize, n: us
       v128.store(to + <usize>i, i8x16.narrow_i16x8_u(i16x8.shr_u(a, 7), i16x8.shr_u(b, 7)));
       v128.store(to + n + <usize>i, i8x16.narrow_i16x8_u(v128.and(a, mask), v128.and(b, mask)));
     } else {
-      v128.store(to + (<usize>i << 1), a);
-      v128.store(to + (<usize>i << 1), b, 16);
+      v128.store(to + (<usize>i << 1), evenFirst(a));
+      v128.store(to + (<usize>i << 1), evenFirst(b), 16);
     }
   }
   for (; i < count; i += 4, from += 16) {
@@ -172,7 +201,7 @@ function putAll(from: usize, count: i32, by: v128, offset: i32, to: usize, n: us
       v128.store32_lane(to + <usize>i, narrow, 0);
       v128.store32_lane(to + n + <usize>i, narrow, 1);
     } else {
-      v128.store64_lane(to + (<usize>i << 1), i16x8.narrow_i32x4_s(v, v), 0);
+      v128.store64_lane(to + (<usize>i << 1), evenFirst(i16x8.narrow_i32x4_s(v, v)), 0);
     }
   }
 }
@@ -182,18 +211,11 @@ function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
   return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
 }
 
+/** Numbers as {@link stored} in the plain module, times the even and the odd ones of four int16. */
 @inline
-function dotPlain(w: usize, x: v128, acc: v128): v128 {
-  return i32x4.add(acc, i32x4.dot_i16x8_s(v128.load8x8_s(w), x));
-}
-
-/** Lanes of two vectors, added in pairs. */
-@inline
-function addPairs(a: v128, b: v128): v128 {
-  return i32x4.add(
-    i8x16.shuffle(a, b, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27),
-    i8x16.shuffle(a, b, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31),
-  );
+function dotPlain(w: v128, even: v128, odd: v128, mask: v128, acc: v128): v128 {
+  acc = i32x4.add(acc, i32x4.dot_i16x8_s(v128.and(w, mask), even));
+  return i32x4.add(acc, i32x4.dot_i16x8_s(i16x8.shr_s(w, 8), odd));
 }
 
 /** [128 high + low] */
@@ -202,10 +224,19 @@ function joinDigits(high: v128, low: v128): v128 {
   return i32x4.add(i32x4.shl(high, 7), low);
 }
 
-/** Puts out the scores of four keys. */
+/** Puts out the scores of four keys, whose totals are too large by `over`, or by their sums (relaxed module). */
 @inline
-function emitScores(totals: v128, i: usize, scales: usize, sums: usize, by: v128, bias: usize, scores: usize): void {
-  if (ASC_FEATURE_RELAXED_SIMD) totals = i32x4.sub(totals, v128.load(sums + i));
+function emitScores(
+  totals: v128,
+  over: v128,
+  i: usize,
+  scales: usize,
+  sums: usize,
+  by: v128,
+  bias: usize,
+  scores: usize,
+): void {
+  totals = i32x4.sub(totals, ASC_FEATURE_RELAXED_SIMD ? v128.load(sums + i) : over);
   let values = f32x4.mul(f32x4.convert_i32x4_s(totals), f32x4.mul(v128.load(scales + i), by));
   if (bias) values = f32x4.add(values, v128.load(bias + i));
   v128.store(scores + i, values);
@@ -225,17 +256,19 @@ function scoreKeys(
 ): void {
   const d = <usize>padded(dKv);
   const by = f32x4.splat(queryScale);
+  const mask = v128.load(EVEN);
+  const over = ASC_FEATURE_RELAXED_SIMD ? i32x4.splat(0) : tooMuch(digits, d << 1);
   for (let j = 0; j < keys; j += BLOCK) {
     const at = <usize>j << 2;
     let a = i32x4.splat(0);
     let b = a;
     let c = a;
     let e = a;
-    let al = a;
-    let bl = a;
-    let cl = a;
-    let el = a;
     if (ASC_FEATURE_RELAXED_SIMD) {
+      let al = a;
+      let bl = a;
+      let cl = a;
+      let el = a;
       const end = digits + d;
       for (let p = digits; p < end; p += 4, k += 64) {
         const high = v128.load32_splat(p);
@@ -260,25 +293,18 @@ function scoreKeys(
     } else {
       const end = digits + (d << 1);
       for (let p = digits; p < end; p += 8, k += 64) {
-        const x = v128.load64_splat(p);
-        a = dotPlain(k, x, a);
-        al = dotPlain(k + 8, x, al);
-        b = dotPlain(k + 16, x, b);
-        bl = dotPlain(k + 24, x, bl);
-        c = dotPlain(k + 32, x, c);
-        cl = dotPlain(k + 40, x, cl);
-        e = dotPlain(k + 48, x, e);
-        el = dotPlain(k + 56, x, el);
+        const even = v128.load32_splat(p);
+        const odd = v128.load32_splat(p, 4);
+        a = dotPlain(v128.load(k), even, odd, mask, a);
+        b = dotPlain(v128.load(k, 16), even, odd, mask, b);
+        c = dotPlain(v128.load(k, 32), even, odd, mask, c);
+        e = dotPlain(v128.load(k, 48), even, odd, mask, e);
       }
-      a = addPairs(a, al);
-      b = addPairs(b, bl);
-      c = addPairs(c, cl);
-      e = addPairs(e, el);
     }
-    emitScores(a, at, scales, sums, by, bias, scores);
-    emitScores(b, at + 16, scales, sums, by, bias, scores);
-    emitScores(c, at + 32, scales, sums, by, bias, scores);
-    emitScores(e, at + 48, scales, sums, by, bias, scores);
+    emitScores(a, over, at, scales, sums, by, bias, scores);
+    emitScores(b, over, at + 16, scales, sums, by, bias, scores);
+    emitScores(c, over, at + 32, scales, sums, by, bias, scores);
+    emitScores(e, over, at + 48, scales, sums, by, bias, scores);
   }
 }
 
@@ -323,10 +349,10 @@ function weigh(scores: usize, scales: usize, keys: i32, digits: usize): f32 {
   return top / WEIGHT_LEVELS / sumLanes(sums);
 }
 
-/** Puts out four numbers of a head's output, `n` of them real. */
+/** Puts out four numbers of a head's output, whose totals are too large by `over`; `n` of them are real. */
 @inline
-function emitValues(totals: v128, to: usize, n: i32, by: v128, adds: bool): void {
-  let values = f32x4.mul(f32x4.convert_i32x4_s(totals), by);
+function emitValues(totals: v128, over: v128, to: usize, n: i32, by: v128, adds: bool): void {
+  let values = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(totals, over)), by);
   if (adds) values = f32x4.add(values, loadSome(to, n));
   if (n >= 4) {
     v128.store(to, values);
@@ -351,6 +377,8 @@ function mixValues(
 ): void {
   const by = f32x4.splat(factor);
   const adds = from > 0;
+  const mask = v128.load(EVEN);
+  const over = ASC_FEATURE_RELAXED_SIMD ? i32x4.splat(0) : tooMuch(digits + (from << 1), (end - from) << 1);
   let i = 0;
   for (; i + 16 <= padded(dKv); i += 16) {
     let at = v + <usize>i * room + (from << 4);
@@ -358,11 +386,11 @@ function mixValues(
     let b = a;
     let c = a;
     let e = a;
-    let al = a;
-    let bl = a;
-    let cl = a;
-    let el = a;
     if (ASC_FEATURE_RELAXED_SIMD) {
+      let al = a;
+      let bl = a;
+      let cl = a;
+      let el = a;
       const stop = digits + end;
       for (let p = digits + from; p < stop; p += 4, at += 64) {
         const high = v128.load32_splat(p);
@@ -387,34 +415,27 @@ function mixValues(
     } else {
       const stop = digits + (end << 1);
       for (let p = digits + (from << 1); p < stop; p += 8, at += 64) {
-        const x = v128.load64_splat(p);
-        a = dotPlain(at, x, a);
-        al = dotPlain(at + 8, x, al);
-        b = dotPlain(at + 16, x, b);
-        bl = dotPlain(at + 24, x, bl);
-        c = dotPlain(at + 32, x, c);
-        cl = dotPlain(at + 40, x, cl);
-        e = dotPlain(at + 48, x, e);
-        el = dotPlain(at + 56, x, el);
+        const even = v128.load32_splat(p);
+        const odd = v128.load32_splat(p, 4);
+        a = dotPlain(v128.load(at), even, odd, mask, a);
+        b = dotPlain(v128.load(at, 16), even, odd, mask, b);
+        c = dotPlain(v128.load(at, 32), even, odd, mask, c);
+        e = dotPlain(v128.load(at, 48), even, odd, mask, e);
       }
-      a = addPairs(a, al);
-      b = addPairs(b, bl);
-      c = addPairs(c, cl);
-      e = addPairs(e, el);
     }
     const to = out + (<usize>i << 2);
-    emitValues(a, to, dKv - i, by, adds);
-    emitValues(b, to + 16, dKv - i - 4, by, adds);
-    emitValues(c, to + 32, dKv - i - 8, by, adds);
-    emitValues(e, to + 48, dKv - i - 12, by, adds);
+    emitValues(a, over, to, dKv - i, by, adds);
+    emitValues(b, over, to + 16, dKv - i - 4, by, adds);
+    emitValues(c, over, to + 32, dKv - i - 8, by, adds);
+    emitValues(e, over, to + 48, dKv - i - 12, by, adds);
   }
   const tile = i;
   const step = <usize>tileBytes(tile, dKv);
   for (; i < dKv; i += 4) {
     let at = v + <usize>tile * room + (from >> 2) * step + (<usize>(i - tile) << 2);
     let a = i32x4.splat(0);
-    let al = a;
     if (ASC_FEATURE_RELAXED_SIMD) {
+      let al = a;
       const stop = digits + end;
       for (let p = digits + from; p < stop; p += 4, at += step) {
         const w = v128.load(at);
@@ -425,13 +446,10 @@ function mixValues(
     } else {
       const stop = digits + (end << 1);
       for (let p = digits + (from << 1); p < stop; p += 8, at += step) {
-        const x = v128.load64_splat(p);
-        a = dotPlain(at, x, a);
-        al = dotPlain(at + 8, x, al);
+        a = dotPlain(v128.load(at), v128.load32_splat(p), v128.load32_splat(p, 4), mask, a);
       }
-      a = addPairs(a, al);
     }
-    emitValues(a, out + (<usize>i << 2), dKv - i, by, adds);
+    emitValues(a, over, out + (<usize>i << 2), dKv - i, by, adds);
   }
 }
 
