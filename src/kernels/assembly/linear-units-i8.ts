@@ -49,6 +49,15 @@ function odd(v: v128): v128 {
   return i16x8.shr_s(v, 8);
 }
 
+/** The even bytes of int16. */
+const EVEN = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+
+/** Weights of sixteen outputs, from as they lie or to that: in the plain module 128 is added to those of even outputs. */
+@inline
+function turned(v: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? v : v128.xor(v, i16x8.splat(0x80));
+}
+
 @inline
 function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
   return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
@@ -59,15 +68,11 @@ function dotPlain(w: v128, x: v128, acc: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(w, x));
 }
 
-/** Adds two quads' products of four outputs. Levels: high and low digits (relaxed), units 0 and 2, 1 and 3 (plain). */
+/** Adds two quads' products of four outputs: high and low digits. */
 @inline
 function addQuads(v: v128, w: v128, v0: v128, v1: v128, w0: v128, w1: v128, acc: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) {
-    const high = dotRelaxed(w, w0, dotRelaxed(v, v0, i32x4.splat(0)));
-    return i32x4.add(i32x4.shl(high, 7), dotRelaxed(w, w1, dotRelaxed(v, v1, acc)));
-  }
-  acc = dotPlain(odd(v), v1, dotPlain(even(v), v0, acc));
-  return dotPlain(odd(w), w1, dotPlain(even(w), w0, acc));
+  const high = dotRelaxed(w, w0, dotRelaxed(v, v0, i32x4.splat(0)));
+  return i32x4.add(i32x4.shl(high, 7), dotRelaxed(w, w1, dotRelaxed(v, v1, acc)));
 }
 
 /** Where the weights of the unit that stands at `at` lie. */
@@ -78,6 +83,7 @@ function rowOf(at: usize, n: i32): usize {
 
 /** Totals of one row over `passes` passes. @param units those not zero, `apart` bytes from stream to stream */
 function addRow(units: usize, apart: usize, levels: usize, passes: i32, w: usize, n: i32, totals: usize): void {
+  const mask = v128.load(EVEN);
   for (const end = units + (<usize>passes << 2); units < end; units += 4, levels += 16) {
     const first = rowOf(units, n);
     let at = w + first;
@@ -90,36 +96,102 @@ function addRow(units: usize, apart: usize, levels: usize, passes: i32, w: usize
     const g = rowOf(units + apart * 6, n) - first;
     const h = rowOf(units + apart * 7, n) - first;
     let to = totals;
+    const x0 = v128.load32_splat(levels);
+    const x1 = v128.load32_splat(levels, 4);
+    const y0 = v128.load32_splat(levels, 8);
+    const y1 = v128.load32_splat(levels, 12);
     for (const stop = at + <usize>n; at < stop; at += 16, to += 64) {
       let one = v128.load(at);
       let two = v128.load(at + b);
       let three = v128.load(at + c);
       let four = v128.load(at + d);
-      let low = lowBytes(one, two);
-      let high = highBytes(one, two);
-      let low2 = lowBytes(three, four);
-      let high2 = highBytes(three, four);
-      const v0 = lowPairs(low, low2);
-      const v1 = highPairs(low, low2);
-      const v2 = lowPairs(high, high2);
-      const v3 = highPairs(high, high2);
-      one = v128.load(at + e);
-      two = v128.load(at + f);
-      three = v128.load(at + g);
-      four = v128.load(at + h);
-      low = lowBytes(one, two);
-      high = highBytes(one, two);
-      low2 = lowBytes(three, four);
-      high2 = highBytes(three, four);
-      const x0 = v128.load32_splat(levels);
-      const x1 = v128.load32_splat(levels, 4);
-      const y0 = v128.load32_splat(levels, 8);
-      const y1 = v128.load32_splat(levels, 12);
-      v128.store(to, addQuads(v0, lowPairs(low, low2), x0, x1, y0, y1, v128.load(to)));
-      v128.store(to, addQuads(v1, highPairs(low, low2), x0, x1, y0, y1, v128.load(to, 16)), 16);
-      v128.store(to, addQuads(v2, lowPairs(high, high2), x0, x1, y0, y1, v128.load(to, 32)), 32);
-      v128.store(to, addQuads(v3, highPairs(high, high2), x0, x1, y0, y1, v128.load(to, 48)), 48);
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        let low = lowBytes(one, two);
+        let high = highBytes(one, two);
+        let low2 = lowBytes(three, four);
+        let high2 = highBytes(three, four);
+        const v0 = lowPairs(low, low2);
+        const v1 = highPairs(low, low2);
+        const v2 = lowPairs(high, high2);
+        const v3 = highPairs(high, high2);
+        one = v128.load(at + e);
+        two = v128.load(at + f);
+        three = v128.load(at + g);
+        four = v128.load(at + h);
+        low = lowBytes(one, two);
+        high = highBytes(one, two);
+        low2 = lowBytes(three, four);
+        high2 = highBytes(three, four);
+        v128.store(to, addQuads(v0, lowPairs(low, low2), x0, x1, y0, y1, v128.load(to)));
+        v128.store(to, addQuads(v1, highPairs(low, low2), x0, x1, y0, y1, v128.load(to, 16)), 16);
+        v128.store(to, addQuads(v2, lowPairs(high, high2), x0, x1, y0, y1, v128.load(to, 32)), 32);
+        v128.store(to, addQuads(v3, highPairs(high, high2), x0, x1, y0, y1, v128.load(to, 48)), 48);
+      } else {
+        let pairs = lowPairs(one, two);
+        let both = i32x4.dot_i16x8_s(pairs, x0);
+        let evens = i32x4.dot_i16x8_s(v128.and(pairs, mask), x0);
+        pairs = highPairs(one, two);
+        let both2 = i32x4.dot_i16x8_s(pairs, x0);
+        let evens2 = i32x4.dot_i16x8_s(v128.and(pairs, mask), x0);
+        pairs = lowPairs(three, four);
+        both = dotPlain(pairs, x1, both);
+        evens = dotPlain(v128.and(pairs, mask), x1, evens);
+        pairs = highPairs(three, four);
+        both2 = dotPlain(pairs, x1, both2);
+        evens2 = dotPlain(v128.and(pairs, mask), x1, evens2);
+        one = v128.load(at + e);
+        two = v128.load(at + f);
+        three = v128.load(at + g);
+        four = v128.load(at + h);
+        pairs = lowPairs(one, two);
+        both = dotPlain(pairs, y0, both);
+        evens = dotPlain(v128.and(pairs, mask), y0, evens);
+        pairs = highPairs(one, two);
+        both2 = dotPlain(pairs, y0, both2);
+        evens2 = dotPlain(v128.and(pairs, mask), y0, evens2);
+        pairs = lowPairs(three, four);
+        both = dotPlain(pairs, y1, both);
+        evens = dotPlain(v128.and(pairs, mask), y1, evens);
+        pairs = highPairs(three, four);
+        both2 = dotPlain(pairs, y1, both2);
+        evens2 = dotPlain(v128.and(pairs, mask), y1, evens2);
+        v128.store(to, i32x4.add(v128.load(to), evens));
+        v128.store(to, i32x4.add(v128.load(to, 16), i32x4.shr_s(i32x4.sub(both, evens), 8)), 16);
+        v128.store(to, i32x4.add(v128.load(to, 32), evens2), 32);
+        v128.store(to, i32x4.add(v128.load(to, 48), i32x4.shr_s(i32x4.sub(both2, evens2), 8)), 48);
+      }
     }
+  }
+}
+
+/**
+ * What the totals of {@link addRow} begin with: zeros; in the plain module what those of even outputs become too large by, for 128
+ * is added to their weights, taken off.
+ */
+function clearTotals(totals: usize, levels: usize, passes: i32, n: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD) {
+    memory.fill(totals, 0, <usize>n << 2);
+    return;
+  }
+  let sums = i32x4.splat(0);
+  for (const end = levels + (<usize>passes << 4); levels < end; levels += 16) {
+    sums = i32x4.add(sums, i32x4.extadd_pairwise_i16x8_s(v128.load(levels)));
+  }
+  const sum =
+    i32x4.extract_lane(sums, 0) + i32x4.extract_lane(sums, 1) + i32x4.extract_lane(sums, 2) + i32x4.extract_lane(sums, 3);
+  for (const end = totals + (<usize>n << 2); totals < end; totals += 32) {
+    v128.store(totals, i32x4.splat(sum * -128));
+    v128.store(totals, i32x4.splat(0), 16);
+  }
+}
+
+/** Brings the totals that {@link addRow} of the plain module puts down, of each eight outputs the even ones first, into order. */
+function orderTotals(totals: usize, n: i32): void {
+  for (const end = totals + (<usize>n << 2); totals < end; totals += 32) {
+    const a = v128.load(totals);
+    const b = v128.load(totals, 16);
+    v128.store(totals, i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23));
+    v128.store(totals, i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31), 16);
   }
 }
 
@@ -140,15 +212,16 @@ function pack(units: usize, apart: usize, passes: i32, w: usize, n: i32, panel: 
     for (let half: usize = 0; half < 2; half++, panel += QUAD) {
       const from = units + half * 4 * apart;
       const a = w + rowOf(from, n);
-      const b = w + rowOf(from + apart, n);
-      const c = w + rowOf(from + apart * 2, n);
+      // The plain module takes the even bytes of quads together, and the odd ones: of units 0 and 1, and of 2 and 3.
+      const b = w + rowOf(from + apart * (ASC_FEATURE_RELAXED_SIMD ? 1 : 2), n);
+      const c = w + rowOf(from + apart * (ASC_FEATURE_RELAXED_SIMD ? 2 : 1), n);
       const d = w + rowOf(from + apart * 3, n);
       let to = panel;
       for (let i: usize = 0; i < <usize>n; i += 16, to += quads * 4) {
-        const one = v128.load(a + i);
-        const two = v128.load(b + i);
-        const three = v128.load(c + i);
-        const four = v128.load(d + i);
+        const one = turned(v128.load(a + i));
+        const two = turned(v128.load(b + i));
+        const three = turned(v128.load(c + i));
+        const four = turned(v128.load(d + i));
         const low = lowBytes(one, two);
         const high = highBytes(one, two);
         const low2 = lowBytes(three, four);
@@ -283,8 +356,7 @@ function putLevels(levels: usize, units: usize, count: i32, passes: i32, to: usi
       const digits = i8x16.narrow_i16x8_u(i16x8.shr_u(v, 7), v128.and(v, i16x8.splat(127)));
       v128.store(to, i8x16.shuffle(digits, digits, 0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15));
     } else {
-      // Of each four units 0 and 2, then 1 and 3.
-      v128.store(to, i8x16.shuffle(v, v, 0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15));
+      v128.store(to, v);
     }
   }
 }
@@ -314,7 +386,7 @@ function putTotals(totals: usize, pieces: i32, next: usize, n: i32, scales: usiz
  * out[r, n] += scale of weight row n x dot(max(x[r], 0) quantized, weights of n): what reluQuantizeRows and linearI8 give.
  *
  * @param x [rows, k] f32; `k` and `n` are multiples of 16
- * @param w [k, n] int8 from transposeI8, `scales` [n] f32
+ * @param w [k, n] from transposeI8, `scales` [n] f32
  * @param out [rows, n] f32
  * @param scratch rows x (4k + 20) + 6k + 44 + ceil(k / 2048) x rows x 4n + 64n bytes to use
  */
@@ -364,15 +436,20 @@ export function reluLinearI8(
   const pieces = max(1, (passes + PIECE - 1) / PIECE);
   const next = (<usize>rows * <usize>n) << 2;
   const panel = totals + next * <usize>pieces;
-  memory.fill(totals, 0, next * <usize>pieces);
   const apart = <usize>passes << 2;
   const rowTotals = <usize>n << 2;
   if (rows == 1) {
     for (let piece = 0, first = 0; first < passes; piece++, first += PIECE) {
       const some = min(PIECE, passes - first);
-      addRow(units + (<usize>first << 2), apart, digits + (<usize>first << 4), some, w, n, totals + next * <usize>piece);
+      const to = totals + next * <usize>piece;
+      const from = digits + (<usize>first << 4);
+      clearTotals(to, from, some, n);
+      addRow(units + (<usize>first << 2), apart, from, some, w, n, to);
+      if (!ASC_FEATURE_RELAXED_SIMD) orderTotals(to, n);
     }
+    if (passes == 0) memory.fill(totals, 0, next);
   } else {
+    memory.fill(totals, 0, next * <usize>pieces);
     for (let first = 0; first < passes; first += PANEL) {
       const some = min(PANEL, passes - first);
       pack(units + (<usize>first << 2), apart, some, w, n, panel);
@@ -402,7 +479,7 @@ function columns(at: usize, k: usize): v128 {
   return i8x16.shuffle(v, v, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 }
 
-/** to[k, n] = from[n, k], int8; both are multiples of 16. Sixteen rows at once: what is written comes in as large pieces. */
+/** to[k, n] = from[n, k], {@link turned}; both are multiples of 16. Sixteen rows at once: what is written comes in as large pieces. */
 export function transposeI8(from: usize, n: i32, k: i32, to: usize): void {
   const rows4 = <usize>k << 2;
   for (let row = 0; row < n; row += 16) {
@@ -417,13 +494,13 @@ export function transposeI8(from: usize, n: i32, k: i32, to: usize): void {
       const cd = i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
       const ab2 = i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
       const cd2 = i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-      v128.store(at, i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
+      v128.store(at, turned(i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)));
       at += <usize>n;
-      v128.store(at, i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+      v128.store(at, turned(i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)));
       at += <usize>n;
-      v128.store(at, i8x16.shuffle(ab2, cd2, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
+      v128.store(at, turned(i8x16.shuffle(ab2, cd2, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)));
       at += <usize>n;
-      v128.store(at, i8x16.shuffle(ab2, cd2, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+      v128.store(at, turned(i8x16.shuffle(ab2, cd2, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)));
       at += <usize>n;
     }
     from += rows4 * 4 - <usize>k;
