@@ -19,6 +19,7 @@ const ROUNDS = 20;
 /** Arguments of the linear kernels: k and n. */
 const SHAPE_OF: Readonly<Record<string, { k: number; n: number; bits: number }>> = {
   linearI8: { k: 3, n: 7, bits: 8 },
+  linearPairsI8: { k: 4, n: 7, bits: 8 },
   // As if all of its weights were read.
   reluLinearI8: { k: 2, n: 5, bits: 8 },
   linearI4: { k: 3, n: 6, bits: 4.5 },

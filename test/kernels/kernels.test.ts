@@ -96,7 +96,7 @@ function linearI8(
   const out = before ? bench.putFloats(before) : bench.reserve(rows * n * 4);
   bench.kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
   bench.kernels.rowSums(weights, n, k, sums);
-  const scratch = bench.reserve(2 * k + n * 4 * Math.ceil(k / 1024));
+  const scratch = bench.reserve(n * 4 * Math.ceil(k / 1024));
   bench.kernels.linearI8(q, rowScales, rows, k, weights, weightScales, sums, n, out, n, before ? 1 : 0, scratch);
   return bench.read(out, rows * n);
 }
@@ -107,6 +107,38 @@ const shapes = fc.record({
   n: fc.integer({ min: 1, max: 21 }),
   seed: fc.integer({ min: 1 }),
 });
+
+/** What {@link linearI8} gives, of rows in pairs, with three numbers between the rows it puts out; null for a shape it leaves. */
+function linearPairsI8(
+  module: WebAssembly.Module,
+  x: Float32Array,
+  rows: number,
+  k: number,
+  w: Int8Array,
+  scales: Float32Array,
+  before?: Float32Array,
+): Float32Array | null {
+  const n = scales.length;
+  const ldo = n + 3;
+  const bench = new Bench(module);
+  const { kernels } = bench;
+  const q = bench.reserve(rows * Math.ceil(k / 16) * 32);
+  const rowScales = bench.reserve(rows * 4);
+  const weights = bench.putBytes(w);
+  const weightScales = bench.putFloats(scales);
+  const out = bench.reserve(rows * ldo * 4);
+  for (let row = 0; before && row < rows; row++) {
+    bench.floats.set(before.subarray(row * n, (row + 1) * n), out / 4 + row * ldo);
+  }
+  kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
+  if (kernels.pairRows(weights, n, k, bench.reserve(k)) === 0) return null;
+  const offsets = bench.reserve(rows * Math.ceil(k / 2048) * 4);
+  const scratch = bench.reserve(n * 4 * Math.ceil(k / 2048));
+  const adds = before ? 1 : 0;
+  kernels.linearPairsI8(q, rowScales, offsets, rows, k, weights, weightScales, n, out, ldo, adds, scratch);
+  const all = bench.read(out, rows * ldo);
+  return Float32Array.from({ length: rows * n }, (_, i) => all[Math.floor(i / n) * ldo + (i % n)] ?? Number.NaN);
+}
 
 /** relu and the linear layer behind it: over weights [n, k], and over the same ones by the unit; added to `before`. */
 function reluLinears(
@@ -256,15 +288,64 @@ describe("linearI8", () => {
   });
 
   test("does not overflow on the longest rows of extreme values", () => {
-    const k = 16384;
-    const x = new Float32Array(k).fill(1);
-    const w = new Int8Array(2 * k).fill(-127);
-    const scales = new Float32Array([1, 1]);
-    for (const module of Object.values(modules)) {
-      const out = linearI8(module, x, 1, k, w, scales);
-      expect(out[0]).toBeCloseTo(-127 * k, -1);
-      expect(out[1]).toBe(out[0]);
+    for (const k of [2048, 16384]) {
+      const scales = new Float32Array(10).fill(1);
+      // Rows of the smallest and of the largest weights, side by side in every order.
+      const signs = [-1, -1, 1, -1, -1, 1, 1, 1, -1, 1];
+      const w = Int8Array.from({ length: 10 * k }, (_, i) => 127 * (signs[Math.floor(i / k)] ?? 0));
+      for (const level of [1, -1]) {
+        for (const rows of [1, 4]) {
+          const x = new Float32Array(rows * k).fill(level);
+          const outs = [
+            linearI8(modules.relaxed, x, rows, k, w, scales),
+            linearI8(modules.plain, x, rows, k, w, scales),
+            linearPairsI8(modules.plain, x, rows, k, w, scales),
+          ];
+          for (const out of outs) {
+            const expected = Float32Array.from({ length: rows * 10 }, (_, i) => 127 * k * level * (signs[i % 10] ?? 0));
+            expect(out).toEqual(expected);
+          }
+        }
+      }
     }
+  });
+
+  test("gives the same bits of rows in pairs, set or added", () => {
+    let pairs = 0;
+    fc.assert(
+      fc.property(shapes, fc.boolean(), ({ rows, k, n, seed }, adds) => {
+        const x = normals(rows * k, seed, 3);
+        const w = weightsOf(n * k, seed + 1);
+        const scales = normals(n, seed + 2, 0.01).map(Math.abs);
+        const before = adds ? normals(rows * n, seed + 3) : undefined;
+        const paired = linearPairsI8(modules.plain, x, rows, k, w, scales, before);
+        expect(paired === null).toBe(n % 2 !== 0 || k % 16 !== 0);
+        if (!paired) return;
+        pairs++;
+        expect(paired).toEqual(linearI8(modules.relaxed, x, rows, k, w, scales, before));
+      }),
+      { numRuns: 300 },
+    );
+    expect(pairs).toBeGreaterThan(50);
+    for (const [rows, k, n] of [
+      [1, 512, 512],
+      [1, 512, 94],
+      [7, 2064, 6],
+      [1, 3072, 66],
+      [4, 4112, 4],
+    ] as const) {
+      const x = normals(rows * k, k, 3);
+      const w = weightsOf(n * k, k + 1);
+      const scales = normals(n, k + 2, 0.01).map(Math.abs);
+      for (const before of [undefined, normals(rows * n, k + 3)]) {
+        const paired = linearPairsI8(modules.plain, x, rows, k, w, scales, before);
+        expect(paired).toEqual(linearI8(modules.relaxed, x, rows, k, w, scales, before));
+      }
+    }
+  });
+
+  test("leaves rows as they are in the relaxed module", () => {
+    expect(linearPairsI8(modules.relaxed, normals(16, 1), 1, 16, weightsOf(32, 1), new Float32Array([1, 1]))).toBeNull();
   });
 
   test("rounds activations with one outlier no worse than a 14-bit step of the outlier", () => {
@@ -571,11 +652,29 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
     const ids = bench.reserve(16);
     bench.ints.set([4, 0, 4], ids / 4);
     const out = bench.reserve(3 * d * 4);
-    bench.kernels.embedI8(bench.putBytes(table), bench.putFloats(scales), d, ids, 3, out);
+    const at = bench.putBytes(table);
+    const scalesAt = bench.putFloats(scales);
+    bench.kernels.embedI8(at, scalesAt, 0, d, ids, 3, out);
     const expected = [4, 0, 4].flatMap((id) =>
       [...table.subarray(id * d, (id + 1) * d)].map((weight) => Math.fround(weight * (scales[id] ?? 0))),
     );
     expect([...bench.read(out, 3 * d)]).toEqual(expected);
+  });
+
+  test("embeddings are the same of rows in pairs", () => {
+    const bench = new Bench(modules.plain);
+    const d = 32;
+    const table = bench.putBytes(weightsOf(6 * d, 3));
+    const scales = bench.putFloats(normals(6, 4));
+    const ids = bench.reserve(16);
+    bench.ints.set([4, 5, 0, 4], ids / 4);
+    const out = bench.reserve(4 * d * 4);
+    bench.kernels.embedI8(table, scales, 0, d, ids, 4, out);
+    const before = bench.read(out, 4 * d);
+    expect(bench.kernels.pairRows(table, 6, d, bench.reserve(d))).toBe(1);
+    bench.floats.fill(Number.NaN, out / 4, out / 4 + 4 * d);
+    bench.kernels.embedI8(table, scales, 1, d, ids, 4, out);
+    expect(bench.read(out, 4 * d)).toEqual(before);
   });
 });
 

@@ -16,6 +16,8 @@ export interface Linear {
   at: number;
   scales: number;
   sums: number;
+  /** Its rows lie in pairs: `[out / 2][in][2]`. */
+  inPairs: boolean;
   out: number;
   in: number;
 }
@@ -134,7 +136,7 @@ export class Machine {
     return { at, bytes: pages * PAGE };
   }
 
-  /** Finds a weight matrix and prepares it, once: the relaxed dot needs the sum of every row. */
+  /** Finds a weight matrix and prepares it, once: the relaxed dot needs the sum of every row, the plain module rows in pairs. */
   bindLinear(name: string): Linear {
     const known = this.#linears.get(name);
     if (known) return known;
@@ -229,29 +231,34 @@ export class Machine {
 
   /** out `[rows, linear.out]` f32, rows `ldo` numbers apart = (or +=) input × weightᵀ. */
   linear(linear: Linear, out: number, accumulate = false, ldo = linear.out): void {
-    const { dtype, at, scales, sums, out: n, in: k } = linear;
+    const { dtype, at, scales, sums, inPairs, out: n, in: k } = linear;
     const add = accumulate ? 1 : 0;
-    const { quantized, rowScales, prepared } = this.scratch;
+    const { quantized, rowScales, offsets, prepared } = this.scratch;
+    // A single row may use the room of those that could follow it.
+    const spare = quantized + 2 * k;
     switch (dtype) {
       case "float32":
         this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, ldo, add);
         break;
       case "int8":
-        // A single row may use the room of those that could follow it.
-        this.kernels.linearI8(
-          quantized,
-          rowScales,
-          this.#rows,
-          k,
-          at,
-          scales,
-          sums,
-          n,
-          out,
-          ldo,
-          add,
-          quantized + 2 * k,
-        );
+        if (inPairs) {
+          this.kernels.linearPairsI8(
+            quantized,
+            rowScales,
+            offsets,
+            this.#rows,
+            k,
+            at,
+            scales,
+            n,
+            out,
+            ldo,
+            add,
+            spare,
+          );
+        } else {
+          this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add, spare);
+        }
         break;
       case "int4":
         this.kernels.linearI4(quantized, rowScales, this.#rows, k, at, scales, n, out, ldo, add, prepared);
@@ -354,13 +361,13 @@ export class Machine {
   /** Embeds the `rows` ids at scratch.ids into `out` `[rows, dModel]`. */
   embed(embedding: Linear, out: number, rows: number, first = 0): void {
     const ids = this.scratch.ids + first * 4;
-    const { dtype, at, scales, in: d } = embedding;
+    const { dtype, at, scales, inPairs, in: d } = embedding;
     switch (dtype) {
       case "float32":
         this.kernels.embedF32(at, d, ids, rows, out);
         break;
       case "int8":
-        this.kernels.embedI8(at, scales, d, ids, rows, out);
+        this.kernels.embedI8(at, scales, inPairs ? 1 : 0, d, ids, rows, out);
         break;
       case "int4":
         this.kernels.embedI4(at, scales, d, ids, rows, out);
@@ -381,7 +388,7 @@ export class Machine {
     const spare = this.plan.decoder.x;
     this.kernels.transposeI8(at, out, columns, spare);
     this.kernels.copyBytes(at, spare, tensor.bytes);
-    return { dtype: tensor.dtype, at, scales: scalesAt(at, tensor), sums: 0, out, in: columns };
+    return { dtype: tensor.dtype, at, scales: scalesAt(at, tensor), sums: 0, inPairs: false, out, in: columns };
   }
 
   #bind(at: number, tensor: PackagedTensor, out: number): Linear {
@@ -390,10 +397,13 @@ export class Machine {
       at,
       scales: scalesAt(at, tensor),
       sums: 0,
+      inPairs: false,
       out,
       in: tensor.shape[1] ?? 0,
     };
     if (tensor.dtype === "int8") {
+      linear.inPairs = this.kernels.pairRows(at, out, linear.in, this.scratch.quantized) === 1;
+      if (linear.inPairs) return linear;
       linear.sums = this.#nextSum;
       this.#nextSum += align(out * 4);
       this.kernels.rowSums(at, out, linear.in, linear.sums);

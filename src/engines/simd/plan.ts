@@ -28,6 +28,8 @@ export const PAGE = 65536;
 /** Of 32-bit addresses. */
 const MOST_PAGES = 65536;
 const F32 = 4;
+/** Columns that linearPairsI8 keeps an offset of. */
+const PIECE_COLUMNS = 2048;
 /** Attention reads biases by the block: up to 15 beyond a table's end. */
 const BIAS_MARGIN = 64;
 
@@ -74,6 +76,8 @@ export interface Scratch {
   prepared: number;
   /** `[R]` f32. */
   rowScales: number;
+  /** `[R, ceil(widest input / 2048)]` int32. */
+  offsets: number;
   /** `[R, 3 inner]` f32: queries, keys and values. */
   qkv: number;
   /** `[R, inner]` f32. */
@@ -129,6 +133,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     quantized: reserve("scratch", bits < 32 ? BLOCK_ROWS * widest * 2 : 0),
     prepared: reserve("scratch", bits === 4 ? BLOCK_ROWS * groupsOf(widest) * 68 : 0),
     rowScales: reserve("scratch", BLOCK_ROWS * F32),
+    offsets: reserve("scratch", bits < 32 ? BLOCK_ROWS * Math.ceil(widest / PIECE_COLUMNS) * 4 : 0),
     qkv: reserve("scratch", BLOCK_ROWS * 3 * inner * F32),
     attention: reserve("scratch", BLOCK_ROWS * inner * F32),
     feedForward: reserve("scratch", BLOCK_ROWS * dFf * F32),

@@ -13,7 +13,7 @@
 //
 // In the plain module the first and the third of four numbers lie with 128 added, as bytes without a sign: a mask widens them
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
-import { exp4, loadSome, maxLanes, roundLanes, sumLanes } from "./math";
+import { exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
 
 /** Tokens of a block of keys. */
 const BLOCK: i32 = 16;
@@ -98,10 +98,8 @@ export function storeKeysI8(
         const words = i16x8.narrow_i32x4_s(v, v);
         v128.store32_lane(to, stored(i8x16.narrow_i16x8_s(words, words)), 0);
       }
-      const total =
-        i32x4.extract_lane(sum, 0) + i32x4.extract_lane(sum, 1) + i32x4.extract_lane(sum, 2) + i32x4.extract_lane(sum, 3);
       store<f32>(head + (token << 2), scale);
-      store<i32>(head + roomBytes + (token << 2), total << 13);
+      store<i32>(head + roomBytes + (token << 2), sumLanesI32(sum) << 13);
     }
   }
 }

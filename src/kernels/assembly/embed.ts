@@ -2,16 +2,25 @@
  * Rows of an int8 embedding as float32: out[i] = w[ids[i]] x scales[ids[i]].
  *
  * @param w [vocabulary, d] int8, `scales` [vocabulary] f32
+ * @param inPairs 1 where `w` is [vocabulary / 2][d][2] from pairRows, 0 where it is as it was
  * @param ids [rows] int32
  * @param out [rows, d] f32
  */
-export function embedI8(w: usize, scales: usize, d: i32, ids: usize, rows: i32, out: usize): void {
+export function embedI8(w: usize, scales: usize, inPairs: i32, d: i32, ids: usize, rows: i32, out: usize): void {
   for (let r = 0; r < rows; r++) {
     const id = <usize>load<i32>(ids + (<usize>r << 2));
     const scale = load<f32>(scales + (id << 2));
-    const from = w + id * <usize>d;
-    for (let i: usize = 0; i < <usize>d; i++) {
-      store<f32>(out + (i << 2), <f32>load<i8>(from + i) * scale);
+    if (inPairs) {
+      const from = w + (id >> 1) * (<usize>d << 1) + (id & 1);
+      const flip = id & 1 ? 0 : 0x80;
+      for (let i: usize = 0; i < <usize>d; i++) {
+        store<f32>(out + (i << 2), <f32>(<i8>(load<u8>(from + (i << 1)) ^ flip)) * scale);
+      }
+    } else {
+      const from = w + id * <usize>d;
+      for (let i: usize = 0; i < <usize>d; i++) {
+        store<f32>(out + (i << 2), <f32>load<i8>(from + i) * scale);
+      }
     }
     out += <usize>d << 2;
   }

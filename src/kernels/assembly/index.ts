@@ -3,6 +3,7 @@
 
 export { normQuantizeRows, quantizeRows, reluQuantizeRows } from "./quantize";
 export { linearI8, rowSums, probeDot } from "./linear-i8";
+export { linearPairsI8, pairRows } from "./linear-pairs-i8";
 export { reluLinearI8, transposeI8 } from "./linear-units-i8";
 export { linearI4 } from "./linear-i4";
 export { linearF32 } from "./linear-f32";

@@ -124,68 +124,6 @@ function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: 
   emit(row, na, nb, totals);
 }
 
-/**
- * Two weight rows times four activation rows (plain module): a weight is widened once for four products. Where every load is
- * checked against the memory's end, as in workerd, two loads of half as much are a quarter slower.
- */
-function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, row: i32, k: i32): void {
-  let a0 = i32x4.splat(0);
-  let a1 = a0;
-  let a2 = a0;
-  let a3 = a0;
-  let b0 = a0;
-  let b1 = a0;
-  let b2 = a0;
-  let b3 = a0;
-  let b = wb;
-  let p0 = x;
-  let p1 = x + stride;
-  let p2 = p1 + stride;
-  let p3 = p2 + stride;
-  const end = wa + <usize>k;
-  for (let a = wa; a < end; a += 16) {
-    const wholeA = v128.load(a);
-    const wholeB = v128.load(b);
-    let va = i16x8.extend_low_i8x16_s(wholeA);
-    let vb = i16x8.extend_low_i8x16_s(wholeB);
-    let v = v128.load(p0);
-    a0 = dotPlain(va, v, a0);
-    b0 = dotPlain(vb, v, b0);
-    v = v128.load(p1);
-    a1 = dotPlain(va, v, a1);
-    b1 = dotPlain(vb, v, b1);
-    v = v128.load(p2);
-    a2 = dotPlain(va, v, a2);
-    b2 = dotPlain(vb, v, b2);
-    v = v128.load(p3);
-    a3 = dotPlain(va, v, a3);
-    b3 = dotPlain(vb, v, b3);
-    va = i16x8.extend_high_i8x16_s(wholeA);
-    vb = i16x8.extend_high_i8x16_s(wholeB);
-    v = v128.load(p0, 16);
-    a0 = dotPlain(va, v, a0);
-    b0 = dotPlain(vb, v, b0);
-    v = v128.load(p1, 16);
-    a1 = dotPlain(va, v, a1);
-    b1 = dotPlain(vb, v, b1);
-    v = v128.load(p2, 16);
-    a2 = dotPlain(va, v, a2);
-    b2 = dotPlain(vb, v, b2);
-    v = v128.load(p3, 16);
-    a3 = dotPlain(va, v, a3);
-    b3 = dotPlain(vb, v, b3);
-    b += 16;
-    p0 += 32;
-    p1 += 32;
-    p2 += 32;
-    p3 += 32;
-  }
-  emit(row, na, nb, sumIntLanes2(a0, b0));
-  emit(row + 1, na, nb, sumIntLanes2(a1, b1));
-  emit(row + 2, na, nb, sumIntLanes2(a2, b2));
-  emit(row + 3, na, nb, sumIntLanes2(a3, b3));
-}
-
 /** Longest row whose total fits an int32: 2048 x 127 x 8191 < 2^31. */
 const INT32_ROW: i32 = 2048;
 
@@ -336,7 +274,7 @@ function tiles(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, 
   if (row < rows) tile2x1(wa, wb, na, nb, x, row, k, sums);
 }
 
-/** Longest piece of a row whose total fits an int32 with an offset in it: 1024 x 127 x 16383 < 2^31, 512 x 382 x 8191 too. */
+/** Longest piece of a row whose total fits an int32 with the activations' offset in it: 1024 x 127 x 16383 < 2^31. */
 const PIECE: i32 = 1024;
 
 /** Pieces of a row that a step adds up by themselves. The total of a row that fits an int32 may wrap on the way. */
@@ -344,49 +282,11 @@ function piecesOf(k: i32): usize {
   return k <= INT32_ROW ? 1 : <usize>((k + PIECE - 1) / PIECE);
 }
 
-/** What {@link stepTotals} makes of even weights to have them without a sign, and what leaves only them. */
-const FLIP = memory.data<i16>([0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80]);
-const EVEN = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-
-/**
- * Puts down int16 activations as a step of the plain module reads them: of each 16 the even ones, then the odd ones.
- *
- * @returns what the totals are too large by, for 128 is added to the even weights
- */
-function splitEven(x: usize, k: i32, to: usize): i64 {
-  let sum: i64 = 0;
-  for (const end = x + (<usize>k << 1); x < end; ) {
-    // The sum of a piece fits an int32.
-    const stop = min(x + (<usize>PIECE << 1), end);
-    let lanes = i32x4.splat(0);
-    for (; x < stop; x += 32, to += 32) {
-      const a = v128.load(x);
-      const b = v128.load(x, 16);
-      const even = i8x16.shuffle(a, b, 0, 1, 4, 5, 8, 9, 12, 13, 16, 17, 20, 21, 24, 25, 28, 29);
-      v128.store(to, even);
-      v128.store(to, i8x16.shuffle(a, b, 2, 3, 6, 7, 10, 11, 14, 15, 18, 19, 22, 23, 26, 27, 30, 31), 16);
-      lanes = i32x4.add(lanes, i32x4.extadd_pairwise_i16x8_s(even));
-    }
-    sum += <i64>sumIntLanes(lanes);
-  }
-  return sum << 7;
-}
-
-/**
- * Sixteen weights times their activations, even and odd ones (plain module). One load and three bit operations widen all: where
- * every load is checked against the memory's end, as in workerd, a step is a tenth faster than with two loads that widen.
- */
-@inline
-function dotHalves(w: v128, even: v128, odd: v128, flip: v128, mask: v128, acc: v128): v128 {
-  acc = dotPlain(v128.and(v128.xor(w, flip), mask), even, acc);
-  return dotPlain(i16x8.shr_s(w, 8), odd, acc);
-}
-
 /**
  * One activation row times four streams of `rows` weight rows, `far` bytes apart: the dots, int32, offset included. Scales, sums
  * and results are left to {@link putTotals}: twelve more streams would be more than prefetchers follow.
  *
- * @param x digits (relaxed module), or what {@link splitEven} put down (plain)
+ * @param x digits
  * @param piece bytes of the activations of each of a row's pieces
  * @param to where the total of the first stream's first row goes; those of the other streams `rows` numbers on each
  * @param pitch bytes from one piece's totals to the next one's
@@ -398,8 +298,6 @@ function stepTotals(x: usize, k: i32, piece: usize, w: usize, far: usize, rows: 
   let w2 = w1 + far;
   let w3 = w2 + far;
   const end = x + (<usize>k << 1);
-  const flip = v128.load(FLIP);
-  const mask = v128.load(EVEN);
   for (const stop = to + apart; to < stop; to += 4) {
     let at = to;
     for (let p = x; p < end; at += pitch) {
@@ -408,69 +306,34 @@ function stepTotals(x: usize, k: i32, piece: usize, w: usize, far: usize, rows: 
       let c = i32x4.splat(0);
       let d = i32x4.splat(0);
       const pieceEnd = min(p + piece, end);
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        let la = i32x4.splat(0);
-        let lb = i32x4.splat(0);
-        let lc = i32x4.splat(0);
-        let ld = i32x4.splat(0);
-        for (; p < pieceEnd; p += 32) {
-          const high = v128.load(p);
-          const low = v128.load(p, 16);
-          let v = v128.load(w0);
-          a = dotRelaxed(v, high, a);
-          la = dotRelaxed(v, low, la);
-          v = v128.load(w1);
-          b = dotRelaxed(v, high, b);
-          lb = dotRelaxed(v, low, lb);
-          v = v128.load(w2);
-          c = dotRelaxed(v, high, c);
-          lc = dotRelaxed(v, low, lc);
-          v = v128.load(w3);
-          d = dotRelaxed(v, high, d);
-          ld = dotRelaxed(v, low, ld);
-          w0 += 16;
-          w1 += 16;
-          w2 += 16;
-          w3 += 16;
-        }
-        a = i32x4.add(i32x4.shl(a, 7), la);
-        b = i32x4.add(i32x4.shl(b, 7), lb);
-        c = i32x4.add(i32x4.shl(c, 7), lc);
-        d = i32x4.add(i32x4.shl(d, 7), ld);
-      } else {
-        // Two blocks a turn, for V8 counts and looks for interrupts in each.
-        for (const last = pieceEnd - 32; p < last; p += 64) {
-          let even = v128.load(p);
-          let odd = v128.load(p, 16);
-          a = dotHalves(v128.load(w0), even, odd, flip, mask, a);
-          b = dotHalves(v128.load(w1), even, odd, flip, mask, b);
-          c = dotHalves(v128.load(w2), even, odd, flip, mask, c);
-          d = dotHalves(v128.load(w3), even, odd, flip, mask, d);
-          even = v128.load(p, 32);
-          odd = v128.load(p, 48);
-          a = dotHalves(v128.load(w0, 16), even, odd, flip, mask, a);
-          b = dotHalves(v128.load(w1, 16), even, odd, flip, mask, b);
-          c = dotHalves(v128.load(w2, 16), even, odd, flip, mask, c);
-          d = dotHalves(v128.load(w3, 16), even, odd, flip, mask, d);
-          w0 += 32;
-          w1 += 32;
-          w2 += 32;
-          w3 += 32;
-        }
-        if (p < pieceEnd) {
-          const even = v128.load(p);
-          const odd = v128.load(p, 16);
-          a = dotHalves(v128.load(w0), even, odd, flip, mask, a);
-          b = dotHalves(v128.load(w1), even, odd, flip, mask, b);
-          c = dotHalves(v128.load(w2), even, odd, flip, mask, c);
-          d = dotHalves(v128.load(w3), even, odd, flip, mask, d);
-          w0 += 16;
-          w1 += 16;
-          w2 += 16;
-          w3 += 16;
-          p += 32;
-        }
+      let la = i32x4.splat(0);
+      let lb = i32x4.splat(0);
+      let lc = i32x4.splat(0);
+      let ld = i32x4.splat(0);
+      for (; p < pieceEnd; p += 32) {
+        const high = v128.load(p);
+        const low = v128.load(p, 16);
+        let v = v128.load(w0);
+        a = dotRelaxed(v, high, a);
+        la = dotRelaxed(v, low, la);
+        v = v128.load(w1);
+        b = dotRelaxed(v, high, b);
+        lb = dotRelaxed(v, low, lb);
+        v = v128.load(w2);
+        c = dotRelaxed(v, high, c);
+        lc = dotRelaxed(v, low, lc);
+        v = v128.load(w3);
+        d = dotRelaxed(v, high, d);
+        ld = dotRelaxed(v, low, ld);
+        w0 += 16;
+        w1 += 16;
+        w2 += 16;
+        w3 += 16;
       }
+      a = i32x4.add(i32x4.shl(a, 7), la);
+      b = i32x4.add(i32x4.shl(b, 7), lb);
+      c = i32x4.add(i32x4.shl(c, 7), lc);
+      d = i32x4.add(i32x4.shl(d, 7), ld);
       const totals = sumRows(a, b, c, d);
       v128.store32_lane(at, totals, 0);
       v128.store32_lane(at + apart, totals, 1);
@@ -482,10 +345,9 @@ function stepTotals(x: usize, k: i32, piece: usize, w: usize, far: usize, rows: 
 
 /** The low two of four int32 of each piece and of the rows' sums, as exact totals in float64. */
 @inline
-function addPieces(from: usize, pieces: usize, pitch: usize, sums: usize, offset: i64): v128 {
+function addPieces(from: usize, pieces: usize, pitch: usize, sums: usize): v128 {
   let total = f64x2.splat(0);
   for (; pieces > 0; pieces--, from += pitch) total = f64x2.add(total, f64x2.convert_low_i32x4_s(v128.load64_zero(from)));
-  if (!ASC_FEATURE_RELAXED_SIMD) return f64x2.sub(total, f64x2.splat(<f64>offset));
   return f64x2.sub(total, f64x2.mul(f64x2.convert_low_i32x4_s(v128.load64_zero(sums)), f64x2.splat(8192)));
 }
 
@@ -493,21 +355,19 @@ function addPieces(from: usize, pieces: usize, pitch: usize, sums: usize, offset
  * Scales the totals of activation row 0 and puts them out: exact, rounded to float32 once.
  *
  * @param n a multiple of 4
- * @param offset of every total (plain module); in the relaxed one `sums` tell
  */
-function putTotals(from: usize, pieces: usize, n: usize, sums: usize, offset: i64): void {
+function putTotals(from: usize, pieces: usize, n: usize, sums: usize): void {
   const rowScale = v128.load32_splat(rowScaleAt);
   const bytes = n << 2;
   for (let at: usize = 0; at < bytes; at += 16) {
     let totals: v128;
     if (pieces > 1) {
-      const first = f32x4.demote_f64x2_zero(addPieces(from + at, pieces, bytes, sums + at, offset));
-      const second = f32x4.demote_f64x2_zero(addPieces(from + at + 8, pieces, bytes, sums + at + 8, offset));
+      const first = f32x4.demote_f64x2_zero(addPieces(from + at, pieces, bytes, sums + at));
+      const second = f32x4.demote_f64x2_zero(addPieces(from + at + 8, pieces, bytes, sums + at + 8));
       totals = i8x16.shuffle(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
     } else {
       totals = v128.load(from + at);
-      const over = ASC_FEATURE_RELAXED_SIMD ? i32x4.shl(v128.load(sums + at), 13) : i32x4.splat(<i32>offset);
-      totals = f32x4.convert_i32x4_s(i32x4.sub(totals, over));
+      totals = f32x4.convert_i32x4_s(i32x4.sub(totals, i32x4.shl(v128.load(sums + at), 13)));
     }
     let values = f32x4.mul(totals, f32x4.mul(v128.load(scaleAt + at), rowScale));
     if (adds) values = f32x4.add(values, v128.load(outAt + at));
@@ -527,7 +387,7 @@ function apartInPage(bytes: i32): i32 {
  * Rows of each of four streams through n weight rows of k bytes: a quarter, or so few less that the streams do not come to
  * the ends of their pages together. Hardware prefetchers stop at a page's end; four stops at once are a tenth of a step.
  */
-function streamRows(n: i32, k: i32): i32 {
+export function streamRows(n: i32, k: i32): i32 {
   const quarter = n >> 2;
   let best = quarter;
   let most = apartInPage(quarter * k);
@@ -540,14 +400,8 @@ function streamRows(n: i32, k: i32): i32 {
   return best;
 }
 
-/** One activation row times the first `n` weight rows: the token step. @param k of 16, @param n of 4 a multiple */
+/** One activation row times the first `n` weight rows: the token step (relaxed module). @param k of 16, @param n of 4 a multiple */
 function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32, scratch: usize): void {
-  let offset: i64 = 0;
-  if (!ASC_FEATURE_RELAXED_SIMD) {
-    offset = splitEven(x, k, scratch);
-    x = scratch;
-    scratch += <usize>k << 1;
-  }
   const pieces = piecesOf(k);
   // Where nothing is added to, the place of a result holds its total before.
   const totals = !adds && pieces == 1 ? outAt : scratch;
@@ -559,17 +413,18 @@ function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32, scratch: usize
   for (let row = rows << 2; row < <usize>n; row += 4) {
     stepTotals(x, k, piece, w + row * <usize>k, <usize>k, 1, totals + (row << 2), pitch);
   }
-  putTotals(totals, pieces, <usize>n, sums, offset);
+  putTotals(totals, pieces, <usize>n, sums);
 }
 
 /**
- * out[r, n] = (or +=) scale of row r x scale of weight row n x dot(activation row r, weight row n).
+ * out[r, n] = (or +=) scale of row r x scale of weight row n x dot(activation row r, weight row n). In the plain module only for
+ * shapes that `pairRows` (linear-pairs-i8.ts) leaves as they are.
  *
  * @param q activations from quantizeRows [rows, ceil(k / 16) x 32 bytes], `rowScales` [rows] f32
  * @param w [n, k] int8, `scales` [n] f32, `sums` [n] int32 from rowSums (read by the relaxed module only)
  * @param out [rows, n] f32, rows `ldo` elements apart
  * @param accumulate 1 to add to out, 0 to set it
- * @param scratch to use by a single row: k x 2 bytes, and n x 4 to accumulate, as much for every 1024 of a k above 2048
+ * @param scratch to use by a single row: n x 4 bytes to accumulate, as much for every 1024 of a k above 2048
  */
 export function linearI8(
   q: usize,
@@ -591,7 +446,7 @@ export function linearI8(
   rowScaleAt = rowScales;
   adds = accumulate != 0;
   const isWhole = (k & 15) == 0;
-  if (rows == 1 && isWhole) {
+  if (ASC_FEATURE_RELAXED_SIMD && rows == 1 && isWhole) {
     stepRow(q, k, w, sums, n & ~3, scratch);
     for (let na = n & ~3; na < n; na++) {
       const wa = w + <usize>na * <usize>k;
@@ -606,29 +461,22 @@ export function linearI8(
     const nb = na + half < n ? na + half : na;
     const wa = w + <usize>na * <usize>k;
     const wb = w + <usize>nb * <usize>k;
-    let row = 0;
-    let x = q;
-    if (isWhole && nb != na) {
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        if (rows > 1) {
-          tiles(wa, wb, na, nb, q, stride, rows, k, sums);
-          continue;
-        }
-      } else if (k <= CHUNK) {
-        for (; row + 4 <= rows; row += 4, x += stride * 4) tile2x4(wa, wb, na, nb, x, stride, row, k);
-      }
+    if (ASC_FEATURE_RELAXED_SIMD && isWhole && nb != na && rows > 1) {
+      tiles(wa, wb, na, nb, q, stride, rows, k, sums);
+      continue;
     }
-    for (; row < rows; row++, x += stride) tile2x1(wa, wb, na, nb, x, row, k, sums);
+    for (let row = 0, x = q; row < rows; row++, x += stride) tile2x1(wa, wb, na, nb, x, row, k, sums);
   }
 }
 
 /**
- * Sum of each int8 weight row over its whole blocks of 16 (the scalar tail needs no correction).
+ * Sum of each int8 weight row over its whole blocks of 16 (the scalar tail needs no correction). The plain module needs none.
  *
  * @param w [n, k] int8
  * @param sums [n] int32
  */
 export function rowSums(w: usize, n: i32, k: i32, sums: usize): void {
+  if (!ASC_FEATURE_RELAXED_SIMD) return;
   const whole = <usize>(k & ~15);
   for (let row = 0; row < n; row++) {
     let acc = i32x4.splat(0);

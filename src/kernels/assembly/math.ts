@@ -35,6 +35,12 @@ export function sumIntLanes2(a: v128, b: v128): v128 {
   return f64x2.add(f64x2.convert_low_i32x4_s(pairs), f64x2.convert_low_i32x4_s(upper));
 }
 
+/** Sum of the four lanes, int32. */
+@inline
+export function sumLanesI32(v: v128): i32 {
+  return i32x4.extract_lane(v, 0) + i32x4.extract_lane(v, 1) + i32x4.extract_lane(v, 2) + i32x4.extract_lane(v, 3);
+}
+
 /** [sum of a, sum of b, sum of c, sum of d], int32. */
 @inline
 export function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {

@@ -1,0 +1,354 @@
+// Linear layers over int8 weights whose rows lie in pairs, for the plain module: [n / 2][k][2], a number of the even row beside
+// one of the odd row, 128 added to the even one. Sums are exact integers, as in linear-i8.ts: the same bits as there.
+//
+// Read as int16, a pair is 256 x odd + even. A mask leaves the even numbers, a shift the odd ones, and nothing else is needed to
+// widen them. A step shifts no weights: it multiplies pairs as they are, and the even ones, and shifts the difference of the
+// sums, which is 256 x the sum over the odd row. As long as that fits 24 bits, whatever wrapped on the way is of no account.
+// Where every load is checked against the memory's end, as in workerd, it takes a quarter fewer instructions than rows do.
+import { streamRows } from "./linear-i8";
+import { sumLanesI32, sumRows } from "./math";
+
+/** Columns whose total fits an int32: 2048 x 127 x 8191 < 2^31. On the way to it sums may wrap. */
+const PIECE: i32 = 2048;
+/** The even bytes of int16. */
+const EVEN = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+
+@inline
+function piecesOf(k: i32): usize {
+  return <usize>((k + PIECE - 1) / PIECE);
+}
+
+@inline
+function dot(w: v128, x: v128, acc: v128): v128 {
+  return i32x4.add(acc, i32x4.dot_i16x8_s(w, x));
+}
+
+/**
+ * Lays the rows of a matrix in pairs, where it lies, if this module reads them so and the shape allows it.
+ *
+ * @param w [n, k] int8
+ * @param spare k bytes to use
+ * @returns 1 if it did
+ */
+export function pairRows(w: usize, n: i32, k: i32, spare: usize): i32 {
+  if (ASC_FEATURE_RELAXED_SIMD) return 0;
+  if ((n & 1) | (k & 15)) return 0;
+  const bytes = <usize>k;
+  const flip = i8x16.splat(-128);
+  for (const end = w + <usize>n * bytes; w < end; w += bytes << 1) {
+    memory.copy(spare, w, bytes);
+    // What is written never reaches what is still to be read of the odd row.
+    for (let i: usize = 0; i < bytes; i += 16) {
+      const even = v128.xor(v128.load(spare + i), flip);
+      const odd = v128.load(w + bytes + i);
+      const to = w + (i << 1);
+      v128.store(to, i8x16.shuffle(even, odd, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+      v128.store(to, i8x16.shuffle(even, odd, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), 16);
+    }
+  }
+  return 1;
+}
+
+/** 128 x the sum of the activations of each piece of a row: what the totals of even weight rows are too large by. */
+function putOffsets(x: usize, k: i32, to: usize): void {
+  for (const end = x + (<usize>k << 1); x < end; to += 4) {
+    const stop = min(x + (<usize>PIECE << 1), end);
+    let sums = i32x4.splat(0);
+    for (; x < stop; x += 16) sums = i32x4.add(sums, i32x4.extadd_pairwise_i16x8_s(v128.load(x)));
+    store<i32>(to, sumLanesI32(sums) << 7);
+  }
+}
+
+/** What two pairs of totals are too large by: [offset of the first, 0, of the second, 0]. */
+@inline
+function offsetsOf(first: usize, second: usize): v128 {
+  return v128.load32_lane(second, v128.load32_zero(first), 2);
+}
+
+/**
+ * One activation row times four streams of `pairs` pairs of weight rows, `far` bytes apart: the dots, int32. Scales and results
+ * are left to {@link putTotals}: eight more streams would be more than prefetchers follow.
+ *
+ * @param to where the totals of the first stream's first pair go; those of the other streams `pairs` pairs on each
+ * @param pitch bytes from one piece's totals to the next one's
+ */
+function stepTotals(x: usize, k: i32, offsets: usize, w: usize, far: usize, pairs: usize, to: usize, pitch: usize): void {
+  const apart = pairs << 3;
+  let w0 = w;
+  let w1 = w0 + far;
+  let w2 = w1 + far;
+  let w3 = w2 + far;
+  const end = x + (<usize>k << 1);
+  const mask = v128.load(EVEN);
+  for (const stop = to + apart; to < stop; to += 8) {
+    let at = to;
+    let offset = offsets;
+    for (let p = x; p < end; at += pitch, offset += 4) {
+      let even0 = i32x4.splat(0);
+      let even1 = i32x4.splat(0);
+      let even2 = i32x4.splat(0);
+      let even3 = i32x4.splat(0);
+      let odd0 = i32x4.splat(0);
+      let odd1 = i32x4.splat(0);
+      let odd2 = i32x4.splat(0);
+      let odd3 = i32x4.splat(0);
+      const pieceEnd = min(p + (<usize>PIECE << 1), end);
+      // Four products a lane and turn: 4 x 127 x 8191 fits 24 bits.
+      for (; p < pieceEnd; p += 32) {
+        const x0 = v128.load(p);
+        const x1 = v128.load(p, 16);
+        let v = v128.load(w0);
+        let both = i32x4.dot_i16x8_s(v, x0);
+        let even = i32x4.dot_i16x8_s(v128.and(v, mask), x0);
+        v = v128.load(w0, 16);
+        both = dot(v, x1, both);
+        even = dot(v128.and(v, mask), x1, even);
+        even0 = i32x4.add(even0, even);
+        odd0 = i32x4.add(odd0, i32x4.shr_s(i32x4.sub(both, even), 8));
+        w0 += 32;
+        v = v128.load(w1);
+        both = i32x4.dot_i16x8_s(v, x0);
+        even = i32x4.dot_i16x8_s(v128.and(v, mask), x0);
+        v = v128.load(w1, 16);
+        both = dot(v, x1, both);
+        even = dot(v128.and(v, mask), x1, even);
+        even1 = i32x4.add(even1, even);
+        odd1 = i32x4.add(odd1, i32x4.shr_s(i32x4.sub(both, even), 8));
+        w1 += 32;
+        v = v128.load(w2);
+        both = i32x4.dot_i16x8_s(v, x0);
+        even = i32x4.dot_i16x8_s(v128.and(v, mask), x0);
+        v = v128.load(w2, 16);
+        both = dot(v, x1, both);
+        even = dot(v128.and(v, mask), x1, even);
+        even2 = i32x4.add(even2, even);
+        odd2 = i32x4.add(odd2, i32x4.shr_s(i32x4.sub(both, even), 8));
+        w2 += 32;
+        v = v128.load(w3);
+        both = i32x4.dot_i16x8_s(v, x0);
+        even = i32x4.dot_i16x8_s(v128.and(v, mask), x0);
+        v = v128.load(w3, 16);
+        both = dot(v, x1, both);
+        even = dot(v128.and(v, mask), x1, even);
+        even3 = i32x4.add(even3, even);
+        odd3 = i32x4.add(odd3, i32x4.shr_s(i32x4.sub(both, even), 8));
+        w3 += 32;
+      }
+      const over = offsetsOf(offset, offset);
+      let totals = i32x4.sub(sumRows(even0, odd0, even1, odd1), over);
+      v128.store64_lane(at, totals, 0);
+      v128.store64_lane(at + apart, totals, 1);
+      totals = i32x4.sub(sumRows(even2, odd2, even3, odd3), over);
+      v128.store64_lane(at + apart * 2, totals, 0);
+      v128.store64_lane(at + apart * 3, totals, 1);
+    }
+  }
+}
+
+/** Scales the totals of one activation row and puts them out: exact, rounded to float32 once. @param n a multiple of 4 */
+function putTotals(from: usize, pieces: usize, n: usize, scales: usize, rowScale: f32, out: usize, adds: bool): void {
+  const by = f32x4.splat(rowScale);
+  const bytes = n << 2;
+  for (let at: usize = 0; at < bytes; at += 16) {
+    let totals = f32x4.convert_i32x4_s(v128.load(from + at));
+    if (pieces > 1) {
+      let low = f64x2.splat(0);
+      let high = low;
+      for (let i: usize = 0, piece = from + at; i < pieces; i++, piece += bytes) {
+        low = f64x2.add(low, f64x2.convert_low_i32x4_s(v128.load64_zero(piece)));
+        high = f64x2.add(high, f64x2.convert_low_i32x4_s(v128.load64_zero(piece, 8)));
+      }
+      const first = f32x4.demote_f64x2_zero(low);
+      const second = f32x4.demote_f64x2_zero(high);
+      totals = i8x16.shuffle(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    }
+    let values = f32x4.mul(totals, f32x4.mul(v128.load(scales + at), by));
+    if (adds) values = f32x4.add(values, v128.load(out + at));
+    v128.store(out + at, values);
+  }
+}
+
+/** Scales the totals of a pair of weight rows (float64) and one activation row, and puts them out. */
+@inline
+function emit(totals: v128, scales: v128, rowScale: usize, to: usize, adds: bool): void {
+  let values = f32x4.mul(f32x4.demote_f64x2_zero(totals), f32x4.mul(scales, v128.load32_splat(rowScale)));
+  if (adds) values = f32x4.add(values, v128.load64_zero(to));
+  v128.store64_lane(to, values, 0);
+}
+
+/** The high two of four int32, as float64. */
+@inline
+function highTwo(v: v128): v128 {
+  return f64x2.convert_low_i32x4_s(i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+/** A pair of weight rows times four activation rows, `stride` bytes apart: weights are widened once for four products. */
+function tile4(
+  w: usize,
+  x: usize,
+  stride: usize,
+  k: i32,
+  offsets: usize,
+  scales: v128,
+  rowScale: usize,
+  to: usize,
+  pitch: usize,
+  adds: bool,
+): void {
+  const mask = v128.load(EVEN);
+  const rowOffsets = piecesOf(k) << 2;
+  let total0 = f64x2.splat(0);
+  let total1 = total0;
+  let total2 = total0;
+  let total3 = total0;
+  let p0 = x;
+  let p1 = x + stride;
+  let p2 = p1 + stride;
+  let p3 = p2 + stride;
+  for (const end = w + (<usize>k << 1); w < end; offsets += 4) {
+    let a0 = i32x4.splat(0);
+    let a1 = a0;
+    let a2 = a0;
+    let a3 = a0;
+    let b0 = a0;
+    let b1 = a0;
+    let b2 = a0;
+    let b3 = a0;
+    for (const stop = min(w + (<usize>PIECE << 1), end); w < stop; w += 32) {
+      let v = v128.load(w);
+      let even = v128.and(v, mask);
+      let odd = i16x8.shr_s(v, 8);
+      v = v128.load(p0);
+      a0 = dot(even, v, a0);
+      b0 = dot(odd, v, b0);
+      v = v128.load(p1);
+      a1 = dot(even, v, a1);
+      b1 = dot(odd, v, b1);
+      v = v128.load(p2);
+      a2 = dot(even, v, a2);
+      b2 = dot(odd, v, b2);
+      v = v128.load(p3);
+      a3 = dot(even, v, a3);
+      b3 = dot(odd, v, b3);
+      v = v128.load(w, 16);
+      even = v128.and(v, mask);
+      odd = i16x8.shr_s(v, 8);
+      v = v128.load(p0, 16);
+      a0 = dot(even, v, a0);
+      b0 = dot(odd, v, b0);
+      v = v128.load(p1, 16);
+      a1 = dot(even, v, a1);
+      b1 = dot(odd, v, b1);
+      v = v128.load(p2, 16);
+      a2 = dot(even, v, a2);
+      b2 = dot(odd, v, b2);
+      v = v128.load(p3, 16);
+      a3 = dot(even, v, a3);
+      b3 = dot(odd, v, b3);
+      p0 += 32;
+      p1 += 32;
+      p2 += 32;
+      p3 += 32;
+    }
+    let totals = i32x4.sub(sumRows(a0, b0, a1, b1), offsetsOf(offsets, offsets + rowOffsets));
+    total0 = f64x2.add(total0, f64x2.convert_low_i32x4_s(totals));
+    total1 = f64x2.add(total1, highTwo(totals));
+    totals = i32x4.sub(sumRows(a2, b2, a3, b3), offsetsOf(offsets + rowOffsets * 2, offsets + rowOffsets * 3));
+    total2 = f64x2.add(total2, f64x2.convert_low_i32x4_s(totals));
+    total3 = f64x2.add(total3, highTwo(totals));
+  }
+  emit(total0, scales, rowScale, to, adds);
+  emit(total1, scales, rowScale + 4, to + pitch, adds);
+  emit(total2, scales, rowScale + 8, to + pitch * 2, adds);
+  emit(total3, scales, rowScale + 12, to + pitch * 3, adds);
+}
+
+/** A pair of weight rows times one activation row. */
+function tile1(w: usize, x: usize, k: i32, offsets: usize, scales: v128, rowScale: usize, to: usize, adds: bool): void {
+  const mask = v128.load(EVEN);
+  let total = f64x2.splat(0);
+  for (const end = w + (<usize>k << 1); w < end; offsets += 4) {
+    let a = i32x4.splat(0);
+    let b = a;
+    for (const stop = min(w + (<usize>PIECE << 1), end); w < stop; w += 16, x += 16) {
+      const v = v128.load(w);
+      const levels = v128.load(x);
+      a = dot(v128.and(v, mask), levels, a);
+      b = dot(i16x8.shr_s(v, 8), levels, b);
+    }
+    const totals = i32x4.sub(sumRows(a, b, a, b), v128.load32_zero(offsets));
+    total = f64x2.add(total, f64x2.convert_low_i32x4_s(totals));
+  }
+  emit(total, scales, rowScale, to, adds);
+}
+
+/**
+ * out[r, n] = (or +=) scale of row r x scale of weight row n x dot(activation row r, weight row n): linearI8 of rows that
+ * {@link pairRows} laid in pairs. Plain module only.
+ *
+ * @param q activations from quantizeRows [rows, k] int16, `rowScales` [rows] f32
+ * @param offsets rows x ceil(k / 2048) x 4 bytes to use
+ * @param w [n / 2][k][2] from pairRows, `scales` [n] f32
+ * @param out [rows, n] f32, rows `ldo` elements apart
+ * @param accumulate 1 to add to out, 0 to set it
+ * @param scratch to use by a single row: n x 4 bytes to accumulate, as much for every 2048 of a longer k
+ */
+export function linearPairsI8(
+  q: usize,
+  rowScales: usize,
+  offsets: usize,
+  rows: i32,
+  k: i32,
+  w: usize,
+  scales: usize,
+  n: i32,
+  out: usize,
+  ldo: i32,
+  accumulate: i32,
+  scratch: usize,
+): void {
+  if (ASC_FEATURE_RELAXED_SIMD) return;
+  const adds = accumulate != 0;
+  const stride = <usize>k << 1;
+  const pieces = piecesOf(k);
+  const rowOffsets = pieces << 2;
+  for (let row = 0; row < rows; row++) putOffsets(q + <usize>row * stride, k, offsets + <usize>row * rowOffsets);
+  let first = 0;
+  if (rows == 1) {
+    first = n & ~7;
+    // Where nothing is added to, the place of a result holds its total before.
+    const totals = !adds && pieces == 1 ? out : scratch;
+    const pitch = <usize>first << 2;
+    const pairs = <usize>streamRows(first >> 1, k << 1);
+    stepTotals(q, k, offsets, w, pairs * stride, pairs, totals, pitch);
+    // The last stream goes on through what is left, four neighbours at a time.
+    for (let row = pairs << 3; row < <usize>first; row += 8) {
+      stepTotals(q, k, offsets, w + row * <usize>k, stride, 1, totals + (row << 2), pitch);
+    }
+    putTotals(totals, pieces, <usize>first, scales, load<f32>(rowScales), out, adds);
+  }
+  const pitch = <usize>ldo << 2;
+  for (let na = first; na < n; na += 2) {
+    const pair = w + <usize>na * <usize>k;
+    const by = v128.load64_zero(scales + (<usize>na << 2));
+    let to = out + (<usize>na << 2);
+    let row = 0;
+    let x = q;
+    let offset = offsets;
+    let rowScale = rowScales;
+    for (; row + 4 <= rows; row += 4) {
+      tile4(pair, x, stride, k, offset, by, rowScale, to, pitch, adds);
+      x += stride << 2;
+      offset += rowOffsets << 2;
+      rowScale += 16;
+      to += pitch << 2;
+    }
+    for (; row < rows; row++) {
+      tile1(pair, x, k, offset, by, rowScale, to, adds);
+      x += stride;
+      offset += rowOffsets;
+      rowScale += 4;
+      to += pitch;
+    }
+  }
+}
