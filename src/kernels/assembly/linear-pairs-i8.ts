@@ -328,7 +328,11 @@ export function linearPairsI8(
     putTotals(totals, pieces, <usize>first, scales, load<f32>(rowScales), out, adds);
   }
   const pitch = <usize>ldo << 2;
-  for (let na = first; na < n; na += 2) {
+  // Two streams, from the beginning and from the middle, in turn: a few rows would wait for a single one.
+  const count = (n - first) >> 1;
+  const half = (count + 1) >> 1;
+  for (let i = 0; i < count; i++) {
+    const na = first + ((i & 1 ? half + (i >> 1) : i >> 1) << 1);
     const pair = w + <usize>na * <usize>k;
     const by = v128.load64_zero(scales + (<usize>na << 2));
     let to = out + (<usize>na << 2);
