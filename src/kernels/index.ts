@@ -81,15 +81,7 @@ export interface Kernels {
     accumulate: number,
   ): void;
   addLowRank(t: number, rows: number, rank: number, b: number, n: number, out: number, ldo: number): void;
-  embedI8(
-    w: number,
-    scales: number,
-    inPairs: number,
-    d: number,
-    ids: number,
-    rows: number,
-    out: number,
-  ): void;
+  embedI8(w: number, scales: number, inPairs: number, d: number, ids: number, rows: number, out: number): void;
   embedI4(w: number, scales: number, d: number, ids: number, rows: number, out: number): void;
   embedF32(w: number, d: number, ids: number, rows: number, out: number): void;
   rmsNorm(x: number, weight: number, out: number, rows: number, d: number, epsilon: number, factor: number): void;

@@ -345,7 +345,9 @@ describe("linearI8", () => {
   });
 
   test("leaves rows as they are in the relaxed module", () => {
-    expect(linearPairsI8(modules.relaxed, normals(16, 1), 1, 16, weightsOf(32, 1), new Float32Array([1, 1]))).toBeNull();
+    expect(
+      linearPairsI8(modules.relaxed, normals(16, 1), 1, 16, weightsOf(32, 1), new Float32Array([1, 1])),
+    ).toBeNull();
   });
 
   test("rounds activations with one outlier no worse than a 14-bit step of the outlier", () => {

@@ -242,20 +242,7 @@ export class Machine {
         break;
       case "int8":
         if (inPairs) {
-          this.kernels.linearPairsI8(
-            quantized,
-            rowScales,
-            offsets,
-            this.#rows,
-            k,
-            at,
-            scales,
-            n,
-            out,
-            ldo,
-            add,
-            spare,
-          );
+          this.kernels.linearPairsI8(quantized, rowScales, offsets, this.#rows, k, at, scales, n, out, ldo, add, spare);
         } else {
           this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add, spare);
         }
