@@ -62,15 +62,15 @@ export class SimdDecoder extends PooledDecoder {
         self: {
           names: own,
           norm: machine.bindVector(layerPrefix.layerNorm("decoder", layer, 0)),
-          qkv: machine.bindJoined([own.q, own.k, own.v]),
-          o: machine.bindLinear(own.o),
+          qkv: machine.bindJoined([own.q, own.k, own.v], { forSteps: true }),
+          o: machine.bindLinear(own.o, { forSteps: true }),
         },
         cross: {
           names: cross,
           norm: machine.bindVector(layerPrefix.layerNorm("decoder", layer, 1)),
-          q: machine.bindLinear(cross.q),
+          q: machine.bindLinear(cross.q, { forSteps: true }),
           kv: machine.bindJoined([cross.k, cross.v]),
-          o: machine.bindLinear(cross.o),
+          o: machine.bindLinear(cross.o, { forSteps: true }),
         },
         feedForward: machine.bindFeedForward("decoder", layer),
       };
@@ -78,7 +78,7 @@ export class SimdDecoder extends PooledDecoder {
     this.#output = isLast
       ? {
           norm: machine.bindVector(layerPrefix.finalLayerNorm("decoder")),
-          head: machine.bindLinear(tiedHead ? EMBEDDING : LM_HEAD),
+          head: machine.bindLinear(tiedHead ? EMBEDDING : LM_HEAD, { forSteps: true }),
         }
       : null;
     machine.fillBias("decoder", machine.plan.decoderBias, limits.maxNewTokens - 1, 0);

@@ -136,13 +136,18 @@ export class Machine {
     return { at, bytes: pages * PAGE };
   }
 
-  /** Finds a weight matrix and prepares it, once: the relaxed dot needs the sum of every row, the plain module rows in pairs. */
-  bindLinear(name: string): Linear {
-    const known = this.#linears.get(name);
-    if (known) return known;
-    const { at, tensor } = this.#tensor(name);
-    const linear = this.#bind(at, tensor, tensor.shape[0] ?? 0);
-    this.#linears.set(name, linear);
+  /**
+   * Finds a weight matrix and prepares it, once: the relaxed dot needs the sum of every row, the plain module's steps need
+   * rows in pairs.
+   */
+  bindLinear(name: string, { forSteps = false } = {}): Linear {
+    let linear = this.#linears.get(name);
+    if (!linear) {
+      const { at, tensor } = this.#tensor(name);
+      linear = this.#bind(at, tensor, tensor.shape[0] ?? 0);
+      this.#linears.set(name, linear);
+    }
+    if (forSteps) this.#pair(linear);
     return linear;
   }
 
@@ -150,7 +155,7 @@ export class Machine {
    * Several matrices of one input as one, where they and their scales lie one after the other, as the splitter lays out the
    * projections of an attention; else as they are.
    */
-  bindJoined(names: readonly string[]): Linear[] {
+  bindJoined(names: readonly string[], { forSteps = false } = {}): Linear[] {
     const parts = names.map((name) => this.#tensor(name));
     const areJoined = parts.every(({ at, tensor }, i) => {
       const before = parts[i - 1];
@@ -162,9 +167,11 @@ export class Machine {
       );
     });
     const [first] = parts;
-    if (!areJoined || !first) return names.map((name) => this.bindLinear(name));
+    if (!areJoined || !first) return names.map((name) => this.bindLinear(name, { forSteps }));
     const rows = parts.reduce((sum, { tensor }) => sum + (tensor.shape[0] ?? 0), 0);
-    return [this.#bind(first.at, first.tensor, rows)];
+    const joined = this.#bind(first.at, first.tensor, rows);
+    if (forSteps) this.#pair(joined);
+    return [joined];
   }
 
   /** Address of a float32 vector, such as a norm's weight. */
@@ -175,10 +182,11 @@ export class Machine {
   bindFeedForward(stack: "encoder" | "decoder", layer: number): FeedForward {
     const prefix = layerPrefix.denseReluDense(stack, layer);
     const inputs = feedForwardInputs(this.config).map((name) => `${prefix}.${name}.weight`);
-    const [first, second] = inputs.map((name) => this.bindLinear(name));
+    const forSteps = stack === "decoder";
+    const [first, second] = inputs.map((name) => this.bindLinear(name, { forSteps }));
     const names = { wi: inputs.at(-1) ?? "", gate: inputs[0] ?? "", wo: `${prefix}.wo.weight` };
     const byUnit = stack === "decoder" && readsByUnit(this.#manifest);
-    const wo = byUnit ? this.#bindTurned(names.wo) : this.bindLinear(names.wo);
+    const wo = byUnit ? this.#bindTurned(names.wo) : this.bindLinear(names.wo, { forSteps });
     const norm = this.bindVector(layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
     // A gated feed-forward is act(wi_0 x) * (wi_1 x): wi_0 is the gate.
     return second
@@ -378,6 +386,12 @@ export class Machine {
     return { dtype: tensor.dtype, at, scales: scalesAt(at, tensor), sums: 0, inPairs: false, out, in: columns };
   }
 
+  /** Lays its rows in pairs, where it lies, if these kernels read them so. */
+  #pair(linear: Linear): void {
+    if (linear.dtype !== "int8" || linear.inPairs) return;
+    linear.inPairs = this.kernels.pairRows(linear.at, linear.out, linear.in, this.scratch.quantized) === 1;
+  }
+
   #bind(at: number, tensor: PackagedTensor, out: number): Linear {
     const linear: Linear = {
       dtype: tensor.dtype,
@@ -389,8 +403,6 @@ export class Machine {
       in: tensor.shape[1] ?? 0,
     };
     if (tensor.dtype === "int8") {
-      linear.inPairs = this.kernels.pairRows(at, out, linear.in, this.scratch.quantized) === 1;
-      if (linear.inPairs) return linear;
       linear.sums = this.#nextSum;
       this.#nextSum += align(out * 4);
       this.kernels.rowSums(at, out, linear.in, linear.sums);
