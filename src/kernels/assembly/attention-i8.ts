@@ -13,7 +13,7 @@
 //
 // In the plain module the first and the third of four numbers lie with 128 added, as bytes without a sign: a mask widens them
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
-import { exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
+import { evenBytesMask, exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
 
 /** Tokens of a block of keys. */
 const BLOCK: i32 = 16;
@@ -46,9 +46,6 @@ function tileBytes(tile: i32, dKv: i32): i32 {
 function valueBytes(room: i32, dKv: i32): usize {
   return <usize>room * <usize>(padded(dKv) + 4);
 }
-
-/** The even bytes of int16. */
-const EVEN = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
 
 /** Four int8 numbers, in the bytes of `v`, as a cache has them. */
 @inline
@@ -254,7 +251,7 @@ function scoreKeys(
 ): void {
   const d = <usize>padded(dKv);
   const by = f32x4.splat(queryScale);
-  const mask = v128.load(EVEN);
+  const mask = evenBytesMask();
   const over = ASC_FEATURE_RELAXED_SIMD ? i32x4.splat(0) : tooMuch(digits, d << 1);
   for (let j = 0; j < keys; j += BLOCK) {
     const at = <usize>j << 2;
@@ -375,7 +372,7 @@ function mixValues(
 ): void {
   const by = f32x4.splat(factor);
   const adds = from > 0;
-  const mask = v128.load(EVEN);
+  const mask = evenBytesMask();
   const over = ASC_FEATURE_RELAXED_SIMD ? i32x4.splat(0) : tooMuch(digits + (from << 1), (end - from) << 1);
   let i = 0;
   for (; i + 16 <= padded(dKv); i += 16) {

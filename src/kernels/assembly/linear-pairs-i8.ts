@@ -7,12 +7,10 @@
 // Where every load is checked against the memory's end, as in workerd, it takes a quarter fewer instructions than rows do. Many
 // rows of activations, as of a prompt, are a tenth slower over pairs there: an encoder's weights stay as they are.
 import { streamRows } from "./linear-i8";
-import { sumLanesI32, sumRows } from "./math";
+import { evenBytesMask, sumLanesI32, sumRows } from "./math";
 
 /** Columns whose total fits an int32: 2048 x 127 x 8191 < 2^31. On the way to it sums may wrap. */
 const PIECE: i32 = 2048;
-/** The even bytes of int16. */
-const EVEN = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
 
 @inline
 function piecesOf(k: i32): usize {
@@ -80,7 +78,7 @@ function stepTotals(x: usize, k: i32, offsets: usize, w: usize, far: usize, pair
   let w2 = w1 + far;
   let w3 = w2 + far;
   const end = x + (<usize>k << 1);
-  const mask = v128.load(EVEN);
+  const mask = evenBytesMask();
   for (const stop = to + apart; to < stop; to += 8) {
     let at = to;
     let offset = offsets;
@@ -196,7 +194,7 @@ function tile4(
   pitch: usize,
   adds: bool,
 ): void {
-  const mask = v128.load(EVEN);
+  const mask = evenBytesMask();
   const rowOffsets = piecesOf(k) << 2;
   let total0 = f64x2.splat(0);
   let total1 = total0;
@@ -251,7 +249,7 @@ function tile4(
 
 /** A pair of weight rows times one activation row. */
 function tile1(w: usize, x: usize, k: i32, offsets: usize, scales: v128, rowScale: usize, to: usize, adds: bool): void {
-  const mask = v128.load(EVEN);
+  const mask = evenBytesMask();
   let total = f64x2.splat(0);
   for (const end = w + (<usize>k << 1); w < end; offsets += 4) {
     let a = i32x4.splat(0);

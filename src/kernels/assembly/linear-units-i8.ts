@@ -3,9 +3,10 @@
 //
 // Eight units are read at once, one from each eighth of those that are not zero: each eighth is a stream that hardware
 // prefetchers follow, as they do not follow the neighbours of one page. Their bytes are interleaved to quads, four units of
-// an output side by side, for the dot product's lanes to be outputs. Measured cold, 2048 x 512 on a Xeon without VNNI:
-// 100 us dense, 75 us at half, 22 us at an eighth of the units; four neighbours at a time: 118 us, 42 us.
-import { roundLanes, sumLanesI32 } from "./math";
+// an output side by side (in the plain module, for a single row, to pairs of units), for the dot product's lanes to be outputs.
+// Measured cold, 2048 x 512 on a Xeon without VNNI: 100 us dense, 75 us at half, 22 us at an eighth of the units; four
+// neighbours at a time: 118 us, 42 us.
+import { evenBytesMask, roundLanes, sumLanesI32 } from "./math";
 import { LEVELS, largestPositive } from "./quantize";
 
 /** Units of a pass. */
@@ -49,9 +50,6 @@ function odd(v: v128): v128 {
   return i16x8.shr_s(v, 8);
 }
 
-/** The even bytes of int16. */
-const EVEN = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-
 /** Weights of sixteen outputs, from as they lie or to that: in the plain module 128 is added to those of even outputs. */
 @inline
 function turned(v: v128): v128 {
@@ -81,9 +79,64 @@ function rowOf(at: usize, n: i32): usize {
   return <usize>load<u32>(at) * <usize>n;
 }
 
-/** Totals of one row over `passes` passes. @param units those not zero, `apart` bytes from stream to stream */
-function addRow(units: usize, apart: usize, levels: usize, passes: i32, w: usize, n: i32, totals: usize): void {
-  const mask = v128.load(EVEN);
+/** Totals of one row over `passes` passes (relaxed module). @param units those not zero, `apart` bytes from stream to stream */
+function addQuadsOf(units: usize, apart: usize, levels: usize, passes: i32, w: usize, n: i32, totals: usize): void {
+  for (const end = units + (<usize>passes << 2); units < end; units += 4, levels += 16) {
+    const first = rowOf(units, n);
+    let at = w + first;
+    // One register moves on; the others are distances.
+    const b = rowOf(units + apart, n) - first;
+    const c = rowOf(units + apart * 2, n) - first;
+    const d = rowOf(units + apart * 3, n) - first;
+    const e = rowOf(units + apart * 4, n) - first;
+    const f = rowOf(units + apart * 5, n) - first;
+    const g = rowOf(units + apart * 6, n) - first;
+    const h = rowOf(units + apart * 7, n) - first;
+    let to = totals;
+    for (const stop = at + <usize>n; at < stop; at += 16, to += 64) {
+      let one = v128.load(at);
+      let two = v128.load(at + b);
+      let three = v128.load(at + c);
+      let four = v128.load(at + d);
+      let low = lowBytes(one, two);
+      let high = highBytes(one, two);
+      let low2 = lowBytes(three, four);
+      let high2 = highBytes(three, four);
+      const v0 = lowPairs(low, low2);
+      const v1 = highPairs(low, low2);
+      const v2 = lowPairs(high, high2);
+      const v3 = highPairs(high, high2);
+      one = v128.load(at + e);
+      two = v128.load(at + f);
+      three = v128.load(at + g);
+      four = v128.load(at + h);
+      low = lowBytes(one, two);
+      high = highBytes(one, two);
+      low2 = lowBytes(three, four);
+      high2 = highBytes(three, four);
+      const x0 = v128.load32_splat(levels);
+      const x1 = v128.load32_splat(levels, 4);
+      const y0 = v128.load32_splat(levels, 8);
+      const y1 = v128.load32_splat(levels, 12);
+      v128.store(to, addQuads(v0, lowPairs(low, low2), x0, x1, y0, y1, v128.load(to)));
+      v128.store(to, addQuads(v1, highPairs(low, low2), x0, x1, y0, y1, v128.load(to, 16)), 16);
+      v128.store(to, addQuads(v2, lowPairs(high, high2), x0, x1, y0, y1, v128.load(to, 32)), 32);
+      v128.store(to, addQuads(v3, highPairs(high, high2), x0, x1, y0, y1, v128.load(to, 48)), 48);
+    }
+  }
+}
+
+/**
+ * Totals of one row over `passes` passes (plain module), of each eight outputs the even ones first.
+ *
+ * Two bytes of a unit, of neighbouring outputs, are one int16: 256 x odd + even. It is multiplied as it is, and its even byte by
+ * itself; the difference of the sums is 256 x the sum of the odd output, which over the eight units of a pass fits 24 bits:
+ * 8 x 127 x 8191. So bytes are interleaved but once, and none is shifted.
+ *
+ * @param units those not zero, `apart` bytes from stream to stream
+ */
+function addPairsOf(units: usize, apart: usize, levels: usize, passes: i32, w: usize, n: i32, totals: usize): void {
+  const mask = evenBytesMask();
   for (const end = units + (<usize>passes << 2); units < end; units += 4, levels += 16) {
     const first = rowOf(units, n);
     let at = w + first;
@@ -105,68 +158,45 @@ function addRow(units: usize, apart: usize, levels: usize, passes: i32, w: usize
       let two = v128.load(at + b);
       let three = v128.load(at + c);
       let four = v128.load(at + d);
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        let low = lowBytes(one, two);
-        let high = highBytes(one, two);
-        let low2 = lowBytes(three, four);
-        let high2 = highBytes(three, four);
-        const v0 = lowPairs(low, low2);
-        const v1 = highPairs(low, low2);
-        const v2 = lowPairs(high, high2);
-        const v3 = highPairs(high, high2);
-        one = v128.load(at + e);
-        two = v128.load(at + f);
-        three = v128.load(at + g);
-        four = v128.load(at + h);
-        low = lowBytes(one, two);
-        high = highBytes(one, two);
-        low2 = lowBytes(three, four);
-        high2 = highBytes(three, four);
-        v128.store(to, addQuads(v0, lowPairs(low, low2), x0, x1, y0, y1, v128.load(to)));
-        v128.store(to, addQuads(v1, highPairs(low, low2), x0, x1, y0, y1, v128.load(to, 16)), 16);
-        v128.store(to, addQuads(v2, lowPairs(high, high2), x0, x1, y0, y1, v128.load(to, 32)), 32);
-        v128.store(to, addQuads(v3, highPairs(high, high2), x0, x1, y0, y1, v128.load(to, 48)), 48);
-      } else {
-        let pairs = lowPairs(one, two);
-        let both = i32x4.dot_i16x8_s(pairs, x0);
-        let evens = i32x4.dot_i16x8_s(v128.and(pairs, mask), x0);
-        pairs = highPairs(one, two);
-        let both2 = i32x4.dot_i16x8_s(pairs, x0);
-        let evens2 = i32x4.dot_i16x8_s(v128.and(pairs, mask), x0);
-        pairs = lowPairs(three, four);
-        both = dotPlain(pairs, x1, both);
-        evens = dotPlain(v128.and(pairs, mask), x1, evens);
-        pairs = highPairs(three, four);
-        both2 = dotPlain(pairs, x1, both2);
-        evens2 = dotPlain(v128.and(pairs, mask), x1, evens2);
-        one = v128.load(at + e);
-        two = v128.load(at + f);
-        three = v128.load(at + g);
-        four = v128.load(at + h);
-        pairs = lowPairs(one, two);
-        both = dotPlain(pairs, y0, both);
-        evens = dotPlain(v128.and(pairs, mask), y0, evens);
-        pairs = highPairs(one, two);
-        both2 = dotPlain(pairs, y0, both2);
-        evens2 = dotPlain(v128.and(pairs, mask), y0, evens2);
-        pairs = lowPairs(three, four);
-        both = dotPlain(pairs, y1, both);
-        evens = dotPlain(v128.and(pairs, mask), y1, evens);
-        pairs = highPairs(three, four);
-        both2 = dotPlain(pairs, y1, both2);
-        evens2 = dotPlain(v128.and(pairs, mask), y1, evens2);
-        v128.store(to, i32x4.add(v128.load(to), evens));
-        v128.store(to, i32x4.add(v128.load(to, 16), i32x4.shr_s(i32x4.sub(both, evens), 8)), 16);
-        v128.store(to, i32x4.add(v128.load(to, 32), evens2), 32);
-        v128.store(to, i32x4.add(v128.load(to, 48), i32x4.shr_s(i32x4.sub(both2, evens2), 8)), 48);
-      }
+      let pairs = lowPairs(one, two);
+      let both = i32x4.dot_i16x8_s(pairs, x0);
+      let evens = i32x4.dot_i16x8_s(v128.and(pairs, mask), x0);
+      pairs = highPairs(one, two);
+      let both2 = i32x4.dot_i16x8_s(pairs, x0);
+      let evens2 = i32x4.dot_i16x8_s(v128.and(pairs, mask), x0);
+      pairs = lowPairs(three, four);
+      both = dotPlain(pairs, x1, both);
+      evens = dotPlain(v128.and(pairs, mask), x1, evens);
+      pairs = highPairs(three, four);
+      both2 = dotPlain(pairs, x1, both2);
+      evens2 = dotPlain(v128.and(pairs, mask), x1, evens2);
+      one = v128.load(at + e);
+      two = v128.load(at + f);
+      three = v128.load(at + g);
+      four = v128.load(at + h);
+      pairs = lowPairs(one, two);
+      both = dotPlain(pairs, y0, both);
+      evens = dotPlain(v128.and(pairs, mask), y0, evens);
+      pairs = highPairs(one, two);
+      both2 = dotPlain(pairs, y0, both2);
+      evens2 = dotPlain(v128.and(pairs, mask), y0, evens2);
+      pairs = lowPairs(three, four);
+      both = dotPlain(pairs, y1, both);
+      evens = dotPlain(v128.and(pairs, mask), y1, evens);
+      pairs = highPairs(three, four);
+      both2 = dotPlain(pairs, y1, both2);
+      evens2 = dotPlain(v128.and(pairs, mask), y1, evens2);
+      v128.store(to, i32x4.add(v128.load(to), evens));
+      v128.store(to, i32x4.add(v128.load(to, 16), i32x4.shr_s(i32x4.sub(both, evens), 8)), 16);
+      v128.store(to, i32x4.add(v128.load(to, 32), evens2), 32);
+      v128.store(to, i32x4.add(v128.load(to, 48), i32x4.shr_s(i32x4.sub(both2, evens2), 8)), 48);
     }
   }
 }
 
 /**
- * What the totals of {@link addRow} begin with: zeros; in the plain module what those of even outputs become too large by, for 128
- * is added to their weights, taken off.
+ * What a row's totals begin with: zeros; in the plain module, for 128 is added to the weights of even outputs, what those become
+ * too large by, taken off.
  */
 function clearTotals(totals: usize, levels: usize, passes: i32, n: i32): void {
   if (ASC_FEATURE_RELAXED_SIMD) {
@@ -184,7 +214,7 @@ function clearTotals(totals: usize, levels: usize, passes: i32, n: i32): void {
   }
 }
 
-/** Brings the totals that {@link addRow} of the plain module puts down, of each eight outputs the even ones first, into order. */
+/** Brings the totals of {@link addPairsOf} into order. */
 function orderTotals(totals: usize, n: i32): void {
   for (const end = totals + (<usize>n << 2); totals < end; totals += 32) {
     const a = v128.load(totals);
@@ -443,8 +473,13 @@ export function reluLinearI8(
       const to = totals + next * <usize>piece;
       const from = digits + (<usize>first << 4);
       clearTotals(to, from, some, n);
-      addRow(units + (<usize>first << 2), apart, from, some, w, n, to);
-      if (!ASC_FEATURE_RELAXED_SIMD) orderTotals(to, n);
+      const at = units + (<usize>first << 2);
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        addQuadsOf(at, apart, from, some, w, n, to);
+      } else {
+        addPairsOf(at, apart, from, some, w, n, to);
+        orderTotals(to, n);
+      }
     }
     if (passes == 0) memory.fill(totals, 0, next);
   } else {

@@ -73,6 +73,14 @@ const CONSTANTS = memory.data<f32>([
 /** What is taken off a rounded number's bits, offset 0 and 8192: see {@link roundLanes}. */
 const OFFSETS = memory.data<i32>([0x4b400000, 0x4b400000 - 8192, 0x4b400000 - 127]);
 
+/** Leaves the even bytes of a vector, as int16. */
+const EVEN_BYTES = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+
+@inline
+export function evenBytesMask(): v128 {
+  return v128.load(EVEN_BYTES);
+}
+
 @inline
 function constant(i: usize): v128 {
   return v128.load32_splat(CONSTANTS + (i << 2));
