@@ -247,6 +247,57 @@ function tile4(
   emit(total3, scales, rowScale + 12, to + pitch * 3, adds);
 }
 
+/** A pair of weight rows times two activation rows, `stride` bytes apart. */
+function tile2(
+  w: usize,
+  x: usize,
+  stride: usize,
+  k: i32,
+  offsets: usize,
+  scales: v128,
+  rowScale: usize,
+  to: usize,
+  pitch: usize,
+  adds: bool,
+): void {
+  const mask = evenBytesMask();
+  const rowOffsets = piecesOf(k) << 2;
+  let total0 = f64x2.splat(0);
+  let total1 = total0;
+  let y = x + stride;
+  for (const end = w + (<usize>k << 1); w < end; offsets += 4) {
+    let a0 = i32x4.splat(0);
+    let a1 = a0;
+    let b0 = a0;
+    let b1 = a0;
+    for (const stop = min(w + (<usize>PIECE << 1), end); w < stop; w += 32, x += 32, y += 32) {
+      let v = v128.load(w);
+      let even = v128.and(v, mask);
+      let odd = i16x8.shr_s(v, 8);
+      v = v128.load(x);
+      a0 = dot(even, v, a0);
+      b0 = dot(odd, v, b0);
+      v = v128.load(y);
+      a1 = dot(even, v, a1);
+      b1 = dot(odd, v, b1);
+      v = v128.load(w, 16);
+      even = v128.and(v, mask);
+      odd = i16x8.shr_s(v, 8);
+      v = v128.load(x, 16);
+      a0 = dot(even, v, a0);
+      b0 = dot(odd, v, b0);
+      v = v128.load(y, 16);
+      a1 = dot(even, v, a1);
+      b1 = dot(odd, v, b1);
+    }
+    const totals = i32x4.sub(sumRows(a0, b0, a1, b1), offsetsOf(offsets, offsets + rowOffsets));
+    total0 = f64x2.add(total0, f64x2.convert_low_i32x4_s(totals));
+    total1 = f64x2.add(total1, highTwo(totals));
+  }
+  emit(total0, scales, rowScale, to, adds);
+  emit(total1, scales, rowScale + 4, to + pitch, adds);
+}
+
 /** A pair of weight rows times one activation row. */
 function tile1(w: usize, x: usize, k: i32, offsets: usize, scales: v128, rowScale: usize, to: usize, adds: bool): void {
   const mask = evenBytesMask();
@@ -254,9 +305,13 @@ function tile1(w: usize, x: usize, k: i32, offsets: usize, scales: v128, rowScal
   for (const end = w + (<usize>k << 1); w < end; offsets += 4) {
     let a = i32x4.splat(0);
     let b = a;
-    for (const stop = min(w + (<usize>PIECE << 1), end); w < stop; w += 16, x += 16) {
-      const v = v128.load(w);
-      const levels = v128.load(x);
+    for (const stop = min(w + (<usize>PIECE << 1), end); w < stop; w += 32, x += 32) {
+      let v = v128.load(w);
+      let levels = v128.load(x);
+      a = dot(v128.and(v, mask), levels, a);
+      b = dot(i16x8.shr_s(v, 8), levels, b);
+      v = v128.load(w, 16);
+      levels = v128.load(x, 16);
       a = dot(v128.and(v, mask), levels, a);
       b = dot(i16x8.shr_s(v, 8), levels, b);
     }
@@ -331,12 +386,14 @@ export function linearPairsI8(
       rowScale += 16;
       to += pitch << 2;
     }
-    for (; row < rows; row++) {
-      tile1(pair, x, k, offset, by, rowScale, to, adds);
-      x += stride;
-      offset += rowOffsets;
-      rowScale += 4;
-      to += pitch;
+    if (row + 2 <= rows) {
+      tile2(pair, x, stride, k, offset, by, rowScale, to, pitch, adds);
+      row += 2;
+      x += stride << 1;
+      offset += rowOffsets << 1;
+      rowScale += 8;
+      to += pitch << 1;
     }
+    if (row < rows) tile1(pair, x, k, offset, by, rowScale, to, adds);
   }
 }
