@@ -4,8 +4,8 @@
 // Read as int16, a pair is 256 x odd + even. A mask leaves the even numbers, a shift the odd ones, and nothing else is needed to
 // widen them. A step shifts no weights: it multiplies pairs as they are, and the even ones, and shifts the difference of the
 // sums, which is 256 x the sum over the odd row. As long as that fits 24 bits, whatever wrapped on the way is of no account.
-// Where every load is checked against the memory's end, as in workerd, it takes a quarter fewer instructions than rows do. Many
-// rows of activations, as of a prompt, are a tenth slower over pairs there: an encoder's weights stay as they are.
+// Where every load is checked against the memory's end, as in workerd, one row to three take a quarter to a third less time than
+// over weights as they were. Many, as of a prompt, take a tenth more there: an encoder's weights stay as they are.
 import { streamRows } from "./linear-i8";
 import { evenBytesMask, sumLanesI32, sumRows } from "./math";
 
@@ -181,121 +181,73 @@ function highTwo(v: v128): v128 {
   return f64x2.convert_low_i32x4_s(i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-/** A pair of weight rows times four activation rows, `stride` bytes apart: weights are widened once for four products. */
-function tile4(
-  w: usize,
+/**
+ * Two pairs of weight rows, from two streams, times two activation rows, `stride` bytes apart: eight sums, as many as registers
+ * hold beside what they are made of.
+ *
+ * @param scalesA, scalesB of the pairs; `far`: bytes from the first pair's results to the second one's
+ */
+function tile2x2(
+  wa: usize,
+  wb: usize,
   x: usize,
   stride: usize,
   k: i32,
   offsets: usize,
-  scales: v128,
+  scalesA: v128,
+  scalesB: v128,
   rowScale: usize,
   to: usize,
+  far: usize,
   pitch: usize,
   adds: bool,
 ): void {
   const mask = evenBytesMask();
   const rowOffsets = piecesOf(k) << 2;
-  let total0 = f64x2.splat(0);
-  let total1 = total0;
-  let total2 = total0;
-  let total3 = total0;
-  let p0 = x;
-  let p1 = x + stride;
-  let p2 = p1 + stride;
-  let p3 = p2 + stride;
-  for (const end = w + (<usize>k << 1); w < end; offsets += 4) {
-    let a0 = i32x4.splat(0);
-    let a1 = a0;
-    let a2 = a0;
-    let a3 = a0;
-    let b0 = a0;
-    let b1 = a0;
-    let b2 = a0;
-    let b3 = a0;
-    for (const stop = min(w + (<usize>PIECE << 1), end); w < stop; w += 16) {
-      let v = v128.load(w);
-      const even = v128.and(v, mask);
-      const odd = i16x8.shr_s(v, 8);
-      v = v128.load(p0);
-      a0 = dot(even, v, a0);
-      b0 = dot(odd, v, b0);
-      v = v128.load(p1);
-      a1 = dot(even, v, a1);
-      b1 = dot(odd, v, b1);
-      v = v128.load(p2);
-      a2 = dot(even, v, a2);
-      b2 = dot(odd, v, b2);
-      v = v128.load(p3);
-      a3 = dot(even, v, a3);
-      b3 = dot(odd, v, b3);
-      p0 += 16;
-      p1 += 16;
-      p2 += 16;
-      p3 += 16;
-    }
-    let totals = i32x4.sub(sumRows(a0, b0, a1, b1), offsetsOf(offsets, offsets + rowOffsets));
-    total0 = f64x2.add(total0, f64x2.convert_low_i32x4_s(totals));
-    total1 = f64x2.add(total1, highTwo(totals));
-    totals = i32x4.sub(sumRows(a2, b2, a3, b3), offsetsOf(offsets + rowOffsets * 2, offsets + rowOffsets * 3));
-    total2 = f64x2.add(total2, f64x2.convert_low_i32x4_s(totals));
-    total3 = f64x2.add(total3, highTwo(totals));
-  }
-  emit(total0, scales, rowScale, to, adds);
-  emit(total1, scales, rowScale + 4, to + pitch, adds);
-  emit(total2, scales, rowScale + 8, to + pitch * 2, adds);
-  emit(total3, scales, rowScale + 12, to + pitch * 3, adds);
-}
-
-/** A pair of weight rows times two activation rows, `stride` bytes apart. */
-function tile2(
-  w: usize,
-  x: usize,
-  stride: usize,
-  k: i32,
-  offsets: usize,
-  scales: v128,
-  rowScale: usize,
-  to: usize,
-  pitch: usize,
-  adds: bool,
-): void {
-  const mask = evenBytesMask();
-  const rowOffsets = piecesOf(k) << 2;
-  let total0 = f64x2.splat(0);
-  let total1 = total0;
+  let totalA0 = f64x2.splat(0);
+  let totalA1 = totalA0;
+  let totalB0 = totalA0;
+  let totalB1 = totalA0;
   let y = x + stride;
-  for (const end = w + (<usize>k << 1); w < end; offsets += 4) {
-    let a0 = i32x4.splat(0);
-    let a1 = a0;
-    let b0 = a0;
-    let b1 = a0;
-    for (const stop = min(w + (<usize>PIECE << 1), end); w < stop; w += 32, x += 32, y += 32) {
-      let v = v128.load(w);
-      let even = v128.and(v, mask);
-      let odd = i16x8.shr_s(v, 8);
+  for (const end = wa + (<usize>k << 1); wa < end; offsets += 4) {
+    let evenA0 = i32x4.splat(0);
+    let evenA1 = evenA0;
+    let evenB0 = evenA0;
+    let evenB1 = evenA0;
+    let oddA0 = evenA0;
+    let oddA1 = evenA0;
+    let oddB0 = evenA0;
+    let oddB1 = evenA0;
+    for (const stop = min(wa + (<usize>PIECE << 1), end); wa < stop; wa += 16, wb += 16, x += 16, y += 16) {
+      let v = v128.load(wa);
+      const evenA = v128.and(v, mask);
+      const oddA = i16x8.shr_s(v, 8);
+      v = v128.load(wb);
+      const evenB = v128.and(v, mask);
+      const oddB = i16x8.shr_s(v, 8);
       v = v128.load(x);
-      a0 = dot(even, v, a0);
-      b0 = dot(odd, v, b0);
+      evenA0 = dot(evenA, v, evenA0);
+      oddA0 = dot(oddA, v, oddA0);
+      evenB0 = dot(evenB, v, evenB0);
+      oddB0 = dot(oddB, v, oddB0);
       v = v128.load(y);
-      a1 = dot(even, v, a1);
-      b1 = dot(odd, v, b1);
-      v = v128.load(w, 16);
-      even = v128.and(v, mask);
-      odd = i16x8.shr_s(v, 8);
-      v = v128.load(x, 16);
-      a0 = dot(even, v, a0);
-      b0 = dot(odd, v, b0);
-      v = v128.load(y, 16);
-      a1 = dot(even, v, a1);
-      b1 = dot(odd, v, b1);
+      evenA1 = dot(evenA, v, evenA1);
+      oddA1 = dot(oddA, v, oddA1);
+      evenB1 = dot(evenB, v, evenB1);
+      oddB1 = dot(oddB, v, oddB1);
     }
-    const totals = i32x4.sub(sumRows(a0, b0, a1, b1), offsetsOf(offsets, offsets + rowOffsets));
-    total0 = f64x2.add(total0, f64x2.convert_low_i32x4_s(totals));
-    total1 = f64x2.add(total1, highTwo(totals));
+    const over = offsetsOf(offsets, offsets + rowOffsets);
+    let totals = i32x4.sub(sumRows(evenA0, oddA0, evenA1, oddA1), over);
+    totalA0 = f64x2.add(totalA0, f64x2.convert_low_i32x4_s(totals));
+    totalA1 = f64x2.add(totalA1, highTwo(totals));
+    totals = i32x4.sub(sumRows(evenB0, oddB0, evenB1, oddB1), over);
+    totalB0 = f64x2.add(totalB0, f64x2.convert_low_i32x4_s(totals));
+    totalB1 = f64x2.add(totalB1, highTwo(totals));
   }
-  emit(total0, scales, rowScale, to, adds);
-  emit(total1, scales, rowScale + 4, to + pitch, adds);
+  emit(totalA0, scalesA, rowScale, to, adds);
+  emit(totalB0, scalesB, rowScale, to + far, adds);
+  emit(totalA1, scalesA, rowScale + 4, to + pitch, adds);
+  emit(totalB1, scalesB, rowScale + 4, to + pitch + far, adds);
 }
 
 /** A pair of weight rows times one activation row. */
@@ -367,33 +319,37 @@ export function linearPairsI8(
     putTotals(totals, pieces, <usize>first, scales, load<f32>(rowScales), out, adds);
   }
   const pitch = <usize>ldo << 2;
-  // Two streams, from the beginning and from the middle, in turn: a few rows would wait for a single one.
-  const count = (n - first) >> 1;
-  const half = (count + 1) >> 1;
-  for (let i = 0; i < count; i++) {
-    const na = first + ((i & 1 ? half + (i >> 1) : i >> 1) << 1);
-    const pair = w + <usize>na * <usize>k;
-    const by = v128.load64_zero(scales + (<usize>na << 2));
-    let to = out + (<usize>na << 2);
+  // Two streams, from the beginning and from the middle; an odd last pair goes by itself.
+  const half = (n - first) >> 2;
+  const far = <usize>half << 3;
+  for (let i = 0; i < half; i++) {
+    const na = <usize>(first + (i << 1));
+    const wa = w + na * <usize>k;
+    const wb = wa + <usize>half * stride;
+    const scalesA = v128.load64_zero(scales + (na << 2));
+    const scalesB = v128.load64_zero(scales + (na << 2) + far);
+    let to = out + (na << 2);
     let row = 0;
     let x = q;
     let offset = offsets;
     let rowScale = rowScales;
-    for (; row + 4 <= rows; row += 4) {
-      tile4(pair, x, stride, k, offset, by, rowScale, to, pitch, adds);
-      x += stride << 2;
-      offset += rowOffsets << 2;
-      rowScale += 16;
-      to += pitch << 2;
-    }
-    if (row + 2 <= rows) {
-      tile2(pair, x, stride, k, offset, by, rowScale, to, pitch, adds);
-      row += 2;
+    for (; row + 2 <= rows; row += 2) {
+      tile2x2(wa, wb, x, stride, k, offset, scalesA, scalesB, rowScale, to, far, pitch, adds);
       x += stride << 1;
       offset += rowOffsets << 1;
       rowScale += 8;
       to += pitch << 1;
     }
-    if (row < rows) tile1(pair, x, k, offset, by, rowScale, to, adds);
+    if (row < rows) {
+      tile1(wa, x, k, offset, scalesA, rowScale, to, adds);
+      tile1(wb, x, k, offset, scalesB, rowScale, to + far, adds);
+    }
+  }
+  if (((n - first) & 2) == 0) return;
+  const last = <usize>(n - 2);
+  const by = v128.load64_zero(scales + (last << 2));
+  for (let row: usize = 0; row < <usize>rows; row++) {
+    const to = out + (last << 2) + row * pitch;
+    tile1(w + last * <usize>k, q + row * stride, k, offsets + row * rowOffsets, by, rowScales + (row << 2), to, adds);
   }
 }
