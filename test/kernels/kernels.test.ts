@@ -350,6 +350,22 @@ describe("linearI8", () => {
     ).toBeNull();
   });
 
+  test("embeds the same from rows in pairs", () => {
+    const bench = new Bench(modules.plain);
+    const d = 32;
+    const table = bench.putBytes(weightsOf(6 * d, 3));
+    const scales = bench.putFloats(normals(6, 4));
+    const ids = bench.reserve(16);
+    bench.ints.set([4, 5, 0, 4], ids / 4);
+    const out = bench.reserve(4 * d * 4);
+    bench.kernels.embedI8(table, scales, 0, d, ids, 4, out);
+    const before = bench.read(out, 4 * d);
+    expect(bench.kernels.pairRows(table, 6, d, bench.reserve(d))).toBe(1);
+    bench.floats.fill(Number.NaN, out / 4, out / 4 + 4 * d);
+    bench.kernels.embedI8(table, scales, 1, d, ids, 4, out);
+    expect(bench.read(out, 4 * d)).toEqual(before);
+  });
+
   test("rounds activations with one outlier no worse than a 14-bit step of the outlier", () => {
     const k = 64;
     const x = normals(k, 3);
@@ -661,22 +677,6 @@ describe.each(["relaxed", "plain"] as const)("%s float kernels", (name) => {
       [...table.subarray(id * d, (id + 1) * d)].map((weight) => Math.fround(weight * (scales[id] ?? 0))),
     );
     expect([...bench.read(out, 3 * d)]).toEqual(expected);
-  });
-
-  test("embeddings are the same of rows in pairs", () => {
-    const bench = new Bench(modules.plain);
-    const d = 32;
-    const table = bench.putBytes(weightsOf(6 * d, 3));
-    const scales = bench.putFloats(normals(6, 4));
-    const ids = bench.reserve(16);
-    bench.ints.set([4, 5, 0, 4], ids / 4);
-    const out = bench.reserve(4 * d * 4);
-    bench.kernels.embedI8(table, scales, 0, d, ids, 4, out);
-    const before = bench.read(out, 4 * d);
-    expect(bench.kernels.pairRows(table, 6, d, bench.reserve(d))).toBe(1);
-    bench.floats.fill(Number.NaN, out / 4, out / 4 + 4 * d);
-    bench.kernels.embedI8(table, scales, 1, d, ids, 4, out);
-    expect(bench.read(out, 4 * d)).toEqual(before);
   });
 });
 
