@@ -102,8 +102,8 @@ function linearI8(
 }
 
 const shapes = fc.record({
-  rows: fc.integer({ min: 1, max: 9 }),
-  k: fc.oneof(fc.constantFrom(16, 48, 64, 80, 512), fc.integer({ min: 1, max: 100 })),
+  rows: fc.integer({ min: 1, max: 14 }),
+  k: fc.oneof(fc.constantFrom(16, 48, 64, 80, 512, 528), fc.integer({ min: 1, max: 100 })),
   n: fc.integer({ min: 1, max: 21 }),
   seed: fc.integer({ min: 1 }),
 });
@@ -133,9 +133,13 @@ function linearPairsI8(
   kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
   if (kernels.pairRows(weights, n, k, bench.reserve(k)) === 0) return null;
   const offsets = bench.reserve(rows * Math.ceil(k / 2048) * 4);
-  const scratch = bench.reserve(n * 4 * Math.ceil(k / 2048));
+  const pieces = Math.ceil(k / 2048);
+  const groups = Math.ceil(rows / 4);
+  const scratch = bench.reserve(Math.max(n * 4 * pieces, 8192 + groups * (8 * k + 128 + (pieces > 1 ? 256 : 0))));
+  const guard = bench.putBytes(new Int8Array(64).fill(85));
   const adds = before ? 1 : 0;
   kernels.linearPairsI8(q, rowScales, offsets, rows, k, weights, weightScales, n, out, ldo, adds, scratch);
+  expect(bench.read(guard, 16)).toEqual(new Float32Array(new Int8Array(64).fill(85).buffer));
   const all = bench.read(out, rows * ldo);
   return Float32Array.from({ length: rows * n }, (_, i) => all[Math.floor(i / n) * ldo + (i % n)] ?? Number.NaN);
 }
@@ -294,7 +298,7 @@ describe("linearI8", () => {
       const signs = [-1, -1, 1, -1, -1, 1, 1, 1, -1, 1];
       const w = Int8Array.from({ length: 10 * k }, (_, i) => 127 * (signs[Math.floor(i / k)] ?? 0));
       for (const level of [1, -1]) {
-        for (const rows of [1, 4]) {
+        for (const rows of [1, 4, 9]) {
           const x = new Float32Array(rows * k).fill(level);
           const outs = [
             linearI8(modules.relaxed, x, rows, k, w, scales),
@@ -333,6 +337,9 @@ describe("linearI8", () => {
       [7, 2064, 6],
       [1, 3072, 66],
       [4, 4112, 4],
+      [32, 512, 94],
+      [33, 2048, 66],
+      [13, 4112, 22],
     ] as const) {
       const x = normals(rows * k, k, 3);
       const w = weightsOf(n * k, k + 1);

@@ -62,15 +62,15 @@ export class SimdDecoder extends PooledDecoder {
         self: {
           names: own,
           norm: machine.bindVector(layerPrefix.layerNorm("decoder", layer, 0)),
-          qkv: machine.bindJoined([own.q, own.k, own.v], { forSteps: true }),
-          o: machine.bindLinear(own.o, { forSteps: true }),
+          qkv: machine.bindJoined([own.q, own.k, own.v]),
+          o: machine.bindLinear(own.o),
         },
         cross: {
           names: cross,
           norm: machine.bindVector(layerPrefix.layerNorm("decoder", layer, 1)),
-          q: machine.bindLinear(cross.q, { forSteps: true }),
+          q: machine.bindLinear(cross.q),
           kv: machine.bindJoined([cross.k, cross.v]),
-          o: machine.bindLinear(cross.o, { forSteps: true }),
+          o: machine.bindLinear(cross.o),
         },
         feedForward: machine.bindFeedForward("decoder", layer),
       };
@@ -78,7 +78,7 @@ export class SimdDecoder extends PooledDecoder {
     this.#output = isLast
       ? {
           norm: machine.bindVector(layerPrefix.finalLayerNorm("decoder")),
-          head: machine.bindLinear(tiedHead ? EMBEDDING : LM_HEAD, { forSteps: true }),
+          head: machine.bindLinear(tiedHead ? EMBEDDING : LM_HEAD),
         }
       : null;
     machine.fillBias("decoder", machine.plan.decoderBias, limits.maxNewTokens - 1, 0);

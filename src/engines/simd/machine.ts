@@ -136,18 +136,14 @@ export class Machine {
     return { at, bytes: pages * PAGE };
   }
 
-  /**
-   * Finds a weight matrix and prepares it, once: the relaxed dot needs the sum of every row, the plain module's steps need
-   * rows in pairs.
-   */
-  bindLinear(name: string, { forSteps = false } = {}): Linear {
+  /** Finds a weight matrix and prepares it, once: the relaxed dot needs the sum of every row, the plain module rows in pairs. */
+  bindLinear(name: string): Linear {
     let linear = this.#linears.get(name);
     if (!linear) {
       const { at, tensor } = this.#tensor(name);
       linear = this.#bind(at, tensor, tensor.shape[0] ?? 0);
       this.#linears.set(name, linear);
     }
-    if (forSteps) this.#pair(linear);
     return linear;
   }
 
@@ -155,7 +151,7 @@ export class Machine {
    * Several matrices of one input as one, where they and their scales lie one after the other, as the splitter lays out the
    * projections of an attention; else as they are.
    */
-  bindJoined(names: readonly string[], { forSteps = false } = {}): Linear[] {
+  bindJoined(names: readonly string[]): Linear[] {
     const parts = names.map((name) => this.#tensor(name));
     const areJoined = parts.every(({ at, tensor }, i) => {
       const before = parts[i - 1];
@@ -167,11 +163,9 @@ export class Machine {
       );
     });
     const [first] = parts;
-    if (!areJoined || !first) return names.map((name) => this.bindLinear(name, { forSteps }));
+    if (!areJoined || !first) return names.map((name) => this.bindLinear(name));
     const rows = parts.reduce((sum, { tensor }) => sum + (tensor.shape[0] ?? 0), 0);
-    const joined = this.#bind(first.at, first.tensor, rows);
-    if (forSteps) this.#pair(joined);
-    return [joined];
+    return [this.#bind(first.at, first.tensor, rows)];
   }
 
   /** Address of a float32 vector, such as a norm's weight. */
@@ -182,11 +176,10 @@ export class Machine {
   bindFeedForward(stack: "encoder" | "decoder", layer: number): FeedForward {
     const prefix = layerPrefix.denseReluDense(stack, layer);
     const inputs = feedForwardInputs(this.config).map((name) => `${prefix}.${name}.weight`);
-    const forSteps = stack === "decoder";
-    const [first, second] = inputs.map((name) => this.bindLinear(name, { forSteps }));
+    const [first, second] = inputs.map((name) => this.bindLinear(name));
     const names = { wi: inputs.at(-1) ?? "", gate: inputs[0] ?? "", wo: `${prefix}.wo.weight` };
     const byUnit = stack === "decoder" && readsByUnit(this.#manifest);
-    const wo = byUnit ? this.#bindTurned(names.wo) : this.bindLinear(names.wo, { forSteps });
+    const wo = byUnit ? this.#bindTurned(names.wo) : this.bindLinear(names.wo);
     const norm = this.bindVector(layerPrefix.layerNorm(stack, layer, stack === "encoder" ? 1 : 2));
     // A gated feed-forward is act(wi_0 x) * (wi_1 x): wi_0 is the gate.
     return second
@@ -241,17 +234,17 @@ export class Machine {
   linear(linear: Linear, out: number, accumulate = false, ldo = linear.out): void {
     const { dtype, at, scales, sums, inPairs, out: n, in: k } = linear;
     const add = accumulate ? 1 : 0;
-    const { quantized, rowScales, offsets, prepared } = this.scratch;
-    // A single row may use the room of those that could follow it.
-    const spare = quantized + 2 * k;
+    const { quantized, rowScales, offsets, panels, prepared } = this.scratch;
     switch (dtype) {
       case "float32":
         this.kernels.linearF32(this.#input, this.#rows, k, at, n, out, ldo, add);
         break;
       case "int8":
         if (inPairs) {
-          this.kernels.linearPairsI8(quantized, rowScales, offsets, this.#rows, k, at, scales, n, out, ldo, add, spare);
+          this.kernels.linearPairsI8(quantized, rowScales, offsets, this.#rows, k, at, scales, n, out, ldo, add, panels);
         } else {
+          // A single row may use the room of those that could follow it.
+          const spare = quantized + 2 * k;
           this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add, spare);
         }
         break;
@@ -386,12 +379,6 @@ export class Machine {
     return { dtype: tensor.dtype, at, scales: scalesAt(at, tensor), sums: 0, inPairs: false, out, in: columns };
   }
 
-  /** Lays its rows in pairs, where it lies, if these kernels read them so. */
-  #pair(linear: Linear): void {
-    if (linear.dtype !== "int8" || linear.inPairs) return;
-    linear.inPairs = this.kernels.pairRows(linear.at, linear.out, linear.in, this.scratch.quantized) === 1;
-  }
-
   #bind(at: number, tensor: PackagedTensor, out: number): Linear {
     const linear: Linear = {
       dtype: tensor.dtype,
@@ -406,6 +393,7 @@ export class Machine {
       linear.sums = this.#nextSum;
       this.#nextSum += align(out * 4);
       this.kernels.rowSums(at, out, linear.in, linear.sums);
+      linear.inPairs = this.kernels.pairRows(at, out, linear.in, this.scratch.quantized) === 1;
     }
     return linear;
   }

@@ -78,6 +78,8 @@ export interface Scratch {
   rowScales: number;
   /** `[R, ceil(widest input / 2048)]` int32. */
   offsets: number;
+  /** For linearPairsI8. */
+  panels: number;
   /** `[R, 3 inner]` f32: queries, keys and values. */
   qkv: number;
   /** `[R, inner]` f32. */
@@ -134,6 +136,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     prepared: reserve("scratch", bits === 4 ? BLOCK_ROWS * groupsOf(widest) * 68 : 0),
     rowScales: reserve("scratch", BLOCK_ROWS * F32),
     offsets: reserve("scratch", bits < 32 ? BLOCK_ROWS * Math.ceil(widest / PIECE_COLUMNS) * 4 : 0),
+    panels: reserve("scratch", bits === 8 ? panelBytes(widest) : 0),
     qkv: reserve("scratch", BLOCK_ROWS * 3 * inner * F32),
     attention: reserve("scratch", BLOCK_ROWS * inner * F32),
     feedForward: reserve("scratch", BLOCK_ROWS * dFf * F32),
@@ -219,6 +222,11 @@ export function readsByUnit({ model, quantization }: Manifest): boolean {
 /** What reluLinearI8 works in. */
 function unitBytes(rows: number, k: number, n: number): number {
   return rows * (4 * k + 20) + 6 * k + 44 + (Math.ceil(k / 2048) * rows * 4 + 64) * n;
+}
+
+/** What linearPairsI8 works in: of many rows their activations and a panel of weights with its totals; of one row totals. */
+function panelBytes(k: number): number {
+  return BLOCK_ROWS * (2 * k + (k > PIECE_COLUMNS ? 96 : 32)) + 8192;
 }
 
 /** How far a plan's memory may grow for adapters: nothing is taken before one is used. */
