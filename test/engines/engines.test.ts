@@ -1,5 +1,6 @@
 /** What holds for every engine, on a small model with random weights. */
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { PROMPT_ROWS } from "../../src/engines/simd/plan.ts";
 import type { Engine, Sequence } from "../../src/t5/engine.ts";
 import { generate, type TokenEvent } from "../../src/t5/generate.ts";
 import { greedy, someIds, TINY, tinyEngine } from "./tiny.ts";
@@ -59,6 +60,18 @@ describe.each(NAMES.flatMap((name) => ([4, 8, 32] as const).map((bits) => ({ nam
       expect(first).toEqual(copy);
       expect(await engine.encoder.encode(someIds(30, 5))).toEqual(copy);
     });
+  },
+);
+
+test.each([4, 8, 32] as const)(
+  "a prompt of several blocks has the same states on every engine, at %d bits",
+  async (bits) => {
+    const ids = someIds(2 * PROMPT_ROWS + 5, 7);
+    const limits = { maxInputTokens: ids.length };
+    const expected = await (await tinyEngine(bits, limits, "onnx")).encoder.encode(ids);
+    const states = await (await tinyEngine(bits, limits)).encoder.encode(ids);
+    // Activations of 14 bits, keys and values of 8.
+    for (const [i, value] of expected.entries()) expect(states[i]).toBeCloseTo(value, bits === 32 ? 3 : 1);
   },
 );
 

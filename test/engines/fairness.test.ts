@@ -4,6 +4,7 @@ import { BatchingDecoder } from "../../src/engines/batching-decoder.ts";
 import { FairEncoder } from "../../src/engines/fair-encoder.ts";
 import { Owners } from "../../src/engines/owners.ts";
 import { CROWD_TURNS } from "../../src/engines/pace.ts";
+import { PROMPT_ROWS } from "../../src/engines/simd/plan.ts";
 import type { Encoder, Engine, Sequence } from "../../src/t5/engine.ts";
 import { changed, roomsOf, someIds, tinyEngine } from "./tiny.ts";
 import { settled, Turns } from "./turns.ts";
@@ -15,7 +16,7 @@ const CROWD = 6;
 let engine: Engine;
 let hidden: Float32Array;
 beforeAll(async () => {
-  engine = await tinyEngine(8, { maxSequences: 2 * CROWD });
+  engine = await tinyEngine(8, { maxSequences: 2 * CROWD, maxInputTokens: PROMPT_ROWS + 8 });
   hidden = await engine.encoder.encode(someIds(9, 1));
 });
 
@@ -111,7 +112,7 @@ describe("encodes", () => {
   });
   /** The first id tells whose it is. */
   const begin = (owner: "loud" | "quiet", signal?: AbortSignal) => {
-    const ids = [owner === "loud" ? 2 : 3, ...someIds(39, 1)];
+    const ids = [owner === "loud" ? 2 : 3, ...someIds(PROMPT_ROWS + 7, 1)];
     const state = { outcome: "none" };
     encoder.encode(ids, undefined, undefined, { owner, signal }).then(
       () => {

@@ -241,7 +241,20 @@ export class Machine {
         break;
       case "int8":
         if (inPairs) {
-          this.kernels.linearPairsI8(quantized, rowScales, offsets, this.#rows, k, at, scales, n, out, ldo, add, panels);
+          this.kernels.linearPairsI8(
+            quantized,
+            rowScales,
+            offsets,
+            this.#rows,
+            k,
+            at,
+            scales,
+            n,
+            out,
+            ldo,
+            add,
+            panels,
+          );
         } else {
           // A single row may use the room of those that could follow it.
           const spare = quantized + 2 * k;

@@ -13,7 +13,7 @@
 //
 // In the plain module the first and the third of four numbers lie with 128 added, as bytes without a sign: a mask widens them
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
-import { evenBytesMask, exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
+import { dotI16, evenBytesMask, exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
 
 /** Tokens of a block of keys. */
 const BLOCK: i32 = 16;
@@ -209,8 +209,7 @@ function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
 /** Numbers as {@link stored} in the plain module, times the even and the odd ones of four int16. */
 @inline
 function dotPlain(w: v128, even: v128, odd: v128, mask: v128, acc: v128): v128 {
-  acc = i32x4.add(acc, i32x4.dot_i16x8_s(v128.and(w, mask), even));
-  return i32x4.add(acc, i32x4.dot_i16x8_s(i16x8.shr_s(w, 8), odd));
+  return dotI16(i16x8.shr_s(w, 8), odd, dotI16(v128.and(w, mask), even, acc));
 }
 
 /** [128 high + low] */

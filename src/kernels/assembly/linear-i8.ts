@@ -3,7 +3,8 @@
 //
 // Weight rows are read in two or four streams, one from each half or quarter of the matrix: hardware prefetchers follow
 // long sequential streams, and the rows of a tile share their loads of the activations.
-import { sumIntLanes, sumIntLanes2, sumRows } from "./math";
+import { dotI16, sumIntLanes, sumIntLanes2, sumRows } from "./math";
+import { INT32_COLUMNS } from "./quantize";
 
 /** Two int32 lanes of the plain module together hold half of this many products: 4096 / 2 x 127 x 8191 < 2^31. */
 const CHUNK: i32 = 4096;
@@ -32,11 +33,6 @@ function emit(row: i32, na: i32, nb: i32, totals: v128): void {
 @inline
 function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
   return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
-}
-
-@inline
-function dotPlain(w: v128, x: v128, acc: v128): v128 {
-  return i32x4.add(acc, i32x4.dot_i16x8_s(w, x));
 }
 
 /** [128 x sum of ha + sum of la, 128 x sum of hb + sum of lb] as float64. */
@@ -107,10 +103,10 @@ function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: 
       for (; a < end; a += 16) {
         const x0 = v128.load(p);
         const x1 = v128.load(p, 16);
-        a0 = dotPlain(v128.load8x8_s(a), x0, a0);
-        a1 = dotPlain(v128.load8x8_s(a, 8), x1, a1);
-        b0 = dotPlain(v128.load8x8_s(b), x0, b0);
-        b1 = dotPlain(v128.load8x8_s(b, 8), x1, b1);
+        a0 = dotI16(v128.load8x8_s(a), x0, a0);
+        a1 = dotI16(v128.load8x8_s(a, 8), x1, a1);
+        b0 = dotI16(v128.load8x8_s(b), x0, b0);
+        b1 = dotI16(v128.load8x8_s(b, 8), x1, b1);
         b += 16;
         p += 32;
       }
@@ -123,71 +119,6 @@ function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: 
   }
   emit(row, na, nb, totals);
 }
-
-/**
- * Two weight rows times four activation rows (plain module): a weight is widened once for four products. Where every load is
- * checked against the memory's end, as in workerd, two loads of half as much are a quarter slower.
- */
-function tile2x4(wa: usize, wb: usize, na: i32, nb: i32, x: usize, stride: usize, row: i32, k: i32): void {
-  let a0 = i32x4.splat(0);
-  let a1 = a0;
-  let a2 = a0;
-  let a3 = a0;
-  let b0 = a0;
-  let b1 = a0;
-  let b2 = a0;
-  let b3 = a0;
-  let b = wb;
-  let p0 = x;
-  let p1 = x + stride;
-  let p2 = p1 + stride;
-  let p3 = p2 + stride;
-  const end = wa + <usize>k;
-  for (let a = wa; a < end; a += 16) {
-    const wholeA = v128.load(a);
-    const wholeB = v128.load(b);
-    let va = i16x8.extend_low_i8x16_s(wholeA);
-    let vb = i16x8.extend_low_i8x16_s(wholeB);
-    let v = v128.load(p0);
-    a0 = dotPlain(va, v, a0);
-    b0 = dotPlain(vb, v, b0);
-    v = v128.load(p1);
-    a1 = dotPlain(va, v, a1);
-    b1 = dotPlain(vb, v, b1);
-    v = v128.load(p2);
-    a2 = dotPlain(va, v, a2);
-    b2 = dotPlain(vb, v, b2);
-    v = v128.load(p3);
-    a3 = dotPlain(va, v, a3);
-    b3 = dotPlain(vb, v, b3);
-    va = i16x8.extend_high_i8x16_s(wholeA);
-    vb = i16x8.extend_high_i8x16_s(wholeB);
-    v = v128.load(p0, 16);
-    a0 = dotPlain(va, v, a0);
-    b0 = dotPlain(vb, v, b0);
-    v = v128.load(p1, 16);
-    a1 = dotPlain(va, v, a1);
-    b1 = dotPlain(vb, v, b1);
-    v = v128.load(p2, 16);
-    a2 = dotPlain(va, v, a2);
-    b2 = dotPlain(vb, v, b2);
-    v = v128.load(p3, 16);
-    a3 = dotPlain(va, v, a3);
-    b3 = dotPlain(vb, v, b3);
-    b += 16;
-    p0 += 32;
-    p1 += 32;
-    p2 += 32;
-    p3 += 32;
-  }
-  emit(row, na, nb, sumIntLanes2(a0, b0));
-  emit(row + 1, na, nb, sumIntLanes2(a1, b1));
-  emit(row + 2, na, nb, sumIntLanes2(a2, b2));
-  emit(row + 3, na, nb, sumIntLanes2(a3, b3));
-}
-
-/** Longest row whose total fits an int32: 2048 x 127 x 8191 < 2^31. */
-const INT32_ROW: i32 = 2048;
 
 /** 128 x (high - 64 x sum) + low for two lanes of each, in float64: rows whose totals no int32 holds. */
 @inline
@@ -312,7 +243,7 @@ function tile2x2(
     p0 += 32;
     p1 += 32;
   }
-  const isLong = k > INT32_ROW;
+  const isLong = k > INT32_COLUMNS;
   putTwo(joinRows(ah0, bh0, ah1, bh1, al0, bl0, al1, bl1, sums, isLong), scales, rowScale, to, far);
 }
 
@@ -341,7 +272,7 @@ const PIECE: i32 = 1024;
 
 /** Pieces of a row that a step adds up by themselves. The total of a row that fits an int32 may wrap on the way. */
 function piecesOf(k: i32): usize {
-  return k <= INT32_ROW ? 1 : <usize>((k + PIECE - 1) / PIECE);
+  return k <= INT32_COLUMNS ? 1 : <usize>((k + PIECE - 1) / PIECE);
 }
 
 /**
@@ -479,8 +410,8 @@ function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32, scratch: usize
 }
 
 /**
- * out[r, n] = (or +=) scale of row r x scale of weight row n x dot(activation row r, weight row n). The plain module
- * steps over rows in pairs instead (linear-pairs-i8.ts), where the shape allows it.
+ * out[r, n] = (or +=) scale of row r x scale of weight row n x dot(activation row r, weight row n). In the plain
+ * module for what linear-pairs-i8.ts leaves: an odd number of weight rows, or of columns that is no multiple of 16.
  *
  * @param q activations from quantizeRows [rows, ceil(k / 16) x 32 bytes], `rowScales` [rows] f32
  * @param w [n, k] int8, `scales` [n] f32, `sums` [n] int32 from rowSums (read by the relaxed module only)
@@ -523,19 +454,11 @@ export function linearI8(
     const nb = na + half < n ? na + half : na;
     const wa = w + <usize>na * <usize>k;
     const wb = w + <usize>nb * <usize>k;
-    let row = 0;
-    let x = q;
-    if (isWhole && nb != na) {
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        if (rows > 1) {
-          tiles(wa, wb, na, nb, q, stride, rows, k, sums);
-          continue;
-        }
-      } else if (k <= CHUNK) {
-        for (; row + 4 <= rows; row += 4, x += stride * 4) tile2x4(wa, wb, na, nb, x, stride, row, k);
-      }
+    if (ASC_FEATURE_RELAXED_SIMD && rows > 1 && isWhole && nb != na) {
+      tiles(wa, wb, na, nb, q, stride, rows, k, sums);
+      continue;
     }
-    for (; row < rows; row++, x += stride) tile2x1(wa, wb, na, nb, x, row, k, sums);
+    for (let row = 0, x = q; row < rows; row++, x += stride) tile2x1(wa, wb, na, nb, x, row, k, sums);
   }
 }
 

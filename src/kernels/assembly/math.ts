@@ -58,6 +58,39 @@ export function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
   );
 }
 
+/** The high two of four int32, as float64. */
+@inline
+export function highTwo(v: v128): v128 {
+  return f64x2.convert_low_i32x4_s(i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+/** The low and high halves of two vectors, their words of 32 bits or halves of 64 in turn. */
+@inline
+export function lowWords(a: v128, b: v128): v128 {
+  return i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+}
+
+@inline
+export function highWords(a: v128, b: v128): v128 {
+  return i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+}
+
+@inline
+export function lowHalves(a: v128, b: v128): v128 {
+  return i8x16.shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+}
+
+@inline
+export function highHalves(a: v128, b: v128): v128 {
+  return i8x16.shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+
+/** acc + the products of eight int16, in pairs. */
+@inline
+export function dotI16(w: v128, x: v128, acc: v128): v128 {
+  return i32x4.add(acc, i32x4.dot_i16x8_s(w, x));
+}
+
 /**
  * Constants of loops, in memory: V8 builds a vector constant anew at each use, of two or three instructions; a load that
  * spreads a number over four lanes is one.

@@ -3,6 +3,14 @@ import { loadSome, maxLanes, roundLanes, sumLanes } from "./math";
 /** Largest magnitude of a quantized activation: 14 bits, two 7-bit digits. */
 export const LEVELS: f32 = 8191.0;
 
+/** Columns whose total with int8 weights fits an int32: 2048 x 127 x 8191 < 2^31. On the way to it sums may wrap. */
+export const INT32_COLUMNS: i32 = 2048;
+
+@inline
+export function piecesOf(k: i32): usize {
+  return <usize>((k + INT32_COLUMNS - 1) / INT32_COLUMNS);
+}
+
 /** What is done to a number before it is quantized. */
 const AS_IT_IS: i32 = 0;
 const CUT_AT_ZERO: i32 = 1;
