@@ -89,7 +89,7 @@ export interface Scratch {
   gate: number;
   /** For {@link readsByUnit}'s kernel over a step's rows. */
   units: number;
-  /** For attention of eight heads over the longest row of keys: 6 bytes a key, and a query in digits. */
+  /** For attention of eight heads over the longest row of keys: 7 bytes a key, and a query in digits. */
   scores: number;
 }
 
@@ -142,7 +142,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     feedForward: reserve("scratch", BLOCK_ROWS * dFf * F32),
     gate: reserve("scratch", gated ? BLOCK_ROWS * dFf * F32 : 0),
     units: reserve("scratch", byUnit ? unitBytes(stepRows, dFf, dModel) : 0),
-    scores: reserve("scratch", 8 * ((longest + 16) * 6 + 2 * (config.dKv + 3) + 16)),
+    scores: reserve("scratch", 8 * ((longest + 16) * 7 + 3 * (config.dKv + 3) + 20) + 144),
   };
 
   const encoderRows = encodes ? limits.maxInputTokens : 0;

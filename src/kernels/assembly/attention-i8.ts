@@ -13,7 +13,21 @@
 //
 // In the plain module the first and the third of four numbers lie with 128 added, as bytes without a sign: a mask widens them
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
-import { dotI16, evenBytesMask, exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
+import {
+  dotI16,
+  evenBytesMask,
+  exp4,
+  groupFour,
+  loadSome,
+  maxLanes,
+  roundLanes,
+  row0,
+  row1,
+  row2,
+  row3,
+  sumLanes,
+  sumLanesI32,
+} from "./math";
 
 /** Tokens of a block of keys. */
 const BLOCK: i32 = 16;
@@ -447,6 +461,163 @@ function mixValues(
   }
 }
 
+/**
+ * Digits of four rows (groupFour) times eight lanes of `turns` quads of numbers, 64 bytes apart (plain module): what is
+ * widened serves four rows.
+ *
+ * @param totals [4][8] int32, of each row
+ */
+function dots4x8(digits: usize, at: usize, turns: usize, totals: usize): void {
+  let a0 = i32x4.splat(0);
+  let b0 = a0;
+  let a1 = a0;
+  let b1 = a0;
+  let a2 = a0;
+  let b2 = a0;
+  let a3 = a0;
+  let b3 = a0;
+  for (const end = digits + (turns << 5); digits < end; digits += 32, at += 64) {
+    const v = v128.load(at);
+    const w = v128.load(at, 16);
+    // The even bytes have no sign. A mask would be one register too many.
+    let a = i16x8.shr_u(i16x8.shl(v, 8), 8);
+    let b = i16x8.shr_u(i16x8.shl(w, 8), 8);
+    let rows = v128.load(digits);
+    let x = row0(rows);
+    a0 = dotI16(a, x, a0);
+    b0 = dotI16(b, x, b0);
+    x = row1(rows);
+    a1 = dotI16(a, x, a1);
+    b1 = dotI16(b, x, b1);
+    x = row2(rows);
+    a2 = dotI16(a, x, a2);
+    b2 = dotI16(b, x, b2);
+    x = row3(rows);
+    a3 = dotI16(a, x, a3);
+    b3 = dotI16(b, x, b3);
+    a = i16x8.shr_s(v, 8);
+    b = i16x8.shr_s(w, 8);
+    rows = v128.load(digits, 16);
+    x = row0(rows);
+    a0 = dotI16(a, x, a0);
+    b0 = dotI16(b, x, b0);
+    x = row1(rows);
+    a1 = dotI16(a, x, a1);
+    b1 = dotI16(b, x, b1);
+    x = row2(rows);
+    a2 = dotI16(a, x, a2);
+    b2 = dotI16(b, x, b2);
+    x = row3(rows);
+    a3 = dotI16(a, x, a3);
+    b3 = dotI16(b, x, b3);
+  }
+  v128.store(totals, a0);
+  v128.store(totals, b0, 16);
+  v128.store(totals, a1, 32);
+  v128.store(totals, b1, 48);
+  v128.store(totals, a2, 64);
+  v128.store(totals, b2, 80);
+  v128.store(totals, a3, 96);
+  v128.store(totals, b3, 112);
+}
+
+/** Puts what is too much in the sums of four rows of digits, `apart` bytes apart, to four int32. */
+function putTooMuch(digits: usize, apart: usize, bytes: usize, to: usize): void {
+  for (const end = to + 16; to < end; to += 4, digits += apart) v128.store32_lane(to, tooMuch(digits, bytes), 0);
+}
+
+/**
+ * {@link scoreKeys} of four rows of a head, whose units lie `unitBytes` bytes apart.
+ *
+ * @param query digits of the first row; `factors`: its scale
+ * @param scales of the head's keys; `bias` of the first row
+ * @param spare 8 x dKv + 144 bytes to use
+ */
+function scoreKeys4(
+  unit: usize,
+  unitBytes: usize,
+  query: usize,
+  factors: usize,
+  k: usize,
+  scales: usize,
+  bias: usize,
+  keys: i32,
+  dKv: i32,
+  spare: usize,
+): void {
+  const bytes = <usize>dKv << 1;
+  const totals = spare + (bytes << 2);
+  const overs = totals + 128;
+  putTooMuch(query, unitBytes, bytes, overs);
+  groupFour(query, query + unitBytes, query + unitBytes * 2, query + unitBytes * 3, bytes, spare);
+  for (let j: usize = 0; j < <usize>keys; j += 8) {
+    const at = j << 2;
+    dots4x8(spare, k + (j >> 4) * (<usize>dKv << 4) + ((j & 8) << 2), <usize>dKv >> 2, totals);
+    const scalesA = v128.load(scales + at);
+    const scalesB = v128.load(scales + at, 16);
+    for (let row: usize = 0; row < 4; row++) {
+      const from = totals + (row << 5);
+      const over = v128.load32_splat(overs + (row << 2));
+      const by = v128.load32_splat(factors + row * unitBytes);
+      let a = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(v128.load(from), over)), f32x4.mul(scalesA, by));
+      let b = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(v128.load(from, 16), over)), f32x4.mul(scalesB, by));
+      if (bias) {
+        const own = bias + at - (row << 2);
+        a = f32x4.add(a, v128.load(own));
+        b = f32x4.add(b, v128.load(own, 16));
+      }
+      const to = unit + row * unitBytes + at;
+      v128.store(to, a);
+      v128.store(to, b, 16);
+    }
+  }
+}
+
+/**
+ * {@link mixValues} of four rows of a head, whose units lie `unitBytes` bytes apart, and whose results `outBytes`.
+ *
+ * @param digits weights of the first row; `factors`: what its sums are to be multiplied by
+ * @param dKv a multiple of 16
+ * @param spare 8 x (end - from) + 144 bytes to use
+ */
+function mixValues4(
+  digits: usize,
+  unitBytes: usize,
+  factors: usize,
+  v: usize,
+  from: usize,
+  end: usize,
+  out: usize,
+  outBytes: usize,
+  dKv: i32,
+  room: usize,
+  spare: usize,
+): void {
+  const bytes = (end - from) << 1;
+  const totals = spare + (bytes << 2);
+  const overs = totals + 128;
+  digits += from << 1;
+  putTooMuch(digits, unitBytes, bytes, overs);
+  groupFour(digits, digits + unitBytes, digits + unitBytes * 2, digits + unitBytes * 3, bytes, spare);
+  for (let i: usize = 0; i < <usize>dKv; i += 8, out += 32) {
+    dots4x8(spare, v + (i & ~15) * room + (from << 4) + ((i & 8) << 2), (end - from) >> 2, totals);
+    for (let row: usize = 0; row < 4; row++) {
+      const at = totals + (row << 5);
+      const over = v128.load32_splat(overs + (row << 2));
+      const by = v128.load32_splat(factors + row * unitBytes);
+      let a = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(v128.load(at), over)), by);
+      let b = f32x4.mul(f32x4.convert_i32x4_s(i32x4.sub(v128.load(at, 16), over)), by);
+      const to = out + row * outBytes;
+      if (from > 0) {
+        a = f32x4.add(a, v128.load(to));
+        b = f32x4.add(b, v128.load(to, 16));
+      }
+      v128.store(to, a);
+      v128.store(to, b, 16);
+    }
+  }
+}
+
 /** What {@link fetch} read: kept, or it would not be read. */
 let fetched: i32 = 0;
 
@@ -481,6 +652,12 @@ function fetchValues(values: usize, heads: i32, room: i32, dKv: i32, whole: usiz
 /** Heads of a row, or rows of a head, that go through each stage together: the latencies of one hide behind the others. */
 const TOGETHER: i32 = 8;
 
+/** Whether unit `u` and the three after it are rows of one head, to be computed as one (plain module). */
+@inline
+function goTogether(u: i32, end: i32, rows: i32, dKv: i32): bool {
+  return !ASC_FEATURE_RELAXED_SIMD && (dKv & 15) == 0 && u + 4 <= end && (u % rows) + 4 <= rows;
+}
+
 /**
  * T5Attention without its projections over an int8 cache: softmax(q k^T + bias) v for each head and row; scores are not
  * scaled by 1 / sqrt(dKv).
@@ -490,7 +667,7 @@ const TOGETHER: i32 = 8;
  * @param bias for head h, query row i and key j: bias[h x biasHead + j - i], already at the first row's origin; 0 for
  *   none. Up to 15 numbers beyond the last key are read.
  * @param out [rows, heads x dKv] f32
- * @param scratch 8 x (ceil(keys / 16) x 96 + 2 x (dKv + 3) + 16) bytes to use
+ * @param scratch 8 x (ceil(keys / 16) x 96 + 2 x (dKv + 3) + 20) bytes to use, and 8 x (16 x ceil(keys / 16) + dKv) + 144 more
  */
 export function attendI8(
   q: usize,
@@ -513,8 +690,9 @@ export function attendI8(
   // Of each unit, a head of a row: its scores, weights and query in digits, and a factor.
   const weightsAt = whole << 2;
   const queryAt = weightsAt + (whole << 1);
-  const factorAt = (queryAt + (d << 1) + 3) & ~3;
-  const unitBytes = factorAt + 8;
+  const factorAt = queryAt + (d << 1);
+  const unitBytes = (factorAt + 19) & ~15;
+  const spare = scratch + TOGETHER * unitBytes;
   const units = heads * rows;
   const fetches = rows == 1 && whole >= FETCHED_TOKENS;
   if (fetches) fetchKeys(cache, heads, room, dKv, whole);
@@ -529,6 +707,13 @@ export function attendI8(
     for (let u = first; u < end; u++, unit += unitBytes) {
       const head = cache + <usize>(u / rows) * keyBytes(room, dKv);
       const ownBias = bias ? bias + (<usize>((u / rows) * biasHead) << 2) - (<usize>(u % rows) << 2) : 0;
+      if (goTogether(u, end, rows, dKv)) {
+        const k = head + roomBytes * 2;
+        scoreKeys4(unit, unitBytes, unit + queryAt, unit + factorAt, k, head, ownBias, keys, dKv, spare);
+        u += 3;
+        unit += unitBytes * 3;
+        continue;
+      }
       const scale = load<f32>(unit + factorAt);
       scoreKeys(unit + queryAt, scale, head + roomBytes * 2, head, head + roomBytes, ownBias, unit, keys, dKv);
     }
@@ -542,6 +727,16 @@ export function attendI8(
     for (let u = first; u < end; u++, unit += unitBytes) {
       const v = values + <usize>(u / rows) * valueBytes(room, dKv) + roomBytes;
       const to = out + ((<usize>(u % rows) * <usize>(heads * dKv)) << 2) + (<usize>((u / rows) * dKv) << 2);
+      if (goTogether(u, end, rows, dKv)) {
+        const rowBytes = <usize>(heads * dKv) << 2;
+        for (let from: usize = 0; from < whole; from += CHUNK) {
+          const stop = min(from + CHUNK, whole);
+          mixValues4(unit + weightsAt, unitBytes, unit + factorAt, v, from, stop, to, rowBytes, dKv, <usize>room, spare);
+        }
+        u += 3;
+        unit += unitBytes * 3;
+        continue;
+      }
       const factor = load<f32>(unit + factorAt);
       for (let from: usize = 0; from < whole; from += CHUNK) {
         mixValues(unit + weightsAt, whole, v, from, min(from + CHUNK, whole), to, dKv, factor, <usize>room);

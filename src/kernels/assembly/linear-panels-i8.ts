@@ -3,8 +3,7 @@
 // Four pairs of weight rows are widened once for all activation rows, to a panel whose lanes are weight rows; activations lie
 // four rows side by side. So nothing is added up across lanes, and three loads serve eight dots: where every load is checked
 // against the memory's end, as in workerd, a prompt takes a fifth less time than over weights as they lie.
-import { streamRows } from "./linear-i8";
-import { dotI16, evenBytesMask, highHalves, highTwo, highWords, lowHalves, lowWords } from "./math";
+import { dotI16, evenBytesMask, groupFour, highHalves, highTwo, highWords, lowHalves, lowWords, row0, row1, row2, row3 } from "./math";
 import { INT32_COLUMNS, piecesOf } from "./quantize";
 
 /** From how many rows on four pairs of weight rows are widened for all of them first. */
@@ -20,24 +19,11 @@ const GROUP_TOTALS: usize = 128;
  */
 function groupRows(q: usize, rows: i32, k: i32, to: usize): void {
   const stride = <usize>k << 1;
-  for (let row = 0; row < rows; row += 4, q += stride << 2) {
+  for (let row = 0; row < rows; row += 4, q += stride << 2, to += stride << 2) {
     const second = row + 1 < rows ? stride : 0;
     const third = row + 2 < rows ? stride << 1 : 0;
     const fourth = row + 3 < rows ? stride * 3 : 0;
-    for (let i: usize = 0; i < stride; i += 16, to += 64) {
-      const a = v128.load(q + i);
-      const b = v128.load(q + second + i);
-      const c = v128.load(q + third + i);
-      const d = v128.load(q + fourth + i);
-      const ab = lowWords(a, b);
-      const cd = lowWords(c, d);
-      const ab2 = highWords(a, b);
-      const cd2 = highWords(c, d);
-      v128.store(to, lowHalves(ab, cd));
-      v128.store(to, highHalves(ab, cd), 16);
-      v128.store(to, lowHalves(ab2, cd2), 32);
-      v128.store(to, highHalves(ab2, cd2), 48);
-    }
+    groupFour(q, q + second, q + third, q + fourth, stride, to);
   }
 }
 
@@ -49,15 +35,15 @@ function putColumns(v: v128, mask: v128, to: usize, half: usize): void {
 }
 
 /**
- * Widens `columns` columns of four pairs of weight rows, `far` bytes apart, to int16: [2][columns / 2][4][2], the even rows of
- * all four pairs, then the odd ones.
+ * Widens `columns` columns of four pairs of weight rows, `stride` bytes apart, to int16: [2][columns / 2][4][2], the even rows
+ * of all four pairs, then the odd ones.
  */
-function packPanel(w0: usize, far: usize, columns: i32, to: usize): void {
+function packPanel(w0: usize, stride: usize, columns: i32, to: usize): void {
   const mask = evenBytesMask();
   const half = <usize>columns << 3;
-  let w1 = w0 + far;
-  let w2 = w1 + far;
-  let w3 = w2 + far;
+  let w1 = w0 + stride;
+  let w2 = w1 + stride;
+  let w3 = w2 + stride;
   for (const end = to + half; to < end; to += 64) {
     const a = v128.load(w0);
     const b = v128.load(w1);
@@ -76,26 +62,6 @@ function packPanel(w0: usize, far: usize, columns: i32, to: usize): void {
     w2 += 16;
     w3 += 16;
   }
-}
-
-@inline
-function row0(v: v128): v128 {
-  return i8x16.shuffle(v, v, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
-}
-
-@inline
-function row1(v: v128): v128 {
-  return i8x16.shuffle(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
-}
-
-@inline
-function row2(v: v128): v128 {
-  return i8x16.shuffle(v, v, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11);
-}
-
-@inline
-function row3(v: v128): v128 {
-  return i8x16.shuffle(v, v, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15);
 }
 
 /**
@@ -179,106 +145,27 @@ function rounded(at: usize): v128 {
   return lowHalves(f32x4.demote_f64x2_zero(v128.load(at)), f32x4.demote_f64x2_zero(v128.load(at, 16)));
 }
 
-/** Puts out what one activation row gave with four pairs of weight rows, whose results are `far` bytes apart. */
-@inline
-function putPairs(even: v128, odd: v128, to: usize, far: usize, adds: bool): void {
-  let low = lowWords(even, odd);
-  let high = highWords(even, odd);
-  const to1 = to + far;
-  const to2 = to1 + far;
-  const to3 = to2 + far;
-  if (adds) {
-    low = f32x4.add(low, v128.load64_lane(to1, v128.load64_zero(to), 1));
-    high = f32x4.add(high, v128.load64_lane(to3, v128.load64_zero(to2), 1));
-  }
-  v128.store64_lane(to, low, 0);
-  v128.store64_lane(to1, low, 1);
-  v128.store64_lane(to2, high, 0);
-  v128.store64_lane(to3, high, 1);
+/** What was touched: kept, or it would not be read. */
+let touched: i32 = 0;
+
+/** Reads a number of each cache line. */
+function touch(at: usize, bytes: usize): void {
+  let all = 0;
+  for (const end = at + bytes; at < end; at += 64) all ^= load<i32>(at);
+  touched = all;
 }
 
-/** The numbers of the even weight rows of four pairs, `far` bytes apart, or of the odd ones where `at` is theirs. */
+/** Puts out four results of one activation row. */
 @inline
-function gather(at: usize, far: usize): v128 {
-  let v = v128.load32_zero(at);
-  v = v128.load32_lane(at + far, v, 1);
-  v = v128.load32_lane(at + far * 2, v, 2);
-  return v128.load32_lane(at + far * 3, v, 3);
-}
-
-/**
- * Many activation rows times four streams of `pairs` pairs of weight rows. Four pairs are widened once for all rows, to a panel
- * whose lanes are weight rows: nothing is added up across lanes, and a load serves more dots than over weights as they lie.
- *
- * @param q activations of groupRows
- * @param scratch a panel of 16 x 512 bytes and, for every four rows, 128 bytes of totals and, where k is above 2048, 256 more
- */
-function fourStreams(
-  q: usize,
-  rowScales: usize,
-  offsets: usize,
-  rows: i32,
-  k: i32,
-  w: usize,
-  scales: usize,
-  pairs: i32,
-  out: usize,
-  pitch: usize,
-  adds: bool,
-  scratch: usize,
-): void {
-  const stride = <usize>k << 1;
-  const groupBytes = stride << 2;
-  const groups = <usize>((rows + 3) >> 2);
-  const pieces = piecesOf(k);
-  const rowOffsets = pieces << 2;
-  const panel = scratch;
-  const totals = panel + (<usize>STRIP << 4);
-  const exact = totals + groups * GROUP_TOTALS;
-  const far = <usize>pairs << 3;
-  for (let pair = 0; pair < pairs; pair++, w += stride, scales += 8, out += 8) {
-    for (let from = 0; from < k; from += STRIP) {
-      const columns = min(STRIP, k - from);
-      packPanel(w + (<usize>from << 1), <usize>pairs * stride, columns, panel);
-      const inPiece = from & (INT32_COLUMNS - 1);
-      let x = q + (<usize>from << 3);
-      let at = totals;
-      const end = at + groups * GROUP_TOTALS;
-      // Two calls, lest Binaryen makes one function of all this, too large for V8's registers.
-      if (inPiece == 0) for (; at < end; at += GROUP_TOTALS, x += groupBytes) tile4x8(panel, columns, x, false, at);
-      else for (; at < end; at += GROUP_TOTALS, x += groupBytes) tile4x8(panel, columns, x, true, at);
-      if (pieces == 1 || (inPiece + columns < INT32_COLUMNS && from + columns < k)) continue;
-      const piece = from / INT32_COLUMNS;
-      for (let row: usize = 0; row < <usize>rows; row++) {
-        const offset = offsets + row * rowOffsets + (<usize>piece << 2);
-        addExact(totals + (row << 5), offset, piece > 0, exact + (row << 6));
-      }
-    }
-    const evenScales = gather(scales, far);
-    const oddScales = gather(scales + 4, far);
-    let to = out;
-    for (let row: usize = 0; row < <usize>rows; row++, to += pitch) {
-      const by = v128.load32_splat(rowScales + (row << 2));
-      let even: v128;
-      let odd: v128;
-      if (pieces == 1) {
-        const at = totals + (row << 5);
-        even = f32x4.convert_i32x4_s(i32x4.sub(v128.load(at), v128.load32_splat(offsets + (row << 2))));
-        odd = f32x4.convert_i32x4_s(v128.load(at, 16));
-      } else {
-        even = rounded(exact + (row << 6));
-        odd = rounded(exact + (row << 6) + 32);
-      }
-      even = f32x4.mul(even, f32x4.mul(evenScales, by));
-      odd = f32x4.mul(odd, f32x4.mul(oddScales, by));
-      putPairs(even, odd, to, far, adds);
-    }
-  }
+function put(totals: v128, scales: v128, rowScale: v128, to: usize, adds: bool): void {
+  let values = f32x4.mul(totals, f32x4.mul(scales, rowScale));
+  if (adds) values = f32x4.add(values, v128.load(to));
+  v128.store(to, values);
 }
 
 /**
  * out[r, n] = (or +=) scale of row r x scale of weight row n x dot(activation row r, weight row n) for as many weight rows as
- * come by eight.
+ * come by eight. What a panel gives lies side by side: of a row of results, that no cache holds, one line is written, not four.
  *
  * @param q activations from quantizeRows [rows, k] int16, `rowScales` [rows] f32
  * @param offsets [rows, ceil(k / 2048)] int32: what the totals of even weight rows are too large by
@@ -301,14 +188,59 @@ export function linearPanels(
   adds: bool,
   scratch: usize,
 ): i32 {
-  const rest = scratch + (<usize>k << 1) * <usize>((rows + 3) & ~3);
-  groupRows(q, rows, k, scratch);
-  const pairs = streamRows(n >> 1, k << 1);
-  fourStreams(scratch, rowScales, offsets, rows, k, w, scales, pairs, out, pitch, adds, rest);
-  let done = pairs << 3;
-  for (; done + 8 <= n; done += 8) {
-    const at = <usize>done << 2;
-    fourStreams(scratch, rowScales, offsets, rows, k, w + <usize>done * <usize>k, scales + at, 1, out + at, pitch, adds, rest);
+  const stride = <usize>k << 1;
+  const groupBytes = stride << 2;
+  const groups = <usize>((rows + 3) >> 2);
+  const pieces = piecesOf(k);
+  const rowOffsets = pieces << 2;
+  const grouped = scratch;
+  const panel = grouped + groups * groupBytes;
+  const totals = panel + (<usize>STRIP << 4);
+  const exact = totals + groups * GROUP_TOTALS;
+  groupRows(q, rows, k, grouped);
+  const share = (((<usize>min(STRIP, k) << 3) / groups) + 63) & ~63;
+  const done = n & ~7;
+  for (let row = 0; row < done; row += 8, w += groupBytes, scales += 32, out += 32) {
+    for (let from = 0; from < k; from += STRIP) {
+      const columns = min(STRIP, k - from);
+      packPanel(w + (<usize>from << 1), stride, columns, panel);
+      const inPiece = from & (INT32_COLUMNS - 1);
+      let x = grouped + (<usize>from << 3);
+      let at = totals;
+      const end = at + groups * GROUP_TOTALS;
+      let next = w + groupBytes + from * 8;
+      for (; at < end; at += GROUP_TOTALS, x += groupBytes) {
+        touch(next, share);
+        next += share;
+        // Two calls, lest Binaryen makes one function of all this, too large for V8's registers.
+        if (inPiece == 0) tile4x8(panel, columns, x, false, at);
+        else tile4x8(panel, columns, x, true, at);
+      }
+      if (pieces == 1 || (inPiece + columns < INT32_COLUMNS && from + columns < k)) continue;
+      const piece = from / INT32_COLUMNS;
+      for (let r: usize = 0; r < <usize>rows; r++) {
+        const offset = offsets + r * rowOffsets + (<usize>piece << 2);
+        addExact(totals + (r << 5), offset, piece > 0, exact + (r << 6));
+      }
+    }
+    const scalesA = v128.load(scales);
+    const scalesB = v128.load(scales, 16);
+    let to = out;
+    for (let r: usize = 0; r < <usize>rows; r++, to += pitch) {
+      const by = v128.load32_splat(rowScales + (r << 2));
+      let even: v128;
+      let odd: v128;
+      if (pieces == 1) {
+        const at = totals + (r << 5);
+        even = f32x4.convert_i32x4_s(i32x4.sub(v128.load(at), v128.load32_splat(offsets + (r << 2))));
+        odd = f32x4.convert_i32x4_s(v128.load(at, 16));
+      } else {
+        even = rounded(exact + (r << 6));
+        odd = rounded(exact + (r << 6) + 32);
+      }
+      put(lowWords(even, odd), scalesA, by, to, adds);
+      put(highWords(even, odd), scalesB, by, to + 16, adds);
+    }
   }
   return done;
 }

@@ -85,6 +85,49 @@ export function highHalves(a: v128, b: v128): v128 {
   return i8x16.shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
 }
 
+/**
+ * Puts four stretches of memory together word by word, for one load to read a word of each: [bytes / 4][4] words of 32 bits.
+ *
+ * @param bytes a multiple of 16
+ */
+export function groupFour(a: usize, b: usize, c: usize, d: usize, bytes: usize, to: usize): void {
+  for (const end = a + bytes; a < end; a += 16, b += 16, c += 16, d += 16, to += 64) {
+    const va = v128.load(a);
+    const vb = v128.load(b);
+    const vc = v128.load(c);
+    const vd = v128.load(d);
+    const ab = lowWords(va, vb);
+    const cd = lowWords(vc, vd);
+    const ab2 = highWords(va, vb);
+    const cd2 = highWords(vc, vd);
+    v128.store(to, lowHalves(ab, cd));
+    v128.store(to, highHalves(ab, cd), 16);
+    v128.store(to, lowHalves(ab2, cd2), 32);
+    v128.store(to, highHalves(ab2, cd2), 48);
+  }
+}
+
+/** A word of {@link groupFour}, over all lanes. */
+@inline
+export function row0(v: v128): v128 {
+  return i8x16.shuffle(v, v, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+}
+
+@inline
+export function row1(v: v128): v128 {
+  return i8x16.shuffle(v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
+}
+
+@inline
+export function row2(v: v128): v128 {
+  return i8x16.shuffle(v, v, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11);
+}
+
+@inline
+export function row3(v: v128): v128 {
+  return i8x16.shuffle(v, v, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15);
+}
+
 /** acc + the products of eight int16, in pairs. */
 @inline
 export function dotI16(w: v128, x: v128, acc: v128): v128 {
