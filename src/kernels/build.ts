@@ -8,9 +8,11 @@ const outDir = fileURLToPath(new URL("./build/", import.meta.url));
 
 /** 4 GB: what addresses of 32 bits reach. */
 const MOST_PAGES = "65536";
-const MODULES: readonly { name: string; source: string; flags: readonly string[] }[] = [
+const MODULES: readonly { name: string; source: string; flags: readonly string[]; level?: string }[] = [
   { name: "relaxed", source: entry("index"), flags: ["--enable", "simd,relaxed-simd"] },
-  { name: "plain", source: entry("index"), flags: ["--enable", "simd"] },
+  // At its third level Binaryen moves instructions to where their results are used: V8 runs out of vector registers, and the
+  // layer behind relu takes a tenth longer.
+  { name: "plain", source: entry("index"), flags: ["--enable", "simd"], level: "-O2" },
   {
     name: "training",
     source: entry("training"),
@@ -19,12 +21,12 @@ const MODULES: readonly { name: string; source: string; flags: readonly string[]
 ];
 
 mkdirSync(outDir, { recursive: true });
-for (const { name, source, flags } of MODULES) {
+for (const { name, source, flags, level = "-O3" } of MODULES) {
   const { error, stderr } = await main([
     source,
     "--outFile",
     `${outDir}${name}.wasm`,
-    "-O3",
+    level,
     "--noAssert",
     "--runtime",
     "stub",

@@ -165,72 +165,43 @@ function emit(totals: v128, scales: v128, rowScale: usize, to: usize, adds: bool
 }
 
 /**
- * Two pairs of weight rows, from two streams, times two activation rows, `stride` bytes apart: eight sums, as many as registers
- * hold beside what they are made of.
+ * Two pairs of weight rows, from two streams, times two activation rows: eight sums, as many as registers hold beside what
+ * they are made of.
  *
- * @param scalesA, scalesB of the pairs; `far`: bytes from the first pair's results to the second one's
+ * @param columns at most those whose totals fit an int32
+ * @param totals [2][4] int32: of the first pair and of the second one, the even weight row times the first activation row,
+ *   the odd one times the first, and both times the second
  */
-function tile2x2(
-  wa: usize,
-  wb: usize,
-  x: usize,
-  stride: usize,
-  k: i32,
-  offsets: usize,
-  scalesA: v128,
-  scalesB: v128,
-  rowScale: usize,
-  to: usize,
-  far: usize,
-  pitch: usize,
-  adds: bool,
-): void {
+function tile2x2(wa: usize, wb: usize, x: usize, y: usize, columns: usize, totals: usize): void {
   const mask = evenBytesMask();
-  const rowOffsets = piecesOf(k) << 2;
-  let totalA0 = f64x2.splat(0);
-  let totalA1 = totalA0;
-  let totalB0 = totalA0;
-  let totalB1 = totalA0;
-  let y = x + stride;
-  for (const end = wa + (<usize>k << 1); wa < end; offsets += 4) {
-    let evenA0 = i32x4.splat(0);
-    let evenA1 = evenA0;
-    let evenB0 = evenA0;
-    let evenB1 = evenA0;
-    let oddA0 = evenA0;
-    let oddA1 = evenA0;
-    let oddB0 = evenA0;
-    let oddB1 = evenA0;
-    for (const stop = min(wa + (<usize>INT32_COLUMNS << 1), end); wa < stop; wa += 16, wb += 16, x += 16, y += 16) {
-      let v = v128.load(wa);
-      const evenA = v128.and(v, mask);
-      const oddA = i16x8.shr_s(v, 8);
-      v = v128.load(wb);
-      const evenB = v128.and(v, mask);
-      const oddB = i16x8.shr_s(v, 8);
-      v = v128.load(x);
-      evenA0 = dotI16(evenA, v, evenA0);
-      oddA0 = dotI16(oddA, v, oddA0);
-      evenB0 = dotI16(evenB, v, evenB0);
-      oddB0 = dotI16(oddB, v, oddB0);
-      v = v128.load(y);
-      evenA1 = dotI16(evenA, v, evenA1);
-      oddA1 = dotI16(oddA, v, oddA1);
-      evenB1 = dotI16(evenB, v, evenB1);
-      oddB1 = dotI16(oddB, v, oddB1);
-    }
-    const over = offsetsOf(offsets, offsets + rowOffsets);
-    let totals = i32x4.sub(sumRows(evenA0, oddA0, evenA1, oddA1), over);
-    totalA0 = f64x2.add(totalA0, f64x2.convert_low_i32x4_s(totals));
-    totalA1 = f64x2.add(totalA1, highTwo(totals));
-    totals = i32x4.sub(sumRows(evenB0, oddB0, evenB1, oddB1), over);
-    totalB0 = f64x2.add(totalB0, f64x2.convert_low_i32x4_s(totals));
-    totalB1 = f64x2.add(totalB1, highTwo(totals));
+  let evenA0 = i32x4.splat(0);
+  let evenA1 = evenA0;
+  let evenB0 = evenA0;
+  let evenB1 = evenA0;
+  let oddA0 = evenA0;
+  let oddA1 = evenA0;
+  let oddB0 = evenA0;
+  let oddB1 = evenA0;
+  for (const end = wa + (columns << 1); wa < end; wa += 16, wb += 16, x += 16, y += 16) {
+    let v = v128.load(wa);
+    const evenA = v128.and(v, mask);
+    const oddA = i16x8.shr_s(v, 8);
+    v = v128.load(wb);
+    const evenB = v128.and(v, mask);
+    const oddB = i16x8.shr_s(v, 8);
+    v = v128.load(x);
+    evenA0 = dotI16(evenA, v, evenA0);
+    oddA0 = dotI16(oddA, v, oddA0);
+    evenB0 = dotI16(evenB, v, evenB0);
+    oddB0 = dotI16(oddB, v, oddB0);
+    v = v128.load(y);
+    evenA1 = dotI16(evenA, v, evenA1);
+    oddA1 = dotI16(oddA, v, oddA1);
+    evenB1 = dotI16(evenB, v, evenB1);
+    oddB1 = dotI16(oddB, v, oddB1);
   }
-  emit(totalA0, scalesA, rowScale, to, adds);
-  emit(totalB0, scalesB, rowScale, to + far, adds);
-  emit(totalA1, scalesA, rowScale + 4, to + pitch, adds);
-  emit(totalB1, scalesB, rowScale + 4, to + pitch + far, adds);
+  v128.store(totals, sumRows(evenA0, oddA0, evenA1, oddA1));
+  v128.store(totals, sumRows(evenB0, oddB0, evenB1, oddB1), 16);
 }
 
 /** A pair of weight rows times one activation row. */
@@ -319,7 +290,29 @@ export function linearPairsI8(
     let offset = offsets;
     let rowScale = rowScales;
     for (; row + 2 <= rows; row += 2) {
-      tile2x2(wa, wb, x, stride, k, offset, scalesA, scalesB, rowScale, to, far, pitch, adds);
+      let over = offsetsOf(offset, offset + rowOffsets);
+      tile2x2(wa, wb, x, x + stride, <usize>min(INT32_COLUMNS, k), scratch);
+      let totals = i32x4.sub(v128.load(scratch), over);
+      let totalA0 = f64x2.convert_low_i32x4_s(totals);
+      let totalA1 = highTwo(totals);
+      totals = i32x4.sub(v128.load(scratch, 16), over);
+      let totalB0 = f64x2.convert_low_i32x4_s(totals);
+      let totalB1 = highTwo(totals);
+      for (let from = INT32_COLUMNS, at = offset + 4; from < k; from += INT32_COLUMNS, at += 4) {
+        const bytes = <usize>from << 1;
+        over = offsetsOf(at, at + rowOffsets);
+        tile2x2(wa + bytes, wb + bytes, x + bytes, x + stride + bytes, <usize>min(INT32_COLUMNS, k - from), scratch);
+        totals = i32x4.sub(v128.load(scratch), over);
+        totalA0 = f64x2.add(totalA0, f64x2.convert_low_i32x4_s(totals));
+        totalA1 = f64x2.add(totalA1, highTwo(totals));
+        totals = i32x4.sub(v128.load(scratch, 16), over);
+        totalB0 = f64x2.add(totalB0, f64x2.convert_low_i32x4_s(totals));
+        totalB1 = f64x2.add(totalB1, highTwo(totals));
+      }
+      emit(totalA0, scalesA, rowScale, to, adds);
+      emit(totalB0, scalesB, rowScale, to + far, adds);
+      emit(totalA1, scalesA, rowScale + 4, to + pitch, adds);
+      emit(totalB1, scalesB, rowScale + 4, to + pitch + far, adds);
       x += stride << 1;
       offset += rowOffsets << 1;
       rowScale += 8;
