@@ -1,6 +1,6 @@
 /** `edge-t5 batch run|list|show|cancel` */
 import { access, constants, stat, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type ArgsDef, defineCommand } from "citty";
 import type { Batch } from "../api/batches.ts";
@@ -49,6 +49,12 @@ export const run = defineCommand({
       throw new EdgeT5Error("E_USAGE", "--out and --errors are written at the batch's end. Drop them, or --no-wait.");
     }
     // Before anything is paid for.
+    if (args.out !== undefined && args.errors !== undefined && resolve(args.out) === resolve(args.errors)) {
+      throw new EdgeT5Error(
+        "E_USAGE",
+        "--out and --errors are one file: the second would replace the first. Name two.",
+      );
+    }
     for (const path of outputs) await checkWritable(path);
     const client = await tenantClient(args);
     const made = (await client.request("POST", "/v1/batches", {

@@ -21,7 +21,15 @@ function errorOf(parse: () => unknown): Pick<ApiError, "code" | "param" | "messa
 test("a misspelled field is named, though it is missing under its right name too", () => {
   const schema = z.strictObject({ input: z.union([z.string(), z.array(z.string())]) });
   const parse = (value: unknown) => () => parseWith(schema, value, "a run");
-  expect(parse({ inputs: "x" })).toThrow(expect.objectContaining({ code: "unknown_parameter", param: "inputs" }));
+  expect(errorOf(parse({ inputs: "x" }))).toEqual({
+    code: "unknown_parameter",
+    param: "inputs",
+    message: "inputs is no part of a run. Did you mean input?",
+  });
+  expect(errorOf(parse({ input: "x", inputs: "x" })).message).toBe("inputs is no part of a run. Leave it out.");
+  expect(errorOf(() => parseTaskRun({ inputs: "a" })).message).toMatch(/ Did you mean input\?$/);
+  expect(errorOf(() => parseTaskRun({ input: "a", maxTokens: 3 })).message).toMatch(/ Did you mean max_tokens\?$/);
+  expect(errorOf(() => parseTaskRun({ input: "a", colour: "red" })).message).toMatch(/ Leave it out\.$/);
   expect(errorOf(parse({}))).toEqual({
     code: "missing_required_parameter",
     param: "input",

@@ -63,6 +63,7 @@ test.each<[string[], RegExp]>([
   [["key", "create", "acme", "--expires", "2027-02-31"], /^E_USAGE: --expires is "2027-02-31".*90d/],
   [["batch", "run", "rows.jsonl", "--out", "nowhere/x"], /^E_IO: nowhere\/x .* no folder nowhere. Nothing was sent/],
   [["batch", "run", "rows.jsonl", "--errors", "."], /^E_IO: \. .* is a folder. Nothing was sent/],
+  [["batch", "run", "rows.jsonl", "--out", "x", "--errors", "./x"], /^E_USAGE: --out and --errors are one file/],
   [["batch", "run", "rows.jsonl", "--no-wait", "--out", "x"], /^E_USAGE: --out .* --no-wait/],
   [["batch", "run", "nofile.jsonl"], /^E_USAGE: nofile.jsonl is not there: no such file/],
   [["batch", "run", "."], /^E_USAGE: \. is a folder/],
