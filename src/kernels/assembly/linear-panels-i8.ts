@@ -148,10 +148,10 @@ function rounded(at: usize): v128 {
 /** What was touched: kept, or it would not be read. */
 let touched: i32 = 0;
 
-/** Reads a number of each cache line. */
-function touch(at: usize, bytes: usize): void {
+/** Reads a number of each cache line from `at` to `end`: the next panel's weights, while there is enough to compute. */
+function touch(at: usize, end: usize): void {
   let all = 0;
-  for (const end = at + bytes; at < end; at += 64) all ^= load<i32>(at);
+  for (; at < end; at += 64) all ^= load<i32>(at);
   touched = all;
 }
 
@@ -208,9 +208,10 @@ export function linearPanels(
       let x = grouped + (<usize>from << 3);
       let at = totals;
       const end = at + groups * GROUP_TOTALS;
-      let next = w + groupBytes + from * 8;
+      let next = w + groupBytes + (<usize>from << 3);
+      const nextEnd = row + 8 < done ? next + (<usize>columns << 3) : next;
       for (; at < end; at += GROUP_TOTALS, x += groupBytes) {
-        touch(next, share);
+        touch(next, min(next + share, nextEnd));
         next += share;
         // Two calls, lest Binaryen makes one function of all this, too large for V8's registers.
         if (inPiece == 0) tile4x8(panel, columns, x, false, at);
