@@ -12,7 +12,7 @@ import { createSha256 } from "../../src/store/sha256.ts";
 import { blobKey, MANIFEST_KEY, readManifest } from "../../src/t5/manifest.ts";
 import { loadTokenizer } from "../../src/t5/tokenizer.ts";
 import type { NodeStages } from "./cold.ts";
-import { COLD_PROMPT_TOKENS, promptOf } from "./package.ts";
+import { COLD_PROMPT_TOKENS, promptOf } from "./prompt.ts";
 
 const [dir = "", mode = "whole"] = process.argv.slice(2);
 

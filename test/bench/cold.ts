@@ -24,7 +24,8 @@ import { FolderStore } from "../../src/store/folder.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
 import { makeKey } from "../local-key.ts";
 import { median } from "./measure.ts";
-import { BENCH, COLD_PROMPT_TOKENS, makeBenchPackage, prepareGateway, promptOf, ROOT } from "./package.ts";
+import { BENCH, makeBenchPackage, prepareGateway, ROOT } from "./package.ts";
+import { COLD_PROMPT_TOKENS, promptOf } from "./prompt.ts";
 import { freePort } from "./workerd-run.ts";
 
 export const ROUNDS = 7;

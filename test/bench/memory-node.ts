@@ -4,7 +4,7 @@
  */
 import { T5 } from "../../src/index.ts";
 import type { Load, Peak } from "./memory.ts";
-import { promptOf } from "./package.ts";
+import { promptOf } from "./prompt.ts";
 
 const [dir = "", json = "{}"] = process.argv.slice(2);
 const load = JSON.parse(json) as Load;

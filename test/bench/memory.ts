@@ -19,7 +19,8 @@ import { FolderStore } from "../../src/store/folder.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
 import { makeKey } from "../local-key.ts";
 import { HeapWatch } from "./heap-watch.ts";
-import { BENCH, makeBenchPackage, prepareGateway, promptOf, ROOT } from "./package.ts";
+import { BENCH, makeBenchPackage, prepareGateway, ROOT } from "./package.ts";
+import { promptOf } from "./prompt.ts";
 import { type RunningWorker, startWorker } from "./workerd-run.ts";
 
 /** Streams at once, tokens in, tokens out. */

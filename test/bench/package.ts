@@ -10,8 +10,6 @@ import { writeRandomCheckpoint } from "./checkpoint.ts";
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** The model's name in the bucket. */
 export const BENCH = "bench";
-/** Of the cold start's prompt. */
-export const COLD_PROMPT_TOKENS = 32;
 
 const SPIECE = fileURLToPath(new URL("../fixtures/t5-tokenizer/spiece.model", import.meta.url));
 
@@ -31,10 +29,4 @@ export async function prepareGateway(workers: readonly { path: string }[], state
   const secrets = await localSecrets(state);
   for (const folder of new Set(workers.map(({ path }) => dirname(path)))) await writeDevVars(folder, secrets);
   await migrateLocal(ROOT, state);
-}
-
-/** A text of exactly so many tokens, the end of sequence included. */
-export function promptOf(tokens: number): string {
-  // "summarize:" is two pieces, each " word" one.
-  return `summarize:${" word".repeat(tokens - 3)}`;
 }

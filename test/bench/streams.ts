@@ -18,7 +18,8 @@ import { readManifest } from "../../src/t5/manifest.ts";
 import { makeKey } from "../local-key.ts";
 import { DIGITS } from "./floors.ts";
 import { median } from "./measure.ts";
-import { BENCH, prepareGateway, promptOf, ROOT } from "./package.ts";
+import { BENCH, prepareGateway, ROOT } from "./package.ts";
+import { promptOf } from "./prompt.ts";
 import { FIRST_POSITION, PROMPT_TOKENS, prompt, STEPS } from "./subject.ts";
 import { freePort } from "./workerd-run.ts";
 
