@@ -2,6 +2,7 @@
 import type * as z from "zod";
 import { ApiError } from "../api-error.ts";
 import { issueText } from "../issue-text.ts";
+import { nearestName } from "../nearest-name.ts";
 
 /**
  * @param what what is checked, as its reader calls it: `a tenant`
@@ -17,7 +18,8 @@ export function parseWith<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const parsed = schema.safeParse(value, { error: issueText });
   if (parsed.success) return parsed.data;
-  const fields = "shape" in schema ? Object.keys(schema.shape as object) : [];
+  // Those that are not given yet.
+  const fields = "shape" in schema ? Object.keys(schema.shape as object).filter((name) => !has(value, name)) : [];
   throw describe(parsed.error, value, what, fields, at);
 }
 
@@ -31,29 +33,21 @@ function describe({ issues }: z.ZodError, value: unknown, what: string, fields: 
   if (issue?.code === "unrecognized_keys") {
     const key = issue.keys[0] ?? "";
     const unknown = nameOf([...path, key]);
-    const missing = issues.find((other) => other.path.length === path.length + 1 && isMissing(other.path, value));
-    const alike =
-      path.length === 0 ? fields.find((field) => areAlike(field, key) && isMissing([field], value)) : undefined;
-    const meant = missing?.path ?? (alike === undefined ? undefined : [alike]);
-    const advice = meant ? `Did you mean ${nameOf(meant)}?` : "Leave it out.";
+    const meant = path.length === 0 ? nearestName(key, fields) : undefined;
+    const advice = meant === undefined ? "Leave it out." : `Did you mean ${nameOf([meant])}?`;
     return refuse("unknown_parameter", `${unknown} is no part of ${what}. ${advice}`, unknown);
   }
   const reason = issue?.message ?? "it does not fit";
-  if (isMissing(path, value) && param !== null) {
+  const given = path.reduce<unknown>(
+    (at, key) => (at as Record<PropertyKey, unknown> | null | undefined)?.[key],
+    value,
+  );
+  if (given === undefined && param !== null) {
     return refuse("missing_required_parameter", `${param} is missing from ${what}: ${reason}.`);
   }
   return refuse(issue?.code === "invalid_type" ? "invalid_type" : "invalid_value", `${param ?? what}: ${reason}.`);
 }
 
-/** Whether two names differ by an ending, by case or by underscores: `input` and `inputs`, `max_tokens` and `maxTokens`. */
-function areAlike(a: string, b: string): boolean {
-  const [one, other] = [a, b].map((name) => name.toLowerCase().replaceAll(/[^a-z0-9]/g, "")) as [string, string];
-  return one !== "" && other !== "" && (one.startsWith(other) || other.startsWith(one));
-}
-
-/** Whether there is nothing at a place of a value. */
-function isMissing(path: readonly PropertyKey[], value: unknown): boolean {
-  let at = value;
-  for (const key of path) at = (at as Record<PropertyKey, unknown> | null | undefined)?.[key];
-  return at === undefined;
+function has(value: unknown, name: string): boolean {
+  return typeof value === "object" && value !== null && name in value;
 }

@@ -2,6 +2,7 @@
 import type { ArgDef, ArgsDef } from "citty";
 import * as z from "zod";
 import { EdgeT5Error } from "../errors.ts";
+import { nearestName } from "../nearest-name.ts";
 
 /** An option of a command. */
 export type OptionDef = ArgDef & {
@@ -94,25 +95,9 @@ function splitFlag(arg: string): [string, string | undefined] {
 
 /** What the user may have meant, and where to read on. */
 export function suggestion(command: string, typed: string, known: readonly string[]): string {
-  const [best] = known
-    .map((name) => ({ name, distance: editDistance(typed, name) }))
-    .sort((a, b) => a.distance - b.distance);
-  const meant = best && best.distance <= 2 ? `Did you mean ${best.name}? ` : "";
+  const nearest = nearestName(typed, known);
+  const meant = nearest === undefined ? "" : `Did you mean ${nearest}? `;
   return `${meant}See ${command} --help.`;
-}
-
-/** Levenshtein's distance. */
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min(substitution, previous[j]! + 1, current[j - 1]! + 1));
-    }
-    previous = current;
-  }
-  return previous[b.length]!;
 }
 
 /**

@@ -29,7 +29,9 @@ test("a misspelled field is named, though it is missing under its right name too
   expect(errorOf(parse({ input: "x", inputs: "x" })).message).toBe("inputs is no part of a run. Leave it out.");
   expect(errorOf(() => parseTaskRun({ inputs: "a" })).message).toMatch(/ Did you mean input\?$/);
   expect(errorOf(() => parseTaskRun({ input: "a", maxTokens: 3 })).message).toMatch(/ Did you mean max_tokens\?$/);
-  expect(errorOf(() => parseTaskRun({ input: "a", colour: "red" })).message).toMatch(/ Leave it out\.$/);
+  for (const unlike of ["colour", "no", "nn"]) {
+    expect(errorOf(() => parseTaskRun({ input: "a", [unlike]: 1 })).message).toMatch(/ Leave it out\.$/);
+  }
   expect(errorOf(parse({}))).toEqual({
     code: "missing_required_parameter",
     param: "input",

@@ -1,18 +1,18 @@
-import { exp1, exp4, maxLanes, sumLanes } from "./math";
+import { exp1, exp4, highHalves, highWords, lowHalves, lowWords, maxLanes, sumLanes } from "./math";
 
 /** [sum of a, sum of b, sum of c, sum of d], each in the order of sumLanes. */
 function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
   const ab = f32x4.add(
-    i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
-    i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+    lowWords(a, b),
+    highWords(a, b),
   );
   const cd = f32x4.add(
-    i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
-    i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+    lowWords(c, d),
+    highWords(c, d),
   );
   return f32x4.add(
-    i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-    i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+    lowHalves(ab, cd),
+    highHalves(ab, cd),
   );
 }
 

@@ -3,7 +3,7 @@
 //
 // Weight rows are read in two or four streams, one from each half or quarter of the matrix: hardware prefetchers follow
 // long sequential streams, and the rows of a tile share their loads of the activations.
-import { dotI16, sumIntLanes, sumIntLanes2, sumRows } from "./math";
+import { dotI16, lowHalves, sumIntLanes, sumIntLanes2, sumRows } from "./math";
 import { INT32_COLUMNS } from "./quantize";
 
 /** Two int32 lanes of the plain module together hold half of this many products: 4096 / 2 x 127 x 8191 < 2^31. */
@@ -150,7 +150,7 @@ function joinRows(
     const low = sumRows(la, lb, lc, ld);
     const first = joinLong(high, low, sums);
     const second = joinLong(upper(high), upper(low), upper(sums));
-    return i8x16.shuffle(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    return lowHalves(first, second);
   }
   // Sums may wrap on the way; the total fits.
   a = i32x4.add(i32x4.shl(a, 7), la);
@@ -357,7 +357,7 @@ function putTotals(from: usize, pieces: usize, n: usize, sums: usize): void {
     if (pieces > 1) {
       const first = f32x4.demote_f64x2_zero(addPieces(from + at, pieces, bytes, sums + at));
       const second = f32x4.demote_f64x2_zero(addPieces(from + at + 8, pieces, bytes, sums + at + 8));
-      totals = i8x16.shuffle(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+      totals = lowHalves(first, second);
     } else {
       totals = v128.load(from + at);
       totals = f32x4.convert_i32x4_s(i32x4.sub(totals, i32x4.shl(v128.load(sums + at), 13)));

@@ -8,7 +8,7 @@
 // over weights as they were. For many rows, as of a prompt, pairs are widened first (linear-panels-i8.ts).
 import { streamRows } from "./linear-i8";
 import { linearPanels, PANEL_ROWS } from "./linear-panels-i8";
-import { dotI16, evenBytesMask, highTwo, sumLanesI32, sumRows } from "./math";
+import { dotI16, evenBytesMask, highTwo, lowHalves, sumLanesI32, sumRows } from "./math";
 import { INT32_COLUMNS, piecesOf } from "./quantize";
 
 /**
@@ -148,7 +148,7 @@ function putTotals(from: usize, pieces: usize, n: usize, scales: usize, rowScale
       }
       const first = f32x4.demote_f64x2_zero(low);
       const second = f32x4.demote_f64x2_zero(high);
-      totals = i8x16.shuffle(first, second, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+      totals = lowHalves(first, second);
     }
     let values = f32x4.mul(totals, f32x4.mul(v128.load(scales + at), by));
     if (adds) values = f32x4.add(values, v128.load(out + at));
@@ -228,7 +228,7 @@ function tile1(w: usize, x: usize, k: i32, offsets: usize, scales: v128, rowScal
 }
 
 /**
- * out[r, n] = (or +=) scale of row r x scale of weight row n x dotI16(activation row r, weight row n): linearI8 of rows that
+ * out[r, n] = (or +=) scale of row r x scale of weight row n x dot(activation row r, weight row n): linearI8 of rows that
  * {@link pairRows} laid in pairs. Plain module only.
  *
  * @param q activations from quantizeRows [rows, k] int16, `rowScales` [rows] f32
@@ -236,8 +236,8 @@ function tile1(w: usize, x: usize, k: i32, offsets: usize, scales: v128, rowScal
  * @param w [n / 2][k][2] from pairRows, `scales` [n] f32
  * @param out [rows, n] f32, rows `ldo` elements apart
  * @param accumulate 1 to add to out, 0 to set it
- * @param scratch to use by a single row: n x 4 bytes to accumulate, as much for every 2048 of a longer k; by more rows what
- *   linearPanels needs
+ * @param scratch to use by a single row: n x 4 bytes to accumulate, as much for every 2048 of a longer k; by several rows 32 bytes,
+ *   from PANEL_ROWS on what linearPanels needs
  */
 export function linearPairsI8(
   q: usize,
@@ -290,19 +290,15 @@ export function linearPairsI8(
     let offset = offsets;
     let rowScale = rowScales;
     for (; row + 2 <= rows; row += 2) {
-      let over = offsetsOf(offset, offset + rowOffsets);
-      tile2x2(wa, wb, x, x + stride, <usize>min(INT32_COLUMNS, k), scratch);
-      let totals = i32x4.sub(v128.load(scratch), over);
-      let totalA0 = f64x2.convert_low_i32x4_s(totals);
-      let totalA1 = highTwo(totals);
-      totals = i32x4.sub(v128.load(scratch, 16), over);
-      let totalB0 = f64x2.convert_low_i32x4_s(totals);
-      let totalB1 = highTwo(totals);
-      for (let from = INT32_COLUMNS, at = offset + 4; from < k; from += INT32_COLUMNS, at += 4) {
+      let totalA0 = f64x2.splat(0);
+      let totalA1 = totalA0;
+      let totalB0 = totalA0;
+      let totalB1 = totalA0;
+      for (let from = 0, at = offset; from < k; from += INT32_COLUMNS, at += 4) {
         const bytes = <usize>from << 1;
-        over = offsetsOf(at, at + rowOffsets);
+        const over = offsetsOf(at, at + rowOffsets);
         tile2x2(wa + bytes, wb + bytes, x + bytes, x + stride + bytes, <usize>min(INT32_COLUMNS, k - from), scratch);
-        totals = i32x4.sub(v128.load(scratch), over);
+        let totals = i32x4.sub(v128.load(scratch), over);
         totalA0 = f64x2.add(totalA0, f64x2.convert_low_i32x4_s(totals));
         totalA1 = f64x2.add(totalA1, highTwo(totals));
         totals = i32x4.sub(v128.load(scratch, 16), over);

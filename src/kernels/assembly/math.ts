@@ -23,47 +23,6 @@ export function sumIntLanes(v: v128): f64 {
   return f64x2.extract_lane(pairs, 0) + f64x2.extract_lane(pairs, 1);
 }
 
-/**
- * Exact sums of two vectors of int32 lanes, as [sum of a, sum of b] in float64. Any two lanes of one vector must fit
- * an int32 together.
- */
-export function sumIntLanes2(a: v128, b: v128): v128 {
-  const low = i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-  const high = i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-  const pairs = i32x4.add(low, high);
-  const upper = i8x16.shuffle(pairs, pairs, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  return f64x2.add(f64x2.convert_low_i32x4_s(pairs), f64x2.convert_low_i32x4_s(upper));
-}
-
-/** Sum of the four lanes, int32. */
-@inline
-export function sumLanesI32(v: v128): i32 {
-  return i32x4.extract_lane(v, 0) + i32x4.extract_lane(v, 1) + i32x4.extract_lane(v, 2) + i32x4.extract_lane(v, 3);
-}
-
-/** [sum of a, sum of b, sum of c, sum of d], int32. */
-@inline
-export function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.add(
-    i8x16.shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
-    i8x16.shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
-  );
-  const cd = i32x4.add(
-    i8x16.shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
-    i8x16.shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
-  );
-  return i32x4.add(
-    i8x16.shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
-    i8x16.shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
-  );
-}
-
-/** The high two of four int32, as float64. */
-@inline
-export function highTwo(v: v128): v128 {
-  return f64x2.convert_low_i32x4_s(i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-}
-
 /** The low and high halves of two vectors, their words of 32 bits or halves of 64 in turn. */
 @inline
 export function lowWords(a: v128, b: v128): v128 {
@@ -83,6 +42,47 @@ export function lowHalves(a: v128, b: v128): v128 {
 @inline
 export function highHalves(a: v128, b: v128): v128 {
   return i8x16.shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+
+/**
+ * Exact sums of two vectors of int32 lanes, as [sum of a, sum of b] in float64. Any two lanes of one vector must fit
+ * an int32 together.
+ */
+export function sumIntLanes2(a: v128, b: v128): v128 {
+  const low = lowWords(a, b);
+  const high = highWords(a, b);
+  const pairs = i32x4.add(low, high);
+  const upper = i8x16.shuffle(pairs, pairs, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  return f64x2.add(f64x2.convert_low_i32x4_s(pairs), f64x2.convert_low_i32x4_s(upper));
+}
+
+/** Sum of the four lanes, int32. */
+@inline
+export function sumLanesI32(v: v128): i32 {
+  return i32x4.extract_lane(v, 0) + i32x4.extract_lane(v, 1) + i32x4.extract_lane(v, 2) + i32x4.extract_lane(v, 3);
+}
+
+/** [sum of a, sum of b, sum of c, sum of d], int32. */
+@inline
+export function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(
+    lowWords(a, b),
+    highWords(a, b),
+  );
+  const cd = i32x4.add(
+    lowWords(c, d),
+    highWords(c, d),
+  );
+  return i32x4.add(
+    lowHalves(ab, cd),
+    highHalves(ab, cd),
+  );
+}
+
+/** The high two of four int32, as float64. */
+@inline
+export function highTwo(v: v128): v128 {
+  return f64x2.convert_low_i32x4_s(i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
 }
 
 /**
