@@ -123,7 +123,7 @@ async function* generateTogether(
         token: decoderStartTokenId,
         choose,
         left: input.maxNewTokens,
-        lookup: choose ? null : lookupOf(input, decoder.lookahead),
+        lookup: choose ? null : lookupOf(input, decoder),
       };
     });
     while (running.length > 0) {
@@ -148,10 +148,7 @@ async function* generateTogether(
       for (const [i, state] of running.entries()) {
         const choices = chosen[i] as Choice[];
         const draft = drafts[i] ?? [];
-        if (draft.length > 0) {
-          decoder.rewind(state.sequence, 1 + draft.length - choices.length);
-          state.lookup?.learn(draft.length, choices.length - 1);
-        }
+        if (draft.length > 0) decoder.rewind(state.sequence, 1 + draft.length - choices.length);
         for (const [place, choice] of choices.entries()) {
           const finishReason = choice.token === eosTokenId ? "stop" : state.left === 1 ? "length" : null;
           state.left--;
@@ -175,9 +172,9 @@ type Choice = Pick<TokenEvent, "token" | "logprob" | "top">;
 /** Tokens of a draft when nobody says, on engines that take drafts. */
 const DEFAULT_DRAFT = 8;
 
-function lookupOf({ prompt, params }: GenerationInput, lookahead: number): PromptLookup | null {
+function lookupOf({ prompt, params }: GenerationInput, { lookahead, config }: Decoder): PromptLookup | null {
   const most = Math.min(params?.prompt_lookup_num_tokens ?? DEFAULT_DRAFT, lookahead - 1);
-  return prompt && most > 0 ? new PromptLookup(prompt, most) : null;
+  return prompt && most > 0 ? new PromptLookup(prompt, most, config.eosTokenId) : null;
 }
 
 /**

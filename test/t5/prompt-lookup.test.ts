@@ -7,58 +7,48 @@ import { parseGenerationParams } from "../../src/t5/generation/config.ts";
 import { PromptLookup } from "../../src/t5/generation/prompt-lookup.ts";
 import { someIds, tinyEngine } from "../engines/tiny.ts";
 
+/** A lookup whose answer began with `answer`, a token a pass. */
+function lookupIn(prompt: readonly number[], answer: readonly number[] = []): PromptLookup {
+  const lookup = new PromptLookup(prompt, 8, 1);
+  for (const token of answer) {
+    lookup.draft(8);
+    lookup.push(token);
+  }
+  return lookup;
+}
+
 describe("PromptLookup", () => {
-  test("drafts what followed the last tokens in the prompt; nothing where they do not stand", () => {
-    const lookup = new PromptLookup([5, 6, 7, 8, 9, 10, 1], 8);
-    expect(lookup.draft(8)).toEqual([]);
-    lookup.push(6);
-    expect(lookup.draft(8)).toEqual([]);
-    lookup.push(7);
-    expect(lookup.draft(8)).toEqual([8, 9]);
-    expect(lookup.draft(1)).toEqual([8]);
-    lookup.push(3);
-    expect(lookup.draft(8)).toEqual([]);
+  const counting = Array.from({ length: 60 }, (_, i) => i + 10);
+
+  test("drafts what followed the last tokens in the prompt; nothing before there are any, or where they do not stand", () => {
+    expect(lookupIn(counting).draft(8)).toEqual([]);
+    expect(lookupIn(counting, [20]).draft(8)).toEqual([21]);
+    expect(lookupIn(counting, [20]).draft(0)).toEqual([]);
+    expect(lookupIn(counting, [20, 5]).draft(8)).toEqual([]);
   });
 
-  test("prefers the longer match, and looks into its own answer too", () => {
-    const lookup = new PromptLookup([1, 2, 3, 9, 2, 3, 4], 8);
-    for (const token of [1, 2, 3]) lookup.push(token);
-    expect(lookup.draft(1)).toEqual([9]);
-    const own = new PromptLookup([50], 8);
-    for (const token of [21, 22, 23, 24, 21, 22]) own.push(token);
-    expect(own.draft(8)).toEqual([23, 24]);
+  test("prefers the longer match, then the first place; looks into its own answer too, but not for a single token", () => {
+    expect(lookupIn([11, 12, 13, 19, 12, 13, 14], [11, 12, 13]).draft(1)).toEqual([19]);
+    expect(lookupIn([11, 12, 13, 19, 12, 13, 14], [12, 13]).draft(1)).toEqual([19]);
+    expect(lookupIn([50], [21, 22, 23, 24, 21, 22]).draft(1)).toEqual([23]);
+    expect(lookupIn([50], [21, 22, 23, 24, 21]).draft(1)).toEqual([]);
   });
 
-  test("drafts more after drafts that were right, less after one that was wrong", () => {
-    const lookup = new PromptLookup(
-      Array.from({ length: 40 }, (_, i) => i),
-      8,
-    );
-    lookup.push(3);
-    lookup.push(4);
-    expect(lookup.draft(99)).toEqual([5, 6]);
-    lookup.learn(2, 2);
-    expect(lookup.draft(99)).toEqual([5, 6, 7, 8]);
-    lookup.learn(4, 4);
-    lookup.learn(8, 8);
-    expect(lookup.draft(99)).toHaveLength(8);
-    lookup.learn(8, 3);
-    expect(lookup.draft(99)).toHaveLength(3);
-    lookup.learn(3, 0);
-    expect(lookup.draft(99)).toHaveLength(1);
+  test("a draft is as long as it is probably right: longer in an answer that copies, none in one that does not", () => {
+    const lengthAfter = (answer: readonly number[]) => lookupIn(counting, answer).draft(99).length;
+    expect(lengthAfter(counting.slice(0, 2))).toBe(2);
+    expect(lengthAfter(counting.slice(0, 8))).toBeGreaterThan(lengthAfter(counting.slice(0, 2)));
+    expect(lengthAfter(counting.slice(0, 30))).toBe(8);
+    const jumping = [20, 30, 40, 50, 60, 25, 35, 45];
+    expect(lengthAfter(jumping)).toBe(0);
+    // It may still begin to copy.
+    expect(lengthAfter([...jumping, ...counting.slice(0, 20)])).toBeGreaterThan(1);
   });
-});
 
-test("a single token is a match once drafts were right, until it was wrong", () => {
-  const lookup = new PromptLookup([5, 6, 7, 8, 30, 31, 40, 41], 8);
-  for (const token of [5, 6]) lookup.push(token);
-  lookup.draft(2);
-  lookup.learn(2, 2);
-  lookup.push(30);
-  expect(lookup.draft(1)).toEqual([31]);
-  lookup.learn(1, 0);
-  lookup.push(40);
-  expect(lookup.draft(1)).toEqual([]);
+  test("never drafts the end: nothing would be saved", () => {
+    expect(lookupIn([10, 11, 1], [10]).draft(8)).toEqual([11]);
+    expect(lookupIn([10, 11, 1], [11]).draft(8)).toEqual([]);
+  });
 });
 
 describe("a step that is fed several tokens of a sequence", () => {

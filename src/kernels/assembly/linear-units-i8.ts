@@ -13,6 +13,8 @@ import { LEVELS, largestPositive } from "./quantize";
 const PASS: i32 = 8;
 /** Passes whose totals fit an int32: 256 x 8 x 127 x 8191 < 2^31. */
 const PIECE: i32 = 256;
+/** Bytes of weights that are fetched at once. */
+const AT_ONCE: i32 = 32768;
 /** Passes that several rows share: as much as the first cache holds. */
 const PANEL: i32 = 4;
 /** Bytes of four units of four outputs in a panel: as they are, or widened to int16. */
@@ -119,6 +121,32 @@ function addQuadsOf(units: usize, apart: usize, levels: usize, passes: i32, w: u
       v128.store(to, addQuads(v3, highPairs(high, high2), x0, x1, y0, y1, v128.load(to, 48)), 48);
     }
   }
+}
+
+/** What was touched: kept, or it would not be read. */
+let touched: i32 = 0;
+
+/**
+ * Reads a number of each cache line of `passes` passes' units: loads that depend on nothing, so that as many are under way at
+ * once as the processor can have.
+ */
+function touchUnits(units: usize, apart: usize, passes: i32, w: usize, n: i32): void {
+  let all = 0;
+  for (const end = units + (<usize>passes << 2); units < end; units += 4) {
+    let at = w + rowOf(units, n);
+    const b = w + rowOf(units + apart, n) - at;
+    const c = w + rowOf(units + apart * 2, n) - at;
+    const d = w + rowOf(units + apart * 3, n) - at;
+    const e = w + rowOf(units + apart * 4, n) - at;
+    const f = w + rowOf(units + apart * 5, n) - at;
+    const g = w + rowOf(units + apart * 6, n) - at;
+    const h = w + rowOf(units + apart * 7, n) - at;
+    for (const stop = at + <usize>n; at < stop; at += 64) {
+      all |= load<i32>(at) | load<i32>(at + b) | load<i32>(at + c) | load<i32>(at + d);
+      all |= load<i32>(at + e) | load<i32>(at + f) | load<i32>(at + g) | load<i32>(at + h);
+    }
+  }
+  touched = all;
 }
 
 /**
@@ -450,37 +478,49 @@ export function reluLinearI8(
     // No branch: half of them would be guessed wrong. Levels are not negative.
     count += -(<i32>load<i16>(any + (<usize>unit << 1))) >>> 31;
   }
-  const passes = (count + PASS - 1) / PASS;
+  const isMost = rows == 1 && count << 1 > k;
+  if (isMost) {
+    for (let unit = 0; unit < k; unit++) store<u32>(units + (<usize>unit << 2), unit);
+    count = k;
+  }
+  // An odd number, lest streams of whole pages come to the ends of pages together.
+  const passes = ((count + PASS - 1) / PASS) | <i32>isMost;
   // The last pass is filled up with a unit whose levels are put down as zeros.
   for (let i = count; i < passes * PASS; i++) store<u32>(units + (<usize>i << 2), load<u32>(units));
   for (let row = 0; row < rows; row++) {
     putLevels(levels + <usize>row * levelBytes, units, count, passes, digits + <usize>row * rowBytes);
   }
 
-  const pieces = max(1, (passes + PIECE - 1) / PIECE);
+  // What fits at PIECE passes of units fits with a pass of zeros more.
+  const most = k <= PIECE * PASS ? PIECE + 1 : PIECE;
+  const pieces = max(1, (passes + most - 1) / most);
   const next = (<usize>rows * <usize>n) << 2;
   const panel = totals + next * <usize>pieces;
   const apart = <usize>passes << 2;
   const rowTotals = <usize>n << 2;
   if (rows == 1) {
-    for (let piece = 0, first = 0; first < passes; piece++, first += PIECE) {
-      const some = min(PIECE, passes - first);
+    const some = isMost ? passes : max(1, AT_ONCE / (PASS * n));
+    for (let piece = 0, first = 0; first < passes; piece++) {
+      const end = min(first + most, passes);
       const to = totals + next * <usize>piece;
-      const from = digits + (<usize>first << 4);
-      clearTotals(to, from, some, n);
-      const at = units + (<usize>first << 2);
-      if (ASC_FEATURE_RELAXED_SIMD) {
-        addQuadsOf(at, apart, from, some, w, n, to);
-      } else {
-        addPairsOf(at, apart, from, some, w, n, to);
-        orderTotals(to, n);
+      clearTotals(to, digits + (<usize>first << 4), end - first, n);
+      for (; first < end; first += some) {
+        const count = min(some, end - first);
+        const at = units + (<usize>first << 2);
+        const from = digits + (<usize>first << 4);
+        if (!isMost) touchUnits(at, apart, count, w, n);
+        if (ASC_FEATURE_RELAXED_SIMD) addQuadsOf(at, apart, from, count, w, n, to);
+        else addPairsOf(at, apart, from, count, w, n, to);
       }
+      first = end;
+      if (!ASC_FEATURE_RELAXED_SIMD) orderTotals(to, n);
     }
     if (passes == 0) memory.fill(totals, 0, next);
   } else {
     memory.fill(totals, 0, next * <usize>pieces);
     for (let first = 0; first < passes; first += PANEL) {
       const some = min(PANEL, passes - first);
+      touchUnits(units + (<usize>first << 2), apart, some, w, n);
       pack(units + (<usize>first << 2), apart, some, w, n, panel);
       const to = totals + next * <usize>(first / PIECE);
       const from = digits + (<usize>first << 4);
