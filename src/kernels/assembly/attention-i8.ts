@@ -14,6 +14,7 @@
 // In the plain module the first and the third of four numbers lie with 128 added, as bytes without a sign: a mask widens them
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
 import { mixValues4, scoreKeys4, tooMuch } from "./attention-rows-i8";
+import { fetch } from "./fetch";
 import { dotI16, evenBytesMask, exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
 
 /** Tokens of a block of keys. */
@@ -439,34 +440,26 @@ function mixValues(
   }
 }
 
-/** What {@link fetch} read: kept, or it would not be read. */
-let fetched: i32 = 0;
-
 /**
- * Reads a number of each cache line, and nothing else: as fast as memory gives them. A step finds its cache cold, for all the
- * weights passed through since the last one, and dots between the reads would let memory wait.
+ * Fewer tokens than this are read as they are needed; more are fetched before: a step finds its cache cold, for all the weights
+ * passed through since the last one.
  */
-function fetch(from: usize, bytes: usize): void {
-  let all = 0;
-  const end = from + bytes;
-  for (; from < end; from += 64) all ^= load<i32>(from);
-  fetched = all;
-}
-
-/** Fewer tokens than this are read as they are needed. */
 const FETCHED_TOKENS: usize = 64;
 
 /** Of all heads the keys of the first `whole` tokens, with their scales and sums. */
 function fetchKeys(keys: usize, heads: i32, room: i32, dKv: i32, whole: usize): void {
   const bytes = (<usize>room << 3) + whole * <usize>padded(dKv);
-  for (let h = 0; h < heads; h++, keys += keyBytes(room, dKv)) fetch(keys, bytes);
+  for (let h = 0; h < heads; h++, keys += keyBytes(room, dKv)) fetch(keys, keys + bytes);
 }
 
 /** Of all heads the values of the first `whole` tokens, with their scales. */
 function fetchValues(values: usize, heads: i32, room: i32, dKv: i32, whole: usize): void {
   for (let h = 0; h < heads; h++, values += valueBytes(room, dKv)) {
-    fetch(values, whole << 2);
-    for (let tile = 0; tile < dKv; tile += 16) fetch(values + <usize>room * <usize>(tile + 4), whole << 4);
+    fetch(values, values + (whole << 2));
+    for (let tile = 0; tile < dKv; tile += 16) {
+      const at = values + <usize>room * <usize>(tile + 4);
+      fetch(at, at + (whole << 4));
+    }
   }
 }
 

@@ -2,10 +2,8 @@
 // row beside one of the odd row, 128 added to the even one. Sums are exact integers, as in linear-i8.ts: the same bits as there.
 //
 // Read as int16, a pair is 256 x odd + even. A mask leaves the even numbers, a shift the odd ones, and nothing else is needed to
-// widen them. A step shifts no weights: it multiplies pairs as they are, and the even ones, and shifts the difference of the
-// sums, which is 256 x the sum over the odd row. As long as that fits 24 bits, whatever wrapped on the way is of no account.
-// Where every load is checked against the memory's end, as in workerd, one row to three take a quarter to a third less time than
-// over weights as they were. For many rows, as of a prompt, pairs are widened first (linear-panels-i8.ts).
+// widen them. Where every load is checked against the memory's end, as in workerd, one row to three take a quarter to a third
+// less time than over weights as they were. For many rows, as of a prompt, pairs are widened first (linear-panels-i8.ts).
 import { streamRows } from "./linear-i8";
 import { linearPanels, PANEL_ROWS } from "./linear-panels-i8";
 import { dotI16, evenBytesMask, highTwo, lowHalves, sumLanesI32, sumRows } from "./math";
@@ -86,40 +84,32 @@ function stepTotals(x: usize, k: i32, offsets: usize, w: usize, far: usize, pair
         const x0 = v128.load(p);
         const x1 = v128.load(p, 16);
         let v = v128.load(w0);
-        let both = i32x4.dot_i16x8_s(v, x0);
-        let even = i32x4.dot_i16x8_s(v128.and(v, mask), x0);
-        v = v128.load(w0, 16);
-        both = dotI16(v, x1, both);
-        even = dotI16(v128.and(v, mask), x1, even);
-        even0 = i32x4.add(even0, even);
-        odd0 = i32x4.add(odd0, i32x4.shr_s(i32x4.sub(both, even), 8));
+        let u = v128.load(w0, 16);
+        even0 = dotI16(v128.and(v, mask), x0, even0);
+        even0 = dotI16(v128.and(u, mask), x1, even0);
+        odd0 = dotI16(i16x8.shr_s(v, 8), x0, odd0);
+        odd0 = dotI16(i16x8.shr_s(u, 8), x1, odd0);
         w0 += 32;
         v = v128.load(w1);
-        both = i32x4.dot_i16x8_s(v, x0);
-        even = i32x4.dot_i16x8_s(v128.and(v, mask), x0);
-        v = v128.load(w1, 16);
-        both = dotI16(v, x1, both);
-        even = dotI16(v128.and(v, mask), x1, even);
-        even1 = i32x4.add(even1, even);
-        odd1 = i32x4.add(odd1, i32x4.shr_s(i32x4.sub(both, even), 8));
+        u = v128.load(w1, 16);
+        even1 = dotI16(v128.and(v, mask), x0, even1);
+        even1 = dotI16(v128.and(u, mask), x1, even1);
+        odd1 = dotI16(i16x8.shr_s(v, 8), x0, odd1);
+        odd1 = dotI16(i16x8.shr_s(u, 8), x1, odd1);
         w1 += 32;
         v = v128.load(w2);
-        both = i32x4.dot_i16x8_s(v, x0);
-        even = i32x4.dot_i16x8_s(v128.and(v, mask), x0);
-        v = v128.load(w2, 16);
-        both = dotI16(v, x1, both);
-        even = dotI16(v128.and(v, mask), x1, even);
-        even2 = i32x4.add(even2, even);
-        odd2 = i32x4.add(odd2, i32x4.shr_s(i32x4.sub(both, even), 8));
+        u = v128.load(w2, 16);
+        even2 = dotI16(v128.and(v, mask), x0, even2);
+        even2 = dotI16(v128.and(u, mask), x1, even2);
+        odd2 = dotI16(i16x8.shr_s(v, 8), x0, odd2);
+        odd2 = dotI16(i16x8.shr_s(u, 8), x1, odd2);
         w2 += 32;
         v = v128.load(w3);
-        both = i32x4.dot_i16x8_s(v, x0);
-        even = i32x4.dot_i16x8_s(v128.and(v, mask), x0);
-        v = v128.load(w3, 16);
-        both = dotI16(v, x1, both);
-        even = dotI16(v128.and(v, mask), x1, even);
-        even3 = i32x4.add(even3, even);
-        odd3 = i32x4.add(odd3, i32x4.shr_s(i32x4.sub(both, even), 8));
+        u = v128.load(w3, 16);
+        even3 = dotI16(v128.and(v, mask), x0, even3);
+        even3 = dotI16(v128.and(u, mask), x1, even3);
+        odd3 = dotI16(i16x8.shr_s(v, 8), x0, odd3);
+        odd3 = dotI16(i16x8.shr_s(u, 8), x1, odd3);
         w3 += 32;
       }
       const over = offsetsOf(offset, offset);

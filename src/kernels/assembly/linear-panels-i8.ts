@@ -3,6 +3,7 @@
 // Four pairs of weight rows are widened once for all activation rows, to a panel whose lanes are weight rows; activations lie
 // four rows side by side. So nothing is added up across lanes, and three loads serve eight dots: where every load is checked
 // against the memory's end, as in workerd, a prompt takes a fifth less time than over weights as they lie.
+import { fetch } from "./fetch";
 import { dotI16, evenBytesMask, groupFour, highHalves, highTwo, highWords, lowHalves, lowWords, row0, row1, row2, row3 } from "./math";
 import { INT32_COLUMNS, piecesOf } from "./quantize";
 
@@ -145,16 +146,6 @@ function rounded(at: usize): v128 {
   return lowHalves(f32x4.demote_f64x2_zero(v128.load(at)), f32x4.demote_f64x2_zero(v128.load(at, 16)));
 }
 
-/** What was touched: kept, or it would not be read. */
-let touched: i32 = 0;
-
-/** Reads a number of each cache line from `at` to `end`: the next panel's weights, while there is enough to compute. */
-function touch(at: usize, end: usize): void {
-  let all = 0;
-  for (; at < end; at += 64) all ^= load<i32>(at);
-  touched = all;
-}
-
 /** Puts out four results of one activation row. */
 @inline
 function put(totals: v128, scales: v128, rowScale: v128, to: usize, adds: bool): void {
@@ -211,7 +202,8 @@ export function linearPanels(
       let next = w + groupBytes + (<usize>from << 3);
       const nextEnd = row + 8 < done ? next + (<usize>columns << 3) : next;
       for (; at < end; at += GROUP_TOTALS, x += groupBytes) {
-        touch(next, min(next + share, nextEnd));
+        // The next panel's weights, while there is enough to compute.
+        fetch(next, min(next + share, nextEnd));
         next += share;
         // Two calls, lest Binaryen makes one function of all this, too large for V8's registers.
         if (inPiece == 0) tile4x8(panel, columns, x, false, at);
