@@ -440,12 +440,6 @@ function mixValues(
   }
 }
 
-/**
- * Fewer tokens than this are read as they are needed; more are fetched before: a step finds its cache cold, for all the weights
- * passed through since the last one.
- */
-const FETCHED_TOKENS: usize = 64;
-
 /** Of all heads the keys of the first `whole` tokens, with their scales and sums. */
 function fetchKeys(keys: usize, heads: i32, room: i32, dKv: i32, whole: usize): void {
   const bytes = (<usize>room << 3) + whole * <usize>padded(dKv);
@@ -508,8 +502,8 @@ export function attendI8(
   const unitBytes = (factorAt + 19) & ~15;
   const spare = scratch + TOGETHER * unitBytes;
   const units = heads * rows;
-  const fetches = rows == 1 && whole >= FETCHED_TOKENS;
-  if (fetches) fetchKeys(cache, heads, room, dKv, whole);
+  // A step finds its cache cold, for all the weights passed through since the last one.
+  fetchKeys(cache, heads, room, dKv, whole);
   for (let first = 0; first < units; first += TOGETHER) {
     const end = min(first + TOGETHER, units);
     let unit = scratch;
@@ -536,7 +530,7 @@ export function attendI8(
       const scales = values + <usize>(u / rows) * valueBytes(room, dKv);
       store<f32>(unit + factorAt, weigh(unit, scales, keys, unit + weightsAt));
     }
-    if (fetches && first == 0) fetchValues(values, heads, room, dKv, whole);
+    if (first == 0) fetchValues(values, heads, room, dKv, whole);
     unit = scratch;
     for (let u = first; u < end; u++, unit += unitBytes) {
       const v = values + <usize>(u / rows) * valueBytes(room, dKv) + roomBytes;
