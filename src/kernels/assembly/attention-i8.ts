@@ -452,7 +452,7 @@ function fetchValues(values: usize, heads: i32, room: i32, dKv: i32, whole: usiz
     fetch(values, values + (whole << 2));
     for (let tile = 0; tile < dKv; tile += 16) {
       const at = values + <usize>room * <usize>(tile + 4);
-      fetch(at, at + (whole << 4));
+      fetch(at, at + (whole >> 2) * <usize>tileBytes(tile, dKv));
     }
   }
 }
