@@ -1,7 +1,8 @@
 // Fetching ahead. WASM has no instruction for it, but a load that nothing waits for does the same: as many of them are under way
 // at once as the processor can have, where dots between them would let memory wait.
 
-const LINE: usize = 64;
+/** Bytes of a cache line. */
+export const LINE: usize = 64;
 
 /**
  * Where {@link keep} puts what was read. A store to memory is never left out; of a variable that nobody reads it is, and then, where
