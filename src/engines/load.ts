@@ -1,8 +1,10 @@
-/** Streams blobs from storage straight into the memory that an engine reads, hashed on the way in: never two copies. */
+/**
+ * Brings blobs from storage straight into the memory that an engine reads: never two copies. They are hashed as they arrive,
+ * unless the storage itself holds them to the hash that names them (R2, of an object that was put with it).
+ */
 import { EdgeT5Error } from "../errors.ts";
-import { chunksOf } from "../store/chunks.ts";
 import { createSha256, hashesAsBytesArrive, sha256Of } from "../store/sha256.ts";
-import type { Store } from "../store/store.ts";
+import { fill, type Store } from "../store/store.ts";
 import type { Role } from "../t5/engine.ts";
 import { blobKey, type Manifest } from "../t5/manifest.ts";
 
@@ -25,7 +27,7 @@ export interface BlobTarget {
  * Loads all blobs, side by side.
  *
  * @param onBytes called with the length of every chunk that arrived
- * @param signal once aborted, nothing more is written; its reason is thrown
+ * @param signal once aborted, its reason is thrown, and from then on nothing is written
  * @throws EdgeT5Error `E_BLOB_MISSING`, `E_BLOB_CORRUPT` (too short, too long, or another hash)
  */
 export async function loadBlobs(
@@ -45,24 +47,26 @@ async function loadBlob(
   onBytes: (bytes: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const stream = await store.get(blobKey(hash));
-  if (stream === null) {
+  const target = memory.subarray(at, at + bytes);
+  const filling = await fill(store, blobKey(hash), target);
+  if (filling === null) {
     throw new EdgeT5Error("E_BLOB_MISSING", `Blob ${hash} is not in ${store.description}. Push the package again.`);
   }
   const corrupt = (what: string) =>
     new EdgeT5Error("E_BLOB_CORRUPT", `Blob ${hash} in ${store.description} ${what}. Push the package again.`);
 
-  const sha256 = hashesAsBytesArrive ? createSha256() : null;
+  const isHeld = filling.sha256 === hash;
+  const sha256 = !isHeld && hashesAsBytesArrive ? createSha256() : null;
   let length = 0;
-  for await (const chunk of chunksOf(stream)) {
+  for await (const arrived of filling.arrivals) {
     signal?.throwIfAborted();
-    if (length + chunk.length > bytes) throw corrupt(`is longer than the ${bytes} bytes of the manifest`);
-    sha256?.update(chunk);
-    memory.set(chunk, at + length);
-    length += chunk.length;
-    onBytes(chunk.length);
+    if (length + arrived > bytes) throw corrupt(`is longer than the ${bytes} bytes of the manifest`);
+    sha256?.update(target.subarray(length, length + arrived));
+    length += arrived;
+    onBytes(arrived);
   }
   if (length < bytes) throw corrupt(`ends after ${length} of ${bytes} bytes`);
-  const found = sha256 ? sha256.digest() : await sha256Of(memory.subarray(at, at + bytes));
+  if (isHeld) return;
+  const found = sha256 ? sha256.digest() : await sha256Of(target);
   if (found !== hash) throw corrupt("does not have the SHA-256 that names it");
 }

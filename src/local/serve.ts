@@ -44,8 +44,10 @@ export async function serve(options: ServeOptions): Promise<ChildProcess> {
   const child = spawn(process.execPath, args, {
     cwd: root,
     stdio: ["ignore", "inherit", "inherit"],
-    // Neither question needs an answer on this machine, and without a network each costs a warning.
+    // Neither question needs an answer on this machine, and without a network each costs a warning. Wrangler's record of
+    // every request costs each of them some milliseconds; the kit has its own traces and metrics.
     env: {
+      X_LOCAL_OBSERVABILITY: "false",
       ...process.env,
       WRANGLER_SEND_METRICS: "false",
       CLOUDFLARE_CF_FETCH_ENABLED: "false",

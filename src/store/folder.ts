@@ -1,12 +1,14 @@
 /** A store in a folder of the file system. Writing is atomic: a temporary file beside the target, fsync, rename. */
-import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { EdgeT5Error } from "../errors.ts";
 import { removeStaleFiles, StagedFile } from "./staged-file.ts";
-import type { WritableStore } from "./store.ts";
+import type { Filling, WritableStore } from "./store.ts";
 
 /** One read for a reader without a buffer of its own. */
 const READ_BYTES = 1 << 18;
+/** One read into memory: long enough that its bytes are its cost, short enough that what is hashed is still in the cache. */
+const FILL_BYTES = 1 << 20;
 
 export class FolderStore implements WritableStore {
   readonly description: string;
@@ -19,37 +21,52 @@ export class FolderStore implements WritableStore {
 
   /** @throws EdgeT5Error `E_INPUT` for a key that would leave the folder. */
   async get(key: string): Promise<ReadableStream<Uint8Array> | null> {
-    const path = this.#pathOf(key);
-    const file = await open(path, "r").catch((error: NodeJS.ErrnoException) => {
+    const file = await this.#open(key);
+    // A byte stream: a reader that brings its own buffer (chunks.ts) gets the file's bytes in it, and nothing else is
+    // allocated.
+    return (
+      file &&
+      (new ReadableStream({
+        type: "bytes",
+        autoAllocateChunkSize: READ_BYTES,
+        async pull(controller) {
+          const request = controller.byobRequest;
+          const view = request?.view as Uint8Array;
+          try {
+            const { bytesRead } = await file.read(view, 0, view.byteLength, null);
+            if (bytesRead > 0) return request?.respond(bytesRead);
+          } catch (error) {
+            await file.close();
+            throw error;
+          }
+          await file.close();
+          controller.close();
+          request?.respond(0);
+        },
+        cancel: () => file.close(),
+      }) as ReadableStream<Uint8Array>)
+    );
+  }
+
+  /**
+   * Read by other threads, straight into the memory: its pages are touched there too, while this thread hashes what came before.
+   *
+   * @throws EdgeT5Error `E_INPUT` for a key that would leave the folder.
+   */
+  async fill(key: string, target: Uint8Array): Promise<Filling | null> {
+    const file = await this.#open(key);
+    return file && { arrivals: readInto(file, target) };
+  }
+
+  /** Null for what is no file. */
+  async #open(key: string): Promise<FileHandle | null> {
+    const file = await open(this.#pathOf(key), "r").catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
       throw error;
     });
-    if (file === null) return null;
-    if (!(await file.stat()).isFile()) {
-      await file.close();
-      return null;
-    }
-    // A byte stream: a reader that brings its own buffer (chunks.ts) gets the file's bytes in it, and nothing else is
-    // allocated.
-    return new ReadableStream({
-      type: "bytes",
-      autoAllocateChunkSize: READ_BYTES,
-      async pull(controller) {
-        const request = controller.byobRequest;
-        const view = request?.view as Uint8Array;
-        try {
-          const { bytesRead } = await file.read(view, 0, view.byteLength, null);
-          if (bytesRead > 0) return request?.respond(bytesRead);
-        } catch (error) {
-          await file.close();
-          throw error;
-        }
-        await file.close();
-        controller.close();
-        request?.respond(0);
-      },
-      cancel: () => file.close(),
-    }) as ReadableStream<Uint8Array>;
+    if (file === null || (await file.stat()).isFile()) return file;
+    await file.close();
+    return null;
   }
 
   /** @throws EdgeT5Error `E_INPUT` for a key that would leave the folder. */
@@ -114,5 +131,29 @@ export class FolderStore implements WritableStore {
       );
     }
     return join(this.#root, ...segments);
+  }
+}
+
+/** Always one read ahead of whoever asks. @returns see {@link Filling} */
+async function* readInto(file: FileHandle, target: Uint8Array): AsyncGenerator<number, void> {
+  const end = new Uint8Array(1);
+  let at = 0;
+  // At the target's end one byte more is asked for: the object may be longer.
+  const read = () => {
+    const bytes = Math.min(FILL_BYTES, target.length - at);
+    return bytes > 0 ? file.read(target, at, bytes, at) : file.read(end, 0, 1, at);
+  };
+  let next = read();
+  try {
+    for (;;) {
+      const { bytesRead } = await next;
+      if (bytesRead === 0) return;
+      at += bytesRead;
+      next = read();
+      yield bytesRead;
+    }
+  } finally {
+    await next.catch(() => {});
+    await file.close();
   }
 }

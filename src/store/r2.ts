@@ -5,11 +5,17 @@
  */
 import { EdgeT5Error } from "../errors.ts";
 import { parsePointer } from "./model-pointer.ts";
-import type { Store } from "./store.ts";
+import { arrivalsOf, type Filling, type Store } from "./store.ts";
 
 /** The part of Cloudflare's R2Bucket that is used here: reading needs no Cloudflare types. */
 export interface R2Reader {
-  get(key: string): Promise<{ body: ReadableStream<Uint8Array> } | null>;
+  get(key: string): Promise<R2ObjectRead | null>;
+}
+
+interface R2ObjectRead {
+  body: ReadableStream<Uint8Array>;
+  /** With what the object was put, if with any: R2 refuses bytes that have another. */
+  checksums?: { toJSON(): { sha256?: string } };
 }
 
 /** Below this lie the packages of a bucket. */
@@ -55,6 +61,11 @@ export class R2Store implements Store {
     const object = await this.#bucket.get(this.#prefix + key);
     return object?.body ?? null;
   }
+
+  async fill(key: string, target: Uint8Array): Promise<Filling | null> {
+    const object = await this.#bucket.get(this.#prefix + key);
+    return object && { arrivals: arrivalsOf(object.body, target), sha256: object.checksums?.toJSON().sha256 };
+  }
 }
 
 /** One version's package: the manifest is its own, the blobs are its model's. */
@@ -77,10 +88,20 @@ class VersionStore implements Store {
   }
 
   async get(key: string): Promise<ReadableStream<Uint8Array> | null> {
-    if (key.startsWith("blobs/")) return this.#store.get(key);
+    const place = await this.#placeOf(key);
+    return place === null ? null : this.#store.get(place);
+  }
+
+  async fill(key: string, target: Uint8Array): Promise<Filling | null> {
+    const place = await this.#placeOf(key);
+    return place === null ? null : this.#store.fill(place, target);
+  }
+
+  async #placeOf(key: string): Promise<string | null> {
+    if (key.startsWith("blobs/")) return key;
     // Found out once: what is read from one store is all of one version.
     this.#found ??= (await this.#version()) ?? undefined;
-    return this.#found === undefined ? null : this.#store.get(versionKey(this.#found, key));
+    return this.#found === undefined ? null : versionKey(this.#found, key);
   }
 }
 

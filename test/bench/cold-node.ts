@@ -1,6 +1,6 @@
 /**
- * Child process of bench:cold, fresh for every round: from a package's bytes in memory to the first token, and then the
- * stages by themselves, as one JSON object. Run as `node cold-node.ts PACKAGE`.
+ * Child process of bench:cold, fresh for every round: from a package's folder, whose files the system has in memory, to the
+ * first token; or the stages by themselves, from bytes in memory. One JSON object. Run as `node cold-node.ts PACKAGE MODE`.
  */
 import { loadSimdEngine } from "../../src/engines/simd/index.ts";
 import { planMemory } from "../../src/engines/simd/plan.ts";
@@ -23,6 +23,7 @@ for (const key of [MANIFEST_KEY, ...Object.keys((await readBlobNames()) ?? {}).m
   const stream = await folder.get(key);
   if (!stream) throw new Error(`${dir} has no ${key}.`);
   const bytes = new Uint8Array(await new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>>).arrayBuffer());
+  if (mode === "whole") continue;
   text.set(key, bytes);
   await store.put(key, bytes);
 }
@@ -39,7 +40,7 @@ const roles = ["encoder", "decoder"] as const;
 
 if (mode === "whole") {
   const started = performance.now();
-  const model = await T5.fromPretrained(store, { ...limits, batchSize: limits.maxSequences });
+  const model = await T5.fromPretrained(dir, { ...limits, batchSize: limits.maxSequences });
   const loaded = performance.now();
   const { ids, inputIds } = await model.generate(promptOf(COLD_PROMPT_TOKENS), { max_new_tokens: 1 });
   const ended = performance.now();

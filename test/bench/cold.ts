@@ -2,8 +2,9 @@
  * `npm run bench:cold [-- --json] [--rounds N] [--skip-workerd]`: from weights at hand to the first token of a prompt of 32
  * tokens, T5-small's shape at int8; medians over fresh processes.
  *
- * Node: `T5.fromPretrained` on a store in memory, then one token: manifest, kernels, tokenizer, hashing, copying and binding
- * of the weights, encode, first step. Not in it: starting Node and loading our code.
+ * Node: `T5.fromPretrained` on a folder whose files the system has in memory, then one token: manifest, kernels, tokenizer,
+ * reading, hashing and binding of the weights, encode, first step. Not in it: starting Node and loading our code. Reading is
+ * other threads' work, so that the stages by themselves are more than the whole.
  *
  * workerd: the first completion that a fresh deployment answers, `max_tokens` 1, over HTTP: gateway and one Worker for both
  * halves under one `wrangler dev`, package in local R2: reading from there, and all of the above. Not in it: starting workerd
@@ -137,8 +138,8 @@ export function coldTable(node: ColdInNode, workerd: ColdInWorkerd | null): stri
   return formatTable(
     ["", "MS"],
     [
-      row("Node: weights in memory → first token", node.first_token_ms),
-      row("Node: weights in memory → loaded", node.load_ms),
+      row("Node: a folder → first token", node.first_token_ms),
+      row("Node: a folder → loaded", node.load_ms),
       ...Object.entries(node.stages).map(([name, ms]) => row(`  ${name.replace("_ms", "")}, by itself`, ms)),
       ...(workerd
         ? [

@@ -3,7 +3,10 @@ import { blobsOf } from "../../src/engines/load.ts";
 import { loadSimdEngine } from "../../src/engines/simd/index.ts";
 import { planMemory } from "../../src/engines/simd/plan.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
+import { FolderStore } from "../../src/store/folder.ts";
+import { MemoryStore } from "../../src/store/memory.ts";
 import { blobKey } from "../../src/t5/manifest.ts";
+import { temporaryFolder } from "../model-split/checkpoints.ts";
 import { greedy, LIMITS, someIds, tinyEngine, tinyPackage } from "./tiny.ts";
 
 const ROLES = ["encoder", "decoder"] as const;
@@ -66,38 +69,47 @@ test("a plan beyond WASM's four gigabytes is refused, with what to do", async ()
 });
 
 describe("loading", () => {
-  test.each([
-    ["missing", null, "E_BLOB_MISSING"],
-    ["one bit off", (bytes: Uint8Array) => bytes.with(99, bytes[99]! ^ 4), "E_BLOB_CORRUPT"],
-    ["too short", (bytes: Uint8Array) => bytes.slice(1), "E_BLOB_CORRUPT"],
-    ["too long", (bytes: Uint8Array) => new Uint8Array([...bytes, 0]), "E_BLOB_CORRUPT"],
-  ] as const)("refuses a blob that is %s, and loads into the same memory once it is mended", async (_, spoil, code) => {
-    const { manifest, store } = await tinyPackage(8);
-    const hash = blobsOf(manifest, ["decoder"])[1]!;
-    const good = new Uint8Array(await new Response(await store.get(blobKey(hash))).arrayBuffer());
-    store.delete(blobKey(hash));
-    if (spoil) await store.put(blobKey(hash), spoil(good));
-    let memory: WebAssembly.Memory | undefined;
-    const load = async () =>
-      loadSimdEngine({
-        manifest,
-        store,
-        kernels: await loadKernels(),
-        roles: ROLES,
-        limits: LIMITS,
-        memory,
-        onMemory: (each) => {
-          memory = each;
-        },
-      });
-    await expect(load()).rejects.toMatchObject({ code, message: expect.stringContaining(hash) });
-    const first = memory;
-    await store.put(blobKey(hash), good);
-    const engine = await load();
-    expect(engine.memory).toBe(first);
-    const fresh = await tinyEngine(8);
-    expect(await greedy(engine, [someIds(9, 1)], 12)).toEqual(await greedy(fresh, [someIds(9, 1)], 12));
-  });
+  describe.each(["memory", "a folder"])("from %s", (where) =>
+    test.each([
+      ["missing", null, "E_BLOB_MISSING"],
+      ["one bit off", (bytes: Uint8Array) => bytes.with(99, bytes[99]! ^ 4), "E_BLOB_CORRUPT"],
+      ["too short", (bytes: Uint8Array) => bytes.slice(1), "E_BLOB_CORRUPT"],
+      ["too long", (bytes: Uint8Array) => new Uint8Array([...bytes, 0]), "E_BLOB_CORRUPT"],
+    ] as const)(
+      "refuses a blob that is %s, and loads into the same memory once it is mended",
+      async (_, spoil, code) => {
+        const { manifest, store: whole } = await tinyPackage(8);
+        const hash = blobsOf(manifest, ["decoder"])[1]!;
+        const good = new Uint8Array(await new Response(await whole.get(blobKey(hash))).arrayBuffer());
+        const store = where === "memory" ? new MemoryStore() : new FolderStore(await temporaryFolder());
+        for (const each of Object.keys(manifest.blobs)) {
+          const stream = await whole.get(blobKey(each));
+          if (each !== hash && stream) await store.put(blobKey(each), stream);
+        }
+        if (spoil) await store.put(blobKey(hash), spoil(good));
+        let memory: WebAssembly.Memory | undefined;
+        const load = async () =>
+          loadSimdEngine({
+            manifest,
+            store,
+            kernels: await loadKernels(),
+            roles: ROLES,
+            limits: LIMITS,
+            memory,
+            onMemory: (each) => {
+              memory = each;
+            },
+          });
+        await expect(load()).rejects.toMatchObject({ code, message: expect.stringContaining(hash) });
+        const first = memory;
+        await store.put(blobKey(hash), good);
+        const engine = await load();
+        expect(engine.memory).toBe(first);
+        const fresh = await tinyEngine(8);
+        expect(await greedy(engine, [someIds(9, 1)], 12)).toEqual(await greedy(fresh, [someIds(9, 1)], 12));
+      },
+    ),
+  );
 
   test("stops when it is aborted", async () => {
     const { manifest, store } = await tinyPackage(8);

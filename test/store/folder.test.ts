@@ -1,10 +1,11 @@
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { FolderStore } from "../../src/store/folder.ts";
 import { MemoryStore } from "../../src/store/memory.ts";
 import { createSha256, sha256Of } from "../../src/store/sha256.ts";
-import { readText, type WritableStore } from "../../src/store/store.ts";
+import { fill, readText, type WritableStore } from "../../src/store/store.ts";
 import { temporaryFolder } from "../model-split/checkpoints.ts";
 
 const stores: [string, () => Promise<WritableStore>][] = [
@@ -42,6 +43,39 @@ describe.each(stores)("%s", (_, create) => {
     expect(await readText(store, "manifest.json")).toBeNull();
   });
 
+  it.each([0, 1, 1 << 20, 3_000_001])(
+    "fills memory with an object of %i bytes, up to the memory's end",
+    async (length) => {
+      const store = await create();
+      const bytes = Uint8Array.from({ length }, (_, i) => (i * 31) >> 3);
+      await store.put("object", bytes);
+      for (const room of [length, length + 5, Math.max(0, length - 1)]) {
+        const memory = new Uint8Array(new WebAssembly.Memory({ initial: 50 }).buffer);
+        const target = memory.subarray(64, 64 + room);
+        let arrived = 0;
+        for await (const some of (await fill(store, "object", target))!.arrivals) {
+          arrived += some;
+          const there = Math.min(arrived, room);
+          expect(Buffer.compare(target.subarray(0, there), bytes.subarray(0, there))).toBe(0);
+          if (arrived > room) break;
+        }
+        expect(Math.min(arrived, room + 1)).toBe(Math.min(length, room + 1));
+        expect(memory.subarray(64 + room).every((byte) => byte === 0)).toBe(true);
+      }
+      expect(await fill(store, "none", new Uint8Array(1))).toBeNull();
+    },
+  );
+
+  it("writes nothing more into memory once who fills it has left", async () => {
+    const store = await create();
+    await store.put("object", new Uint8Array(3_000_001).fill(7));
+    const target = new Uint8Array(3_000_001);
+    for await (const _ of (await fill(store, "object", target))!.arrivals) break;
+    target.fill(0);
+    await delay(50);
+    expect(target.includes(7)).toBe(false);
+  });
+
   it("replaces an object, and keeps empty ones", async () => {
     const store = await create();
     await store.put("manifest.json", new TextEncoder().encode("old"));
@@ -68,6 +102,7 @@ describe("FolderStore", () => {
       await mkdir(join(outer, "store"));
       const store = new FolderStore(join(outer, "store"));
       await expect(store.get(key)).rejects.toMatchObject({ code: "E_INPUT" });
+      await expect(store.fill(key, new Uint8Array(1))).rejects.toMatchObject({ code: "E_INPUT" });
       await expect(store.put(key, new Uint8Array(1))).rejects.toMatchObject({ code: "E_INPUT" });
       expect(await readFile(join(outer, "secret"), "utf8")).toBe("x");
     },
@@ -97,6 +132,7 @@ describe("FolderStore", () => {
     const store = new FolderStore(await temporaryFolder());
     await store.put("blobs/a", new Uint8Array(1));
     expect(await store.get("blobs")).toBeNull();
+    expect(await store.fill("blobs", new Uint8Array(1))).toBeNull();
   });
 
   it("removes temporary files of processes that are gone, and only those", async () => {

@@ -47,7 +47,8 @@ export function memoryBytesOf(manifest: Manifest, roles: readonly Role[], limits
 }
 
 /**
- * Plans the memory, streams the weights in, and binds them. Once the signal aborts, nothing more is written to the memory.
+ * Plans the memory, has the weights brought in, and binds them. After a failure, an aborted signal's too, nothing more is
+ * written to the memory.
  *
  * @throws EdgeT5Error `E_CAPACITY` (does not fit), `E_BLOB_MISSING`, `E_BLOB_CORRUPT`, `E_MANIFEST`
  */
