@@ -24,6 +24,7 @@ import { coldTable, measureColdInNode, measureColdInWorkerd } from "./cold.ts";
 import { draftTable, measureDrafts } from "./drafts.ts";
 import { floodTable, measureFlood } from "./flood.ts";
 import { buildFloors } from "./floors-build.ts";
+import { int4Table, measureInt4 } from "./int4.ts";
 import type { Figures } from "./measure.ts";
 import { measureMemoryInNode, measureMemoryInWorkerd, memoryTable, peakMb } from "./memory.ts";
 import { makeBenchPackage } from "./package.ts";
@@ -44,7 +45,7 @@ import { type MemoryFigures, measureInWorkerd } from "./workerd-run.ts";
 
 const HELP = `Usage: npm run bench -- [options]
 
-  --only a,b         of engine, peers, streams, flood, memory, cold, bundles, drafts, transformers-js; default: all
+  --only a,b         of engine, int4, peers, streams, flood, memory, cold, bundles, drafts, transformers-js; default: all
   --json             last line of stdout: one JSON object with all figures
   --rounds N         rounds of measuring; default 15
   --kernels NAME     relaxed or plain; default: what the kit chooses on this machine
@@ -107,6 +108,7 @@ const SECTIONS: Readonly<
   Record<string, (subjects: Subjects, known: Readonly<Record<string, number>>) => Promise<Section>>
 > = {
   engine: engineSection,
+  int4: int4Section,
   peers: peersSection,
   streams: streamsSection,
   flood: floodSection,
@@ -151,6 +153,7 @@ const ROWS: readonly [key: keyof All, what: string, digits: number][] = [
 const say = (text: string) => process.stderr.write(`${text}\n`);
 const work = await mkdtemp(join(tmpdir(), "edge-t5-bench-"));
 const packageDir = join(work, "package");
+const int4Dir = join(work, "int4");
 let packageWithTokenizer = "";
 try {
   const kernels: KernelName = options.kernels ?? (await loadKernels()).name;
@@ -167,6 +170,7 @@ try {
     },
   );
   const splitMs = performance.now() - started;
+  if (wanted.includes("int4")) await splitCheckpoint(join(work, "checkpoint"), int4Dir, { name: "bench", bits: 4 });
   await rm(join(work, "checkpoint"), { recursive: true });
   if (options.profile) {
     console.log(await profile(packageDir, kernels));
@@ -225,6 +229,11 @@ async function engineSection({ kernels }: Subjects): Promise<Section> {
     ROWS.map(([key, what, digits]) => [what, ...columns.map((each) => each[key].toFixed(digits).padStart(8))]),
   );
   return { figures, table };
+}
+
+async function int4Section({ kernels }: Subjects): Promise<Section> {
+  const figures = await measureInt4(packageDir, int4Dir, kernels, rounds);
+  return { figures: { ...figures }, table: int4Table(figures) };
 }
 
 async function peersSection(): Promise<Section> {

@@ -99,7 +99,11 @@ function prepare(q: usize, rows: i32, k: i32, to: usize, sums: usize): void {
   }
 }
 
-/** Four lanes that sum to a group's product: prepared activations at `p`, even and odd weights. */
+/**
+ * Four lanes that sum to a group's product: prepared activations at `p`, even and odd weights. Not a function in the module: at a
+ * call all vectors that are at hand go to memory and back, and V8 puts one of eight such calls inline, no more.
+ */
+@inline
 function dotGroup(p: usize, even: v128, odd: v128): v128 {
   if (ASC_FEATURE_RELAXED_SIMD) {
     // The nibbles are the operand that must stay within 0..127; the digits may be signed.
@@ -121,6 +125,7 @@ function dotGroup(p: usize, even: v128, odd: v128): v128 {
 }
 
 /** The float16 numbers at `at` and at one, two, three times `step` bytes from there, as float32. */
+@inline
 function halves(at: usize, step: usize): v128 {
   let v = v128.load16_lane(at, i32x4.splat(0), 1);
   v = v128.load16_lane(at + step, v, 3);

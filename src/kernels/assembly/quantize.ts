@@ -16,6 +16,7 @@ const AS_IT_IS: i32 = 0;
 const CUT_AT_ZERO: i32 = 1;
 const TIMES_WEIGHT: i32 = 2;
 
+@inline
 function prepared(v: v128, weight: usize, how: i32): v128 {
   if (how == CUT_AT_ZERO) return f32x4.pmax(f32x4.splat(0), v);
   if (how == TIMES_WEIGHT) return f32x4.mul(v, v128.load(weight));
