@@ -421,7 +421,7 @@ function linearI4(
   const weights = bench.putBytes(nibbles);
   const weightScales = bench.putBytes(new Uint8Array(scales.buffer));
   const out = before ? bench.putFloats(before) : bench.reserve(rows * n * 4);
-  const scratch = bench.reserve(rows * groups * 68);
+  const scratch = bench.reserve(groups * ((rows + 3) * 68 + 288) + (rows + 3) * 32 + 656);
   bench.kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
   bench.kernels.linearI4(q, rowScales, rows, k, weights, weightScales, n, out, n, before ? 1 : 0, scratch);
   return bench.read(out, rows * n);
@@ -471,8 +471,10 @@ describe("linearI4", () => {
     );
   });
 
-  test("adds to what is there when asked, every column once", () => {
-    const [rows, k, n] = [5, 48, 7];
+  test.each([
+    [5, 48, 7],
+    [9, 48, 19],
+  ])("adds to what is there when asked, every column once: %i rows, %i to %i", (rows, k, n) => {
     const x = normals(rows * k, 7);
     const w = int4Of(n, k, 8);
     const before = normals(rows * n, 9);

@@ -72,7 +72,7 @@ export interface Scratch {
   norm: number;
   /** `[R, widest input]` quantized, 2 bytes an element. */
   quantized: number;
-  /** int4: `[R, groups of the widest input]`, 68 bytes a group. */
+  /** For linearI4: `[R, groups of the widest input]`, 68 bytes a group, and some more. */
   prepared: number;
   /** `[R]` f32. */
   rowScales: number;
@@ -133,7 +133,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     ids: reserve("scratch", Math.max(BLOCK_ROWS, limits.maxInputTokens) * 4),
     norm: reserve("scratch", BLOCK_ROWS * dModel * F32),
     quantized: reserve("scratch", bits < 32 ? BLOCK_ROWS * widest * 2 : 0),
-    prepared: reserve("scratch", bits === 4 ? BLOCK_ROWS * groupsOf(widest) * 68 : 0),
+    prepared: reserve("scratch", bits === 4 ? groupsOf(widest) * (BLOCK_ROWS * 68 + 288) + BLOCK_ROWS * 32 + 656 : 0),
     rowScales: reserve("scratch", BLOCK_ROWS * F32),
     offsets: reserve("scratch", bits < 32 ? BLOCK_ROWS * Math.ceil(widest / PIECE_COLUMNS) * 4 : 0),
     panels: reserve("scratch", bits === 8 ? panelBytes(widest) : 0),

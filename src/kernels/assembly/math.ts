@@ -62,21 +62,22 @@ export function sumLanesI32(v: v128): i32 {
   return i32x4.extract_lane(v, 0) + i32x4.extract_lane(v, 1) + i32x4.extract_lane(v, 2) + i32x4.extract_lane(v, 3);
 }
 
+/** [two lanes that sum to a, two that sum to b] of two vectors of int32, by turns: for {@link sumPairs}. */
+@inline
+export function foldRows(a: v128, b: v128): v128 {
+  return i32x4.add(lowWords(a, b), highWords(a, b));
+}
+
+/** [sum of a, sum of b, sum of c, sum of d], int32, of what {@link foldRows} made of a and b and of c and d. */
+@inline
+export function sumPairs(ab: v128, cd: v128): v128 {
+  return i32x4.add(lowHalves(ab, cd), highHalves(ab, cd));
+}
+
 /** [sum of a, sum of b, sum of c, sum of d], int32. */
 @inline
 export function sumRows(a: v128, b: v128, c: v128, d: v128): v128 {
-  const ab = i32x4.add(
-    lowWords(a, b),
-    highWords(a, b),
-  );
-  const cd = i32x4.add(
-    lowWords(c, d),
-    highWords(c, d),
-  );
-  return i32x4.add(
-    lowHalves(ab, cd),
-    highHalves(ab, cd),
-  );
+  return sumPairs(foldRows(a, b), foldRows(c, d));
 }
 
 /** The high two of four int32, as float64. */
@@ -155,6 +156,27 @@ const EVEN_BYTES = memory.data<i16>([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0
 @inline
 export function evenBytesMask(): v128 {
   return v128.load(EVEN_BYTES);
+}
+
+/** Leave the lowest and the second four bits of each int16; the lower four bits of each byte. */
+const NIBBLES = memory.data<i16>([
+  0xf, 0xf, 0xf, 0xf, 0xf, 0xf, 0xf, 0xf, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0, 0xf0f, 0xf0f, 0xf0f, 0xf0f, 0xf0f,
+  0xf0f, 0xf0f, 0xf0f,
+]);
+
+@inline
+export function firstNibbleMask(): v128 {
+  return v128.load(NIBBLES);
+}
+
+@inline
+export function secondNibbleMask(): v128 {
+  return v128.load(NIBBLES, 16);
+}
+
+@inline
+export function lowNibblesMask(): v128 {
+  return v128.load(NIBBLES, 32);
 }
 
 @inline
