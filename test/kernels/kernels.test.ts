@@ -421,7 +421,7 @@ function linearI4(
   const weights = bench.putBytes(nibbles);
   const weightScales = bench.putBytes(new Uint8Array(scales.buffer));
   const out = before ? bench.putFloats(before) : bench.reserve(rows * n * 4);
-  const scratch = bench.reserve(groups * ((rows + 3) * 68 + 288) + (rows + 3) * 32 + 656);
+  const scratch = bench.reserve(groups * ((rows + 3) * 68 + 288) + (rows + 3) * 32 + 512);
   bench.kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
   bench.kernels.linearI4(q, rowScales, rows, k, weights, weightScales, n, out, n, before ? 1 : 0, scratch);
   return bench.read(out, rows * n);

@@ -133,7 +133,7 @@ export function planMemory(manifest: Manifest, roles: readonly Role[], limits: E
     ids: reserve("scratch", Math.max(BLOCK_ROWS, limits.maxInputTokens) * 4),
     norm: reserve("scratch", BLOCK_ROWS * dModel * F32),
     quantized: reserve("scratch", bits < 32 ? BLOCK_ROWS * widest * 2 : 0),
-    prepared: reserve("scratch", bits === 4 ? groupsOf(widest) * (BLOCK_ROWS * 68 + 288) + BLOCK_ROWS * 32 + 656 : 0),
+    prepared: reserve("scratch", bits === 4 ? groupsOf(widest) * (BLOCK_ROWS * 68 + 288) + BLOCK_ROWS * 32 + 512 : 0),
     rowScales: reserve("scratch", BLOCK_ROWS * F32),
     offsets: reserve("scratch", bits < 32 ? BLOCK_ROWS * Math.ceil(widest / PIECE_COLUMNS) * 4 : 0),
     panels: reserve("scratch", bits === 8 ? panelBytes(widest) : 0),

@@ -303,7 +303,7 @@ function tile4x2(
  * @param w [n, ceil(k / 32) x 16 bytes] nibbles, those beyond k are 8; `scales` [n, ceil(k / 32)] f16
  * @param out [rows, n] f32, rows `ldo` elements apart
  * @param accumulate 1 to add to out, 0 to set it
- * @param scratch to use: for each of ceil(k / 32) groups 68 bytes a row and 288 more, 32 bytes a row, and 656; rows by fours
+ * @param scratch to use: for each of ceil(k / 32) groups 68 bytes a row and 288 more, 32 bytes a row, and 512; rows by fours
  */
 export function linearI4(
   q: usize,
