@@ -22,30 +22,28 @@ export class FolderStore implements WritableStore {
   /** @throws EdgeT5Error `E_INPUT` for a key that would leave the folder. */
   async get(key: string): Promise<ReadableStream<Uint8Array> | null> {
     const file = await this.#open(key);
+    if (file === null) return null;
     // A byte stream: a reader that brings its own buffer (chunks.ts) gets the file's bytes in it, and nothing else is
     // allocated.
-    return (
-      file &&
-      (new ReadableStream({
-        type: "bytes",
-        autoAllocateChunkSize: READ_BYTES,
-        async pull(controller) {
-          const request = controller.byobRequest;
-          const view = request?.view as Uint8Array;
-          try {
-            const { bytesRead } = await file.read(view, 0, view.byteLength, null);
-            if (bytesRead > 0) return request?.respond(bytesRead);
-          } catch (error) {
-            await file.close();
-            throw error;
-          }
+    return new ReadableStream({
+      type: "bytes",
+      autoAllocateChunkSize: READ_BYTES,
+      async pull(controller) {
+        const request = controller.byobRequest;
+        const view = request?.view as Uint8Array;
+        try {
+          const { bytesRead } = await file.read(view, 0, view.byteLength, null);
+          if (bytesRead > 0) return request?.respond(bytesRead);
+        } catch (error) {
           await file.close();
-          controller.close();
-          request?.respond(0);
-        },
-        cancel: () => file.close(),
-      }) as ReadableStream<Uint8Array>)
-    );
+          throw error;
+        }
+        await file.close();
+        controller.close();
+        request?.respond(0);
+      },
+      cancel: () => file.close(),
+    }) as ReadableStream<Uint8Array>;
   }
 
   /**

@@ -6,14 +6,11 @@
 // into the order in which they are taken out: bytes for the relaxed module, a group's even elements and then its odd ones; int16
 // for the plain one, every fourth element from the first, from the second, the third and the fourth. The offset is taken off by
 // the group's sum.
-import { groupPrepared, linearPanelI4, PANEL_ROWS_I4 } from "./linear-panels-i4";
+import { GROUP_BYTES, groupPrepared, linearPanelI4, PANEL_ROWS_I4, PREPARED_BYTES } from "./linear-panels-i4";
 import { dotI16, firstNibbleMask, foldRows, lowNibblesMask, secondNibbleMask, sumPairs, sumRows } from "./math";
 
-/** Weights that share a scale, and bytes of their nibbles. */
+/** Weights that share a scale. */
 const GROUP: i32 = 32;
-const GROUP_BYTES: usize = 16;
-/** Bytes of a group's activations in their prepared order. */
-const PREPARED_BYTES: usize = 64;
 
 /** Where results go, and how: set once a call. */
 let outAt: usize = 0;

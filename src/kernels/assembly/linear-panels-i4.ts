@@ -7,9 +7,9 @@ import { dotI16, firstNibbleMask, groupFour, highHalves, highWords, lowHalves, l
 /** From how many rows on eight weight rows are widened for all of them first. */
 export const PANEL_ROWS_I4: i32 = 8;
 /** Bytes of a group's nibbles, of its activations as linear-i4.ts prepares them, and of four rows' side by side. */
-const NIBBLE_BYTES: usize = 16;
-const PREPARED_BYTES: usize = 64;
-const GROUPED_BYTES: usize = 256;
+export const GROUP_BYTES: usize = 16;
+export const PREPARED_BYTES: usize = 64;
+const GROUPED_BYTES: usize = 4 * PREPARED_BYTES;
 /** Bytes of one half of a panel, four weight rows: [16][4][2] int16. */
 const HALF: usize = 256;
 /** Bytes of the totals of four activation rows, each with eight weight rows. */
@@ -132,16 +132,16 @@ export function linearPanelI4(
   next: usize,
   scratch: usize,
 ): void {
-  const rowBytes = groups * NIBBLE_BYTES;
+  const rowBytes = groups * GROUP_BYTES;
   const quadBytes = groups * GROUPED_BYTES;
   const sumBytes = groups << 2;
   const panel = scratch;
   const totals = scratch + 2 * HALF;
   const end = totals + ((rows + 3) >> 2) * QUAD_TOTALS;
   memory.fill(totals, 0, end - totals);
-  for (let g: usize = 0; g < groups; g++, w += NIBBLE_BYTES, scales += 32, x += GROUPED_BYTES, sums += 4) {
+  for (let g: usize = 0; g < groups; g++, w += GROUP_BYTES, scales += 32, x += GROUPED_BYTES, sums += 4) {
     // The next panel's weights, while there is enough to compute.
-    if (next) fetch(next + g * 8 * NIBBLE_BYTES, next + (g + 1) * 8 * NIBBLE_BYTES);
+    if (next) fetch(next + g * 8 * GROUP_BYTES, next + (g + 1) * 8 * GROUP_BYTES);
     packHalf(w, rowBytes, panel);
     packHalf(w + rowBytes * 4, rowBytes, panel + HALF);
     let at = x;
