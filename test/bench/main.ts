@@ -19,7 +19,7 @@ import type { KernelName } from "../../src/kernels/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
 import type { Manifest } from "../../src/t5/manifest.ts";
 import { bundleTable, measureBundles } from "./bundles.ts";
-import { writeRandomCheckpoint } from "./checkpoint.ts";
+import { T5_SMALL, TRAINED_RELU_SHIFT, writeRandomCheckpoint } from "./checkpoint.ts";
 import { coldTable, measureColdInNode, measureColdInWorkerd } from "./cold.ts";
 import { draftTable, measureDrafts } from "./drafts.ts";
 import { floodTable, measureFlood } from "./flood.ts";
@@ -48,6 +48,7 @@ const HELP = `Usage: npm run bench -- [options]
   --only a,b         of engine, int4, peers, streams, flood, memory, cold, bundles, drafts, transformers-js; default: all
   --json             last line of stdout: one JSON object with all figures
   --rounds N         rounds of measuring; default 15
+  --trained-zeros    relu's zeros as many as trained models have, six of seven; without it half, as random weights have
   --kernels NAME     relaxed or plain; default: what the kit chooses on this machine
   --skip-workerd     Node only
   --profile          where a step's time goes, kernel by kernel, and nothing else
@@ -58,6 +59,7 @@ const HELP = `Usage: npm run bench -- [options]
 Examples:
   npm run bench
   npm run bench -- --only engine --rounds 31
+  npm run bench -- --only engine,peers --trained-zeros
   npm run bench -- --json --only engine,peers | tail -n 1
   npm run bench -- --training --python ./venv/bin/python
 `;
@@ -70,6 +72,7 @@ const { values: options } = parseArgs({
     json: { type: "boolean", default: false },
     only: { type: "string" },
     rounds: { type: "string", default: "15" },
+    "trained-zeros": { type: "boolean", default: false },
     kernels: { type: "string" },
     "skip-workerd": { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
@@ -122,6 +125,7 @@ const wanted = options.only?.split(",").map((name) => name.trim()) ?? Object.key
 const unknown = wanted.find((name) => !(name in SECTIONS));
 if (unknown !== undefined) fail(`--only has ${unknown}; it can be ${Object.keys(SECTIONS).join(", ")}.`);
 const inWorkers = !options["skip-workerd"];
+const reluShift = options["trained-zeros"] ? TRAINED_RELU_SHIFT : 0;
 
 type All = MemoryFigures & Figures;
 
@@ -160,7 +164,7 @@ try {
   say("building the floors");
   await buildFloors();
   say("making a checkpoint of T5-small's shape with random weights (seed 1), and splitting it at int8");
-  await writeRandomCheckpoint(join(work, "checkpoint"));
+  await writeRandomCheckpoint(join(work, "checkpoint"), T5_SMALL, 1, reluShift);
   const started = performance.now();
   const { manifest, parameters, packageBytes } = await splitCheckpoint(
     join(work, "checkpoint"),
@@ -177,7 +181,7 @@ try {
   } else {
     if (["memory", "cold", "streams", "flood"].some((name) => wanted.includes(name))) {
       await mkdir(join(work, "text"));
-      packageWithTokenizer = await makeBenchPackage(join(work, "text"));
+      packageWithTokenizer = await makeBenchPackage(join(work, "text"), reluShift);
     }
     await report({ kernels, manifest, parameters, packageBytes, splitMs });
   }
@@ -201,11 +205,17 @@ async function report(subjects: Subjects): Promise<void> {
   console.log(targetTable(figures));
   const { parameters, manifest, kernels } = subjects;
   console.log(
-    `\nT5-small's shape, ${(parameters / 1e6).toFixed(1)}M parameters, int8, one thread, ${kernels} kernels; a step reads ` +
+    `\nT5-small's shape, ${(parameters / 1e6).toFixed(1)}M parameters, ${reluShift ? "six of seven units zero, " : ""}` +
+      `int8, one thread, ${kernels} kernels; a step has ` +
       `${(stepBytes(manifest) / 1e6).toFixed(1)} MB of weights; medians of ${rounds} rounds, ${STEPS} steps each. ${machine().cpu}.`,
   );
   if (options.json) {
-    const shape = { model: "t5-small, random weights", bits: 8, prompt_tokens: PROMPT_TOKENS, position: 32 };
+    const shape = {
+      model: `t5-small, random weights${reluShift ? ", trained zeros" : ""}`,
+      bits: 8,
+      prompt_tokens: PROMPT_TOKENS,
+      position: 32,
+    };
     console.log(JSON.stringify({ figures, kernels, rounds, ...shape, machine: machine(), versions: await versions() }));
   }
 }

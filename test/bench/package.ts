@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { splitCheckpoint } from "../../model-split/index.ts";
 import { localSecrets, writeDevVars } from "../../src/local/secrets.ts";
 import { migrateLocal } from "../../src/local/storage.ts";
-import { writeRandomCheckpoint } from "./checkpoint.ts";
+import { T5_SMALL, writeRandomCheckpoint } from "./checkpoint.ts";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** The model's name in the bucket. */
@@ -13,11 +13,14 @@ export const BENCH = "bench";
 
 const SPIECE = fileURLToPath(new URL("../fixtures/t5-tokenizer/spiece.model", import.meta.url));
 
-/** @returns the package's folder, below `work` */
-export async function makeBenchPackage(work: string): Promise<string> {
+/**
+ * @param reluShift as of `writeRandomCheckpoint`
+ * @returns the package's folder, below `work`
+ */
+export async function makeBenchPackage(work: string, reluShift = 0): Promise<string> {
   const checkpoint = join(work, "checkpoint");
   const dir = join(work, "package");
-  await writeRandomCheckpoint(checkpoint);
+  await writeRandomCheckpoint(checkpoint, T5_SMALL, 1, reluShift);
   await copyFile(SPIECE, join(checkpoint, "spiece.model"));
   await splitCheckpoint(checkpoint, dir, { name: BENCH });
   await rm(checkpoint, { recursive: true });

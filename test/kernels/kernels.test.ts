@@ -96,13 +96,16 @@ function linearI8(
   const out = before ? bench.putFloats(before) : bench.reserve(rows * n * 4);
   bench.kernels.quantizeRows(bench.putFloats(x), rows, k, q, rowScales);
   bench.kernels.rowSums(weights, n, k, sums);
-  const scratch = bench.reserve(n * 4 * Math.ceil(k / 1024));
+  const scratch = bench.reserve(Math.max(n * 4 * Math.ceil(k / 1024), 8192 + Math.ceil(rows / 4) * (8 * k + 256)));
+  const guard = bench.putBytes(new Int8Array(64).fill(85));
   bench.kernels.linearI8(q, rowScales, rows, k, weights, weightScales, sums, n, out, n, before ? 1 : 0, scratch);
+  expect(bench.read(guard, 16)).toEqual(new Float32Array(new Int8Array(64).fill(85).buffer));
   return bench.read(out, rows * n);
 }
 
 const shapes = fc.record({
-  rows: fc.integer({ min: 1, max: 14 }),
+  // From 12 and 24 rows on both modules lay panels.
+  rows: fc.oneof(fc.integer({ min: 1, max: 14 }), fc.integer({ min: 22, max: 29 })),
   k: fc.oneof(fc.constantFrom(16, 48, 64, 80, 512, 528), fc.integer({ min: 1, max: 100 })),
   n: fc.integer({ min: 1, max: 21 }),
   seed: fc.integer({ min: 1 }),
@@ -245,6 +248,8 @@ describe("linearI8", () => {
       [7, 2064, 6],
       [1, 3072, 10],
       [4, 4096, 4],
+      [26, 2064, 19],
+      [24, 4096, 16],
     ] as const) {
       const x = normals(rows * k, k, 3);
       const w = weightsOf(n * k, k + 1);
@@ -280,15 +285,19 @@ describe("linearI8", () => {
     );
   });
 
-  test("adds to what is there when asked", () => {
-    const [rows, k, n] = [5, 48, 6];
-    const x = normals(rows * k, 7);
-    const w = weightsOf(n * k, 8);
-    const scales = new Float32Array(n).fill(0.02);
-    const before = normals(rows * n, 9);
-    const product = linearI8(modules.plain, x, rows, k, w, scales);
-    const sum = linearI8(modules.plain, x, rows, k, w, scales, before);
-    expect(sum).toEqual(before.map((value, i) => Math.fround(value + (product[i] ?? 0))));
+  test.each(["relaxed", "plain"] as const)("adds to what is there when asked: %s", (name) => {
+    for (const [rows, k, n] of [
+      [5, 48, 6],
+      [26, 48, 19],
+    ] as const) {
+      const x = normals(rows * k, 7);
+      const w = weightsOf(n * k, 8);
+      const scales = new Float32Array(n).fill(0.02);
+      const before = normals(rows * n, 9);
+      const product = linearI8(modules[name], x, rows, k, w, scales);
+      const sum = linearI8(modules[name], x, rows, k, w, scales, before);
+      expect(sum).toEqual(before.map((value, i) => Math.fround(value + (product[i] ?? 0))));
+    }
   });
 
   test("does not overflow on the longest rows of extreme values", () => {
@@ -298,7 +307,7 @@ describe("linearI8", () => {
       const signs = [-1, -1, 1, -1, -1, 1, 1, 1, -1, 1];
       const w = Int8Array.from({ length: 10 * k }, (_, i) => 127 * (signs[Math.floor(i / k)] ?? 0));
       for (const level of [1, -1]) {
-        for (const rows of [1, 4, 9]) {
+        for (const rows of [1, 4, 9, 25]) {
           const x = new Float32Array(rows * k).fill(level);
           const outs = [
             linearI8(modules.relaxed, x, rows, k, w, scales),

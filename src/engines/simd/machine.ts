@@ -257,7 +257,7 @@ export class Machine {
           );
         } else {
           // A single row may use the room of those that could follow it.
-          const spare = quantized + 2 * k;
+          const spare = this.#rows === 1 ? quantized + 2 * k : panels;
           this.kernels.linearI8(quantized, rowScales, this.#rows, k, at, scales, sums, n, out, ldo, add, spare);
         }
         break;

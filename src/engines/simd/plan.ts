@@ -224,9 +224,11 @@ function unitBytes(rows: number, k: number, n: number): number {
   return rows * (4 * k + 20) + 6 * k + 44 + (Math.ceil(k / 2048) * rows * 4 + 64) * n;
 }
 
-/** What linearPairsI8 works in: of many rows their activations and a panel of weights with its totals; of one row totals. */
+/**
+ * What linearI8 and linearPairsI8 work in: of many rows their activations and a panel of weights with its totals; of one row totals.
+ */
 function panelBytes(k: number): number {
-  return BLOCK_ROWS * (2 * k + (k > PIECE_COLUMNS ? 96 : 32)) + 8192;
+  return BLOCK_ROWS * (2 * k + (k > PIECE_COLUMNS ? 96 : 64)) + 8192;
 }
 
 /** How far a plan's memory may grow for adapters: nothing is taken before one is used. */

@@ -3,6 +3,7 @@
 //
 // Weight rows are read in two or four streams, one from each half or quarter of the matrix: hardware prefetchers follow
 // long sequential streams, and the rows of a tile share their loads of the activations.
+import { linearPanelsRelaxed, PANEL_ROWS } from "./linear-panels-relaxed-i8";
 import { dotI16, lowHalves, sumIntLanes, sumIntLanes2, sumRows } from "./math";
 import { INT32_COLUMNS } from "./quantize";
 
@@ -417,7 +418,8 @@ function stepRow(x: usize, k: i32, w: usize, sums: usize, n: i32, scratch: usize
  * @param w [n, k] int8, `scales` [n] f32, `sums` [n] int32 from rowSums (read by the relaxed module only)
  * @param out [rows, n] f32, rows `ldo` elements apart
  * @param accumulate 1 to add to out, 0 to set it
- * @param scratch to use by a single row: n x 4 bytes to accumulate, as much for every 1024 of a k above 2048
+ * @param scratch to use by a single row: n x 4 bytes to accumulate, as much for every 1024 of a k above 2048; by many rows, in the
+ *   relaxed module, 8192 bytes and, for every four rows, 8 x k + 256 bytes
  */
 export function linearI8(
   q: usize,
@@ -446,6 +448,15 @@ export function linearI8(
       tile2x1(wa, wa, na, na, q, 0, k, sums);
     }
     return;
+  }
+  if (ASC_FEATURE_RELAXED_SIMD && rows >= PANEL_ROWS && isWhole) {
+    const done = linearPanelsRelaxed(q, rowScales, rows, k, w, scales, sums, n, out, <usize>ldo << 2, adds, scratch);
+    n -= done;
+    w += <usize>done * <usize>k;
+    const bytes = <usize>done << 2;
+    scaleAt += bytes;
+    sums += bytes;
+    outAt += bytes;
   }
   const stride = <usize>(((k + 15) >> 4) << 5);
   // The far stream begins in the middle; an odd last row is paired with itself.

@@ -4,15 +4,14 @@
 // four rows side by side. So nothing is added up across lanes, and three loads serve eight dots: where every load is checked
 // against the memory's end, as in workerd, a prompt takes a fifth less time than over weights as they lie.
 import { fetch } from "./fetch";
-import { dotI16, evenBytesMask, groupFour, highHalves, highTwo, highWords, lowHalves, lowWords, row0, row1, row2, row3 } from "./math";
+import { evenBytesMask, groupFour, highHalves, highTwo, highWords, lowHalves, lowWords } from "./math";
 import { INT32_COLUMNS, piecesOf } from "./quantize";
+import { put, tile4x8, TILE_TOTALS } from "./tile";
 
 /** From how many rows on four pairs of weight rows are widened for all of them first. */
 export const PANEL_ROWS: i32 = 12;
 /** Columns of a panel: eight weight rows of them are what the first cache holds beside the activations. */
 const STRIP: i32 = 512;
-/** Bytes of the sums of four activation rows, each with eight weight rows. */
-const GROUP_TOTALS: usize = 128;
 
 /**
  * Puts activations together four rows by four, for a tile to read them with one load: [ceil(rows / 4)][k / 2][4][2]. Where the last
@@ -65,61 +64,6 @@ function packPanel(w0: usize, stride: usize, columns: i32, to: usize): void {
   }
 }
 
-/**
- * A panel times four activation rows: eight sums. Three loads for eight dots, from pointers of their own and without offsets:
- * where loads are checked, each of them and each offset costs.
- *
- * @param goesOn whether it adds to the totals that are there
- * @param totals [4][2][4] int32: of each activation row the even weight rows of the four pairs, then the odd ones
- */
-function tile4x8(panel: usize, columns: i32, x: usize, goesOn: bool, totals: usize): void {
-  let even0 = i32x4.splat(0);
-  let odd0 = even0;
-  let even1 = even0;
-  let odd1 = even0;
-  let even2 = even0;
-  let odd2 = even0;
-  let even3 = even0;
-  let odd3 = even0;
-  if (goesOn) {
-    even0 = v128.load(totals);
-    odd0 = v128.load(totals, 16);
-    even1 = v128.load(totals, 32);
-    odd1 = v128.load(totals, 48);
-    even2 = v128.load(totals, 64);
-    odd2 = v128.load(totals, 80);
-    even3 = v128.load(totals, 96);
-    odd3 = v128.load(totals, 112);
-  }
-  const half = <usize>columns << 3;
-  let odd = panel + half;
-  for (const end = odd; panel < end; panel += 16, odd += 16, x += 16) {
-    const e = v128.load(panel);
-    const o = v128.load(odd);
-    const v = v128.load(x);
-    let levels = row0(v);
-    even0 = dotI16(e, levels, even0);
-    odd0 = dotI16(o, levels, odd0);
-    levels = row1(v);
-    even1 = dotI16(e, levels, even1);
-    odd1 = dotI16(o, levels, odd1);
-    levels = row2(v);
-    even2 = dotI16(e, levels, even2);
-    odd2 = dotI16(o, levels, odd2);
-    levels = row3(v);
-    even3 = dotI16(e, levels, even3);
-    odd3 = dotI16(o, levels, odd3);
-  }
-  v128.store(totals, even0);
-  v128.store(totals, odd0, 16);
-  v128.store(totals, even1, 32);
-  v128.store(totals, odd1, 48);
-  v128.store(totals, even2, 64);
-  v128.store(totals, odd2, 80);
-  v128.store(totals, even3, 96);
-  v128.store(totals, odd3, 112);
-}
-
 /** Adds int32 totals to exact ones [8] float64, or sets those. */
 function addExact(totals: usize, offset: usize, goesOn: bool, to: usize): void {
   const even = i32x4.sub(v128.load(totals), v128.load32_splat(offset));
@@ -144,14 +88,6 @@ function addExact(totals: usize, offset: usize, goesOn: bool, to: usize): void {
 @inline
 function rounded(at: usize): v128 {
   return lowHalves(f32x4.demote_f64x2_zero(v128.load(at)), f32x4.demote_f64x2_zero(v128.load(at, 16)));
-}
-
-/** Puts out four results of one activation row. */
-@inline
-function put(totals: v128, scales: v128, rowScale: v128, to: usize, adds: bool): void {
-  let values = f32x4.mul(totals, f32x4.mul(scales, rowScale));
-  if (adds) values = f32x4.add(values, v128.load(to));
-  v128.store(to, values);
 }
 
 /**
@@ -187,27 +123,28 @@ export function linearPanels(
   const grouped = scratch;
   const panel = grouped + groups * groupBytes;
   const totals = panel + (<usize>STRIP << 4);
-  const exact = totals + groups * GROUP_TOTALS;
+  const exact = totals + groups * TILE_TOTALS;
   groupRows(q, rows, k, grouped);
   const share = (((<usize>min(STRIP, k) << 3) / groups) + 63) & ~63;
   const done = n & ~7;
   for (let row = 0; row < done; row += 8, w += groupBytes, scales += 32, out += 32) {
     for (let from = 0; from < k; from += STRIP) {
       const columns = min(STRIP, k - from);
+      const half = <usize>columns << 3;
       packPanel(w + (<usize>from << 1), stride, columns, panel);
       const inPiece = from & (INT32_COLUMNS - 1);
       let x = grouped + (<usize>from << 3);
       let at = totals;
-      const end = at + groups * GROUP_TOTALS;
+      const end = at + groups * TILE_TOTALS;
       let next = w + groupBytes + (<usize>from << 3);
       const nextEnd = row + 8 < done ? next + (<usize>columns << 3) : next;
-      for (; at < end; at += GROUP_TOTALS, x += groupBytes) {
+      for (; at < end; at += TILE_TOTALS, x += groupBytes) {
         // The next panel's weights, while there is enough to compute.
         fetch(next, min(next + share, nextEnd));
         next += share;
         // Two calls, lest Binaryen makes one function of all this, too large for V8's registers.
-        if (inPiece == 0) tile4x8(panel, columns, x, false, at);
-        else tile4x8(panel, columns, x, true, at);
+        if (inPiece == 0) tile4x8(panel, half, x, false, at);
+        else tile4x8(panel, half, x, true, at);
       }
       if (pieces == 1 || (inPiece + columns < INT32_COLUMNS && from + columns < k)) continue;
       const piece = from / INT32_COLUMNS;

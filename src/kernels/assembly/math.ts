@@ -90,9 +90,10 @@ export function highTwo(v: v128): v128 {
  * Puts four stretches of memory together word by word, for one load to read a word of each: [bytes / 4][4] words of 32 bits.
  *
  * @param bytes a multiple of 16
+ * @param step from 16 bytes that are read to the next 16
  */
-export function groupFour(a: usize, b: usize, c: usize, d: usize, bytes: usize, to: usize): void {
-  for (const end = a + bytes; a < end; a += 16, b += 16, c += 16, d += 16, to += 64) {
+export function groupFour(a: usize, b: usize, c: usize, d: usize, bytes: usize, to: usize, step: usize = 16): void {
+  for (const end = to + (bytes << 2); to < end; a += step, b += step, c += step, d += step, to += 64) {
     const va = v128.load(a);
     const vb = v128.load(b);
     const vc = v128.load(c);
