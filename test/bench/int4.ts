@@ -13,7 +13,7 @@ import { loadKernels } from "../../src/kernels/node.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { FLOORS_DIR } from "./floors-build.ts";
 import { median } from "./measure.ts";
-import { type Operation, STEPS, Subject } from "./subject.ts";
+import { type Operation, SINGLE_STEPS, Subject } from "./subject.ts";
 
 export interface Int4Figures {
   int4_step_ms: number;
@@ -80,7 +80,7 @@ async function measureHere(dirs: readonly string[], name: KernelName, rounds: nu
   const [step, step4, encode] = [figure("step"), figure("step4"), figure("encode")];
   const [int8, int4] = subjects.map(({ engine }) => engine.memoryBytes);
   return {
-    int4_step_ms: step.ms / STEPS,
+    int4_step_ms: step.ms / SINGLE_STEPS,
     int4_step_over_int8: step.ratio,
     int4_step4_over_int8: step4.ratio,
     int4_encode128_ms: encode.ms,

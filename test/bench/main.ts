@@ -31,7 +31,7 @@ import { makeBenchPackage } from "./package.ts";
 import { measurePeersInNode, measurePeersInWorkerd, peerTable } from "./peers.ts";
 import { profile } from "./profile.ts";
 import { ceilingOf, measureStreamsInNode, measureStreamsInWorkerd, reportStreams, streamTable } from "./streams.ts";
-import { PROMPT_TOKENS, STEPS, stepBytes } from "./subject.ts";
+import { PROMPT_TOKENS, SINGLE_STEPS, stepBytes } from "./subject.ts";
 import { targetTable } from "./targets.ts";
 import { measureTraining } from "./training.ts";
 import {
@@ -207,7 +207,7 @@ async function report(subjects: Subjects): Promise<void> {
   console.log(
     `\nT5-small's shape, ${(parameters / 1e6).toFixed(1)}M parameters, ${reluShift ? "six of seven units zero, " : ""}` +
       `int8, one thread, ${kernels} kernels; a step has ` +
-      `${(stepBytes(manifest) / 1e6).toFixed(1)} MB of weights; medians of ${rounds} rounds, ${STEPS} steps each. ${machine().cpu}.`,
+      `${(stepBytes(manifest) / 1e6).toFixed(1)} MB of weights; medians of ${rounds} rounds, ${SINGLE_STEPS} steps each. ${machine().cpu}.`,
   );
   if (options.json) {
     const shape = {

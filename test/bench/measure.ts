@@ -3,7 +3,15 @@
 import type { KernelName } from "../../src/kernels/index.ts";
 import type { Manifest } from "../../src/t5/manifest.ts";
 import { DIGITS } from "./floors.ts";
-import { DOT_TURNS, encodeMultiplyAdds, type Operation, PROMPT_TOKENS, STEPS, stepBytes } from "./subject.ts";
+import {
+  DOT_TURNS,
+  encodeMultiplyAdds,
+  type Operation,
+  PROMPT_TOKENS,
+  SINGLE_STEPS,
+  STEPS,
+  stepBytes,
+} from "./subject.ts";
 
 export interface Figures {
   /** Fastest read loop, bytes a second / 1e9. */
@@ -67,15 +75,15 @@ export async function measure(
     for (const operation of ORDER) ms[operation] = await time(operation);
     if (round < 0) continue;
     const net = (operation: Operation) => Math.max(ms[operation] - ms.nothing, 1e-6);
-    const floor = Math.min(net("read-one"), net("read-four")) / STEPS;
-    const step = net("steps") / STEPS;
+    const floor = Math.min(net("read-one"), net("read-four")) / SINGLE_STEPS;
+    const step = net("steps") / SINGLE_STEPS;
     const macsPerMs = (DOT_TURNS * macsPerTurn) / net("dots");
     const encodeFloor = multiplyAdds / macsPerMs;
     series.read_gb_per_s.push(bytes / floor / 1e6);
     series.step_floor_ms.push(floor);
     series.step_ms.push(step);
     series.step_over_floor.push(step / floor);
-    series.beams4_over_1.push(net("beam-steps") / net("steps") / DIGITS[kernels]);
+    series.beams4_over_1.push(net("beam-steps") / STEPS / step / DIGITS[kernels]);
     series.dot_gmac_per_s.push(macsPerMs / 1e6);
     series.encode_floor_ms.push(encodeFloor);
     series.encode128_ms.push(net("encode"));

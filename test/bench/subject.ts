@@ -10,9 +10,13 @@ export const PROMPT_TOKENS = 128;
 /** Steps are timed from this position on, so that the middle one is at position 32. */
 export const FIRST_POSITION = 24;
 export const STEPS = 16;
+/** Streams that go so many steps in one timing, one after the other: seen over HTTP, a request's own time is milliseconds. */
+const STREAMS = 4;
+/** Steps of one stream in a timing of them, and reads as long as a step. */
+export const SINGLE_STEPS = STREAMS * STEPS;
 
-/** Turns of the dot loop in one timing: about ten milliseconds. */
-export const DOT_TURNS = 4_000_000;
+/** Turns of the dot loop in one timing: about forty milliseconds. */
+export const DOT_TURNS = 16_000_000;
 
 const BEAMS = 4;
 const LIMITS = { maxInputTokens: 512, maxNewTokens: 128, maxSequences: BEAMS };
@@ -35,7 +39,8 @@ export class Subject {
   #floors: Floors | null = null;
   readonly #stepBytes: number;
   #hidden: Float32Array | null = null;
-  #sequences: Sequence[] = [];
+  /** Those that step together. */
+  #groups: Sequence[][] = [];
   #readAt = 0;
 
   private constructor(manifest: Manifest, engine: SimdEngine, floors: WebAssembly.Module) {
@@ -73,9 +78,12 @@ export class Subject {
       case "prepare-beams": {
         const hidden = this.#hidden ?? (await encoder.encode(prompt()));
         this.#hidden = hidden;
-        for (const sequence of this.#sequences) decoder.close(sequence);
-        const copies = operation === "prepare" ? 1 : BEAMS;
-        this.#sequences = await decoder.openAll([{ hidden, maxNewTokens: LIMITS.maxNewTokens, copies }]);
+        for (const sequence of this.#groups.flat()) decoder.close(sequence);
+        this.#groups = [];
+        const [streams, copies] = operation === "prepare" ? [STREAMS, 1] : [1, BEAMS];
+        for (let i = 0; i < streams; i++) {
+          this.#groups.push(await decoder.openAll([{ hidden, maxNewTokens: LIMITS.maxNewTokens, copies }]));
+        }
         return this.#steps(FIRST_POSITION);
       }
       case "steps":
@@ -93,13 +101,16 @@ export class Subject {
 
   async #steps(n: number): Promise<number> {
     const { decoder } = this.engine;
-    const sequences = this.#sequences;
-    let tokens = sequences.map(() => this.manifest.model.decoderStartTokenId);
-    for (let i = 0; i < n; i++) {
-      const output = await decoder.step(sequences, tokens);
-      tokens = sequences.map((_, row) => output.argmax(row));
+    let last = 0;
+    for (const sequences of this.#groups) {
+      let tokens = sequences.map(() => this.manifest.model.decoderStartTokenId);
+      for (let i = 0; i < n; i++) {
+        const output = await decoder.step(sequences, tokens);
+        tokens = sequences.map((_, row) => output.argmax(row));
+      }
+      last = tokens[0] ?? 0;
     }
-    return tokens[0] ?? 0;
+    return last;
   }
 
   /** Made when first asked for: its memory is no part of what the engine holds. */
@@ -108,13 +119,13 @@ export class Subject {
     return this.#floors;
   }
 
-  /** Reads as many bytes as {@link STEPS} steps do, on through the whole read set. */
+  /** Reads as many bytes as {@link SINGLE_STEPS} steps do, on through the whole read set. */
   #read(operation: "read-one" | "read-four"): number {
     const { readOneStream, readFourStreams } = this.#floorsOf();
     const loop = operation === "read-one" ? readOneStream : readFourStreams;
     const bytes = Math.floor(this.#stepBytes / 256) * 256;
     let result = 0;
-    for (let i = 0; i < STEPS; i++) {
+    for (let i = 0; i < SINGLE_STEPS; i++) {
       if (this.#readAt + bytes > READ_SET_BYTES) this.#readAt = 0;
       result ^= loop(this.#readAt, bytes);
       this.#readAt += bytes;

@@ -3,7 +3,7 @@
 // Four weight rows are put together column by four columns, so that the lanes of a dot product are weight rows; eight of them are a
 // panel, for all activation rows, which lie four rows side by side, digit by digit. As in linear-panels-i8.ts nothing is added up
 // across lanes, and three loads serve eight dots: where every load is checked against the memory's end, as in workerd, a prompt's
-// products take three quarters of the time that two weight rows by two activation rows take.
+// products take four fifths of the time that two weight rows by two activation rows take.
 import { fetch, LINE } from "./fetch";
 import { groupFour, highTwo, lowHalves } from "./math";
 import { INT32_COLUMNS } from "./quantize";
