@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { formatTable } from "../../src/cli/output.ts";
+import { freePort } from "../../src/local/origin.ts";
 import { seedR2 } from "../../src/local/seed-r2.ts";
 import { serve } from "../../src/local/serve.ts";
 import { writeWorkers } from "../../src/local/workers.ts";
@@ -27,7 +28,6 @@ import { makeKey } from "../local-key.ts";
 import { median } from "./measure.ts";
 import { BENCH, makeBenchPackage, prepareGateway, ROOT } from "./package.ts";
 import { COLD_PROMPT_TOKENS, promptOf } from "./prompt.ts";
-import { freePort } from "./workerd-run.ts";
 
 export const ROUNDS = 7;
 

@@ -10,6 +10,7 @@ import { formatTable } from "../../src/cli/output.ts";
 import { loadSimdEngine } from "../../src/engines/simd/index.ts";
 import type { KernelName } from "../../src/kernels/index.ts";
 import { loadKernels } from "../../src/kernels/node.ts";
+import { freePort } from "../../src/local/origin.ts";
 import { seedR2 } from "../../src/local/seed-r2.ts";
 import { serve } from "../../src/local/serve.ts";
 import { writeWorkers } from "../../src/local/workers.ts";
@@ -21,7 +22,6 @@ import { median } from "./measure.ts";
 import { BENCH, prepareGateway, ROOT } from "./package.ts";
 import { promptOf } from "./prompt.ts";
 import { FIRST_POSITION, PROMPT_TOKENS, prompt, STEPS } from "./subject.ts";
-import { freePort } from "./workerd-run.ts";
 
 const COUNTS = [1, 4, 8, 16] as const;
 export const NEW_TOKENS = 64;

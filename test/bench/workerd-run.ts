@@ -1,10 +1,10 @@
 /** The bench in workerd: `wrangler dev` over a local R2 that holds the package, timed from outside over HTTP. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { KernelName } from "../../src/kernels/index.ts";
+import { freePort } from "../../src/local/origin.ts";
 import { seedR2 } from "../../src/local/seed-r2.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { readManifest } from "../../src/t5/manifest.ts";
@@ -85,8 +85,22 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
+/** How often a Worker is started that ends before it answers: a port that was free may be taken by then. */
+const STARTS = 3;
+
 /** @param env more of the environment; @param state folder for local state */
 export async function startWorker(config: string, state: string, env: NodeJS.ProcessEnv = {}): Promise<RunningWorker> {
+  for (let start = 1; ; start++) {
+    try {
+      return await startOnce(config, state, env);
+    } catch (error) {
+      if (start === STARTS) throw error;
+      console.error(`${error instanceof Error ? error.message : error} Starting it again.`);
+    }
+  }
+}
+
+async function startOnce(config: string, state: string, env: NodeJS.ProcessEnv): Promise<RunningWorker> {
   const [port, inspectorPort] = [await freePort(), await freePort()];
   const server = spawn(
     process.execPath,
@@ -159,14 +173,4 @@ async function stop(server: ChildProcess): Promise<void> {
   const killed = setTimeout(() => server.kill("SIGKILL"), 5000);
   await ended;
   clearTimeout(killed);
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer().once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const address = probe.address();
-      probe.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }

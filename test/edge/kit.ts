@@ -2,13 +2,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { copyFile, mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { splitCheckpoint } from "../../model-split/index.ts";
 import { DEFAULT_PACKAGE } from "../../src/index.ts";
+import { freePort } from "../../src/local/origin.ts";
 import { seedR2 } from "../../src/local/seed-r2.ts";
 import { FolderStore } from "../../src/store/folder.ts";
 import { blobKey, readManifest } from "../../src/t5/manifest.ts";
@@ -157,15 +157,6 @@ export class Kit {
     }
     return this.#child.exitCode;
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }
 
 /** Its answers are nonsense that never ends by itself, and take about a millisecond or two a token. */
