@@ -38,7 +38,7 @@ function uniform(seed: number): () => number {
 }
 
 /**
- * Of relu's units one of seven is not zero with it, 11 to 16 of 100 from layer to layer: 8 and 13 of 100 are in the decoder's
+ * About one of seven of relu's units is not zero with it, 11 to 16 of 100 from layer to layer: 8 and 13 of 100 are in the decoder's
  * layers of the seed checkpoint, 6 to 19 in those of the packaged model.
  */
 export const TRAINED_RELU_SHIFT = 1.2;

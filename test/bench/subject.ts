@@ -19,7 +19,7 @@ export const SINGLE_STEPS = STREAMS * STEPS;
 export const DOT_TURNS = 16_000_000;
 
 const BEAMS = 4;
-const LIMITS = { maxInputTokens: 512, maxNewTokens: 128, maxSequences: BEAMS };
+const LIMITS = { maxInputTokens: 512, maxNewTokens: 128, maxSequences: Math.max(STREAMS, BEAMS) };
 
 export type Operation =
   | "nothing"

@@ -85,6 +85,9 @@ export interface RunningWorker {
   stop(): Promise<void>;
 }
 
+/** `wrangler dev` ended before it answered. */
+class EndedError extends Error {}
+
 /** How often a Worker is started that ends before it answers: a port that was free may be taken by then. */
 const STARTS = 3;
 
@@ -94,8 +97,8 @@ export async function startWorker(config: string, state: string, env: NodeJS.Pro
     try {
       return await startOnce(config, state, env);
     } catch (error) {
-      if (start === STARTS) throw error;
-      console.error(`${error instanceof Error ? error.message : error} Starting it again.`);
+      if (!(error instanceof EndedError) || start === STARTS) throw error;
+      console.error(`${error.message} Starting it again.`);
     }
   }
 }
@@ -155,7 +158,7 @@ export async function get<T>(url: string): Promise<T> {
 
 async function waitFor(url: string, server: ChildProcess): Promise<void> {
   for (let tries = 0; tries < 300; tries++) {
-    if (server.exitCode !== null) throw new Error(`wrangler dev ended with ${server.exitCode}.`);
+    if (server.exitCode !== null) throw new EndedError(`wrangler dev ended with ${server.exitCode}.`);
     const up = await fetch(`${url}/run?operation=nothing`).then(
       (response) => response.status < 500,
       () => false,

@@ -78,7 +78,7 @@ export interface Scratch {
   rowScales: number;
   /** `[R, ceil(widest input / 2048)]` int32. */
   offsets: number;
-  /** For linearPairsI8. */
+  /** For linearI8 and linearPairsI8. */
   panels: number;
   /** `[R, 3 inner]` f32: queries, keys and values. */
   qkv: number;

@@ -15,7 +15,7 @@
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
 import { mixValues4, scoreKeys4, tooMuch } from "./attention-rows-i8";
 import { fetch } from "./fetch";
-import { dotI16, evenBytesMask, exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
+import { dotI16, dotRelaxed, evenBytesMask, exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
 
 /** Tokens of a block of keys. */
 const BLOCK: i32 = 16;
@@ -192,11 +192,6 @@ function putAll(from: usize, count: i32, by: v128, offset: i32, to: usize, n: us
       v128.store64_lane(to + (<usize>i << 1), evenFirst(i16x8.narrow_i32x4_s(v, v)), 0);
     }
   }
-}
-
-@inline
-function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
-  return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
 }
 
 /** Numbers as {@link stored} in the plain module, times the even and the odd ones of four int16. */

@@ -4,7 +4,7 @@
 // Weight rows are read in two or four streams, one from each half or quarter of the matrix: hardware prefetchers follow
 // long sequential streams, and the rows of a tile share their loads of the activations.
 import { linearPanelsRelaxed, PANEL_ROWS } from "./linear-panels-relaxed-i8";
-import { dotI16, lowHalves, sumIntLanes, sumIntLanes2, sumRows } from "./math";
+import { dotI16, dotRelaxed, joinLong, lowHalves, sumIntLanes, sumIntLanes2, sumRows } from "./math";
 import { INT32_COLUMNS } from "./quantize";
 
 /** Two int32 lanes of the plain module together hold half of this many products: 4096 / 2 x 127 x 8191 < 2^31. */
@@ -29,11 +29,6 @@ function emit(row: i32, na: i32, nb: i32, totals: v128): void {
   if (adds) values = f32x4.add(values, v128.load32_lane(b, v128.load32_zero(a), 1));
   v128.store32_lane(a, values, 0);
   v128.store32_lane(b, values, 1);
-}
-
-@inline
-function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
-  return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
 }
 
 /** [128 x sum of ha + sum of la, 128 x sum of hb + sum of lb] as float64. */
@@ -121,13 +116,6 @@ function tile2x1(wa: usize, wb: usize, na: i32, nb: i32, x: usize, row: i32, k: 
   emit(row, na, nb, totals);
 }
 
-/** 128 x (high - 64 x sum) + low for two lanes of each, in float64: rows whose totals no int32 holds. */
-@inline
-function joinLong(high: v128, low: v128, sum: v128): v128 {
-  const digits = f64x2.convert_low_i32x4_s(i32x4.sub(high, i32x4.shl(sum, 6)));
-  return f32x4.demote_f64x2_zero(f64x2.add(f64x2.mul(digits, f64x2.splat(128)), f64x2.convert_low_i32x4_s(low)));
-}
-
 /**
  * Four totals, of which each parameter has four lanes to be added up: exact, rounded to float32 once.
  *
@@ -146,24 +134,13 @@ function joinRows(
   sums: v128,
   isLong: bool,
 ): v128 {
-  if (isLong) {
-    const high = sumRows(a, b, c, d);
-    const low = sumRows(la, lb, lc, ld);
-    const first = joinLong(high, low, sums);
-    const second = joinLong(upper(high), upper(low), upper(sums));
-    return lowHalves(first, second);
-  }
+  if (isLong) return joinLong(sumRows(a, b, c, d), sumRows(la, lb, lc, ld), sums);
   // Sums may wrap on the way; the total fits.
   a = i32x4.add(i32x4.shl(a, 7), la);
   b = i32x4.add(i32x4.shl(b, 7), lb);
   c = i32x4.add(i32x4.shl(c, 7), lc);
   d = i32x4.add(i32x4.shl(d, 7), ld);
   return f32x4.convert_i32x4_s(i32x4.sub(sumRows(a, b, c, d), i32x4.shl(sums, 13)));
-}
-
-@inline
-function upper(v: v128): v128 {
-  return i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
 }
 
 /** [a, b, c, d] -> [a, b, a, b] */

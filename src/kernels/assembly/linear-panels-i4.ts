@@ -53,7 +53,7 @@ function addScaled(a: v128, b: v128, offset: usize, scales: usize, to: usize): v
 }
 
 /**
- * A group's panel times four activation rows, as tile4x8 of linear-panels-i8.ts.
+ * A group's panel times four activation rows, as tile4x8 of tile.ts.
  *
  * @param sums of the first row's group; the other rows' are `sumBytes` bytes apart
  * @param scales [8] f32

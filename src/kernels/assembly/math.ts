@@ -136,6 +136,29 @@ export function dotI16(w: v128, x: v128, acc: v128): v128 {
   return i32x4.add(acc, i32x4.dot_i16x8_s(w, x));
 }
 
+/** acc + the products of sixteen int8 and sixteen numbers of 7 bits, in fours (relaxed module). */
+@inline
+export function dotRelaxed(w: v128, x: v128, acc: v128): v128 {
+  return i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc);
+}
+
+/** Rounds 128 x high + low, exact in float64, to the low two of four float32. */
+@inline
+function roundTwo(high: v128, low: v128): v128 {
+  return f32x4.demote_f64x2_zero(f64x2.add(f64x2.mul(high, f64x2.splat(128)), low));
+}
+
+/**
+ * 128 x (high - 64 x sum) + low of four weight rows whose totals no int32 holds, rounded to float32 once: of activations in digits
+ * with their offset of 8192, 128 x 64.
+ */
+@inline
+export function joinLong(high: v128, low: v128, sums: v128): v128 {
+  const whole = i32x4.sub(high, i32x4.shl(sums, 6));
+  const first = roundTwo(f64x2.convert_low_i32x4_s(whole), f64x2.convert_low_i32x4_s(low));
+  return lowHalves(first, roundTwo(highTwo(whole), highTwo(low)));
+}
+
 /**
  * Constants of loops, in memory: V8 builds a vector constant anew at each use, of two or three instructions; a load that
  * spreads a number over four lanes is one.

@@ -1,5 +1,5 @@
 // What linear layers of many activation rows are computed of: eight weight rows times four activation rows.
-import { dotI16, row0, row1, row2, row3 } from "./math";
+import { dotI16, dotRelaxed, row0, row1, row2, row3 } from "./math";
 
 /** Bytes of the sums of a tile. */
 export const TILE_TOTALS: usize = 128;
@@ -7,7 +7,7 @@ export const TILE_TOTALS: usize = 128;
 /** acc + the products of what stands in a lane: of four int8 and digits, or of two int16. */
 @inline
 function dot(w: v128, x: v128, acc: v128): v128 {
-  return ASC_FEATURE_RELAXED_SIMD ? i32x4.relaxed_dot_i8x16_i7x16_add_s(w, x, acc) : dotI16(w, x, acc);
+  return ASC_FEATURE_RELAXED_SIMD ? dotRelaxed(w, x, acc) : dotI16(w, x, acc);
 }
 
 /**
