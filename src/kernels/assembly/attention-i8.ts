@@ -15,7 +15,7 @@
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
 import { mixValues4, scoreKeys4, tooMuch } from "./attention-rows-i8";
 import { fetch } from "./fetch";
-import { dotI16, dotRelaxed, evenBytesMask, exp4, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
+import { dotI16, dotRelaxed, evenBytesMask, expEight, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
 
 /** Tokens of a block of keys. */
 const BLOCK: i32 = 16;
@@ -306,12 +306,13 @@ function weigh(scores: usize, scales: usize, keys: i32, digits: usize): f32 {
     more = f32x4.pmax(more, v128.load(at, 16));
   }
   const by = f32x4.splat(maxLanes(f32x4.pmax(most, more)));
+  for (let at = scores; at < end; at += 32) expEight(at, by);
   let sums = f32x4.splat(0);
   let largest = f32x4.splat(0);
   let at = scores;
   const last = scores + (<usize>(keys & ~3) << 2);
   for (; at < last; at += 16, scales += 16) {
-    const e = exp4(f32x4.sub(v128.load(at), by));
+    const e = v128.load(at);
     sums = f32x4.add(sums, e);
     const weights = f32x4.mul(e, v128.load(scales));
     largest = f32x4.pmax(largest, weights);
@@ -319,7 +320,7 @@ function weigh(scores: usize, scales: usize, keys: i32, digits: usize): f32 {
   }
   if (at < end) {
     // What lies beyond the last key has no scale yet.
-    const e = exp4(f32x4.sub(v128.load(at), by));
+    const e = v128.load(at);
     sums = f32x4.add(sums, e);
     const weights = f32x4.mul(e, keys & 3 ? loadSome(scales, keys & 3) : f32x4.splat(0));
     largest = f32x4.pmax(largest, weights);

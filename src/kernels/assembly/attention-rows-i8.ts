@@ -1,6 +1,6 @@
 // Attention of four query rows of one head over an int8 cache (attention-i8.ts), in the plain module: what is widened of keys
 // and values serves all four. The same sums as of each row by itself, exact integers: the same bits.
-import { dotI16, groupFour, row0, row1, row2, row3 } from "./math";
+import { dotI16, evenBytesMask, groupFour, row0, row1, row2, row3 } from "./math";
 
 /** What is too much in sums over numbers as the plain module stores them: 128 x the sum of the even ones of `bytes` of digits. */
 export function tooMuch(digits: usize, bytes: usize): v128 {
@@ -28,9 +28,9 @@ function dots4x8(digits: usize, at: usize, turns: usize, totals: usize): void {
   for (const end = digits + (turns << 5); digits < end; digits += 32, at += 64) {
     const v = v128.load(at);
     const w = v128.load(at, 16);
-    // The even bytes have no sign. A mask would be one register too many.
-    let a = i16x8.shr_u(i16x8.shl(v, 8), 8);
-    let b = i16x8.shr_u(i16x8.shl(w, 8), 8);
+    // The even bytes have no sign.
+    let a = v128.and(v, evenBytesMask());
+    let b = v128.and(w, evenBytesMask());
     let rows = v128.load(digits);
     let x = row0(rows);
     a0 = dotI16(a, x, a0);

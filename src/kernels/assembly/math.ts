@@ -227,30 +227,92 @@ export function loadSome(at: usize, n: i32): v128 {
   return v;
 }
 
+/** x as what {@link exp4} takes: pseudo-minimum and -maximum are one instruction each; what is no number stays none. */
+@inline
+function bounded(x: v128): v128 {
+  return f32x4.pmin(f32x4.pmax(x, constant(1)), constant(2));
+}
+
+/** x / ln 2, rounded: in the last bits of 1.5 x 2^23 + n. */
+@inline
+function shiftedOf(x: v128): v128 {
+  return f32x4.add(f32x4.mul(x, constant(3)), constant(0));
+}
+
+/** x - n ln 2. */
+@inline
+function restOf(x: v128, shifted: v128): v128 {
+  const n = f32x4.sub(shifted, constant(0));
+  return f32x4.sub(f32x4.sub(x, f32x4.mul(n, constant(4))), f32x4.mul(n, constant(5)));
+}
+
+/** One step of the polynomial. */
+@inline
+function horner(p: v128, r: v128, i: usize): v128 {
+  return f32x4.add(f32x4.mul(p, r), constant(i));
+}
+
+/** p x 2^n, zero where x is too small. */
+@inline
+function scaled(p: v128, shifted: v128, isTiny: v128): v128 {
+  // 2^n: the last bits of `shifted`, moved into the exponent.
+  const power = i32x4.shl(i32x4.sub(shifted, v128.load32_splat(OFFSETS + 8)), 23);
+  return v128.andnot(f32x4.mul(p, power), isTiny);
+}
+
 /**
  * e^x for each lane, within 2 ulp for x in -87.3 to 88; smaller x give 0.
  * Range reduction to |r| <= ln2 / 2, then the Taylor polynomial to r^7.
  */
 @inline
 export function exp4(x: v128): v128 {
-  const tiny = f32x4.lt(x, constant(1));
-  // Pseudo-minimum and -maximum are one instruction each; what is no number stays none.
-  x = f32x4.pmin(f32x4.pmax(x, constant(1)), constant(2));
-  const shifted = f32x4.add(f32x4.mul(x, constant(3)), constant(0));
-  const n = f32x4.sub(shifted, constant(0));
-  let r = f32x4.sub(x, f32x4.mul(n, constant(4)));
-  r = f32x4.sub(r, f32x4.mul(n, constant(5)));
+  const isTiny = f32x4.lt(x, constant(1));
+  x = bounded(x);
+  const shifted = shiftedOf(x);
+  const r = restOf(x, shifted);
   let p = constant(6);
-  p = f32x4.add(f32x4.mul(p, r), constant(7));
-  p = f32x4.add(f32x4.mul(p, r), constant(8));
-  p = f32x4.add(f32x4.mul(p, r), constant(9));
-  p = f32x4.add(f32x4.mul(p, r), constant(10));
-  p = f32x4.add(f32x4.mul(p, r), constant(11));
-  p = f32x4.add(f32x4.mul(p, r), constant(12));
-  p = f32x4.add(f32x4.mul(p, r), constant(12));
-  // 2^n: the last bits of `shifted`, moved into the exponent.
-  const power = i32x4.shl(i32x4.sub(shifted, v128.load32_splat(OFFSETS + 8)), 23);
-  return v128.andnot(f32x4.mul(p, power), tiny);
+  p = horner(p, r, 7);
+  p = horner(p, r, 8);
+  p = horner(p, r, 9);
+  p = horner(p, r, 10);
+  p = horner(p, r, 11);
+  p = horner(p, r, 12);
+  p = horner(p, r, 12);
+  return scaled(p, shifted, isTiny);
+}
+
+/**
+ * Eight numbers x as e^(x - by), in their place: {@link exp4} of two vectors by turns. Alone each of its instructions waits for the one
+ * before, and processors look ahead no further than a few vectors.
+ */
+@inline
+export function expEight(at: usize, by: v128): void {
+  let x = f32x4.sub(v128.load(at), by);
+  let y = f32x4.sub(v128.load(at, 16), by);
+  const isTinyX = f32x4.lt(x, constant(1));
+  const isTinyY = f32x4.lt(y, constant(1));
+  x = bounded(x);
+  y = bounded(y);
+  const shiftedX = shiftedOf(x);
+  const shiftedY = shiftedOf(y);
+  const r = restOf(x, shiftedX);
+  const s = restOf(y, shiftedY);
+  let p = horner(constant(6), r, 7);
+  let q = horner(constant(6), s, 7);
+  p = horner(p, r, 8);
+  q = horner(q, s, 8);
+  p = horner(p, r, 9);
+  q = horner(q, s, 9);
+  p = horner(p, r, 10);
+  q = horner(q, s, 10);
+  p = horner(p, r, 11);
+  q = horner(q, s, 11);
+  p = horner(p, r, 12);
+  q = horner(q, s, 12);
+  p = horner(p, r, 12);
+  q = horner(q, s, 12);
+  v128.store(at, scaled(p, shiftedX, isTinyX));
+  v128.store(at, scaled(q, shiftedY, isTinyY), 16);
 }
 
 /** e^x of one number, by {@link exp4}: a tail gives the same bits as a full vector. */
