@@ -15,7 +15,7 @@
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
 import { mixValues4, scoreKeys4, tooMuch } from "./attention-rows-i8";
 import { fetch } from "./fetch";
-import { dotI16, dotRelaxed, evenBytesMask, expEight, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
+import { dotI16, dotRelaxed, evenBytesMask, expSixteen, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
 
 /** Tokens of a block of keys. */
 const BLOCK: i32 = 16;
@@ -306,7 +306,7 @@ function weigh(scores: usize, scales: usize, keys: i32, digits: usize): f32 {
     more = f32x4.pmax(more, v128.load(at, 16));
   }
   const by = f32x4.splat(maxLanes(f32x4.pmax(most, more)));
-  for (let at = scores; at < end; at += 32) expEight(at, by);
+  for (let at = scores; at < end; at += BLOCK << 2) expSixteen(at, by);
   let sums = f32x4.splat(0);
   let largest = f32x4.splat(0);
   let at = scores;

@@ -165,11 +165,11 @@ export function joinLong(high: v128, low: v128, sums: v128): v128 {
  *
  * 0: 1.5 x 2^23, which added to a number of up to 22 bits leaves the nearest whole number (ties to even) in the last bits.
  * 1, 2: -87.3 and 88, between which e^x is neither zero nor infinite. 3: 1 / ln 2. 4, 5: ln 2 in two parts, the first with
- * so few bits that whole multiples of it are exact. 6 to 11: 1 / 7!, 1 / 6!, 1 / 5!, 1 / 4!, 1 / 3!, 1 / 2!. 12: 1.
+ * so few bits that whole multiples of it are exact. 6 to 13: 1 / 7!, 1 / 6!, 1 / 5!, 1 / 4!, 1 / 3!, 1 / 2!, 1, 1.
  */
 const CONSTANTS = memory.data<f32>([
   12582912.0, -87.3, 88.0, 1.44269504088896341, 0.693359375, -2.12194440e-4, 1.984126984126984e-4,
-  1.3888888888888889e-3, 8.333333333333333e-3, 4.1666666666666664e-2, 0.16666666666666666, 0.5, 1.0,
+  1.3888888888888889e-3, 8.333333333333333e-3, 4.1666666666666664e-2, 0.16666666666666666, 0.5, 1.0, 1.0,
 ]);
 /** What is taken off a rounded number's bits, offset 0 and 8192: see {@link roundLanes}. */
 const OFFSETS = memory.data<i32>([0x4b400000, 0x4b400000 - 8192, 0x4b400000 - 127]);
@@ -227,6 +227,12 @@ export function loadSome(at: usize, n: i32): v128 {
   return v;
 }
 
+/** Where e^x is zero. */
+@inline
+function isTiny(x: v128): v128 {
+  return f32x4.lt(x, constant(1));
+}
+
 /** x as what {@link exp4} takes: pseudo-minimum and -maximum are one instruction each; what is no number stays none. */
 @inline
 function bounded(x: v128): v128 {
@@ -254,10 +260,10 @@ function horner(p: v128, r: v128, i: usize): v128 {
 
 /** p x 2^n, zero where x is too small. */
 @inline
-function scaled(p: v128, shifted: v128, isTiny: v128): v128 {
+function scaled(p: v128, shifted: v128, tiny: v128): v128 {
   // 2^n: the last bits of `shifted`, moved into the exponent.
   const power = i32x4.shl(i32x4.sub(shifted, v128.load32_splat(OFFSETS + 8)), 23);
-  return v128.andnot(f32x4.mul(p, power), isTiny);
+  return v128.andnot(f32x4.mul(p, power), tiny);
 }
 
 /**
@@ -266,53 +272,53 @@ function scaled(p: v128, shifted: v128, isTiny: v128): v128 {
  */
 @inline
 export function exp4(x: v128): v128 {
-  const isTiny = f32x4.lt(x, constant(1));
+  const tiny = isTiny(x);
   x = bounded(x);
   const shifted = shiftedOf(x);
   const r = restOf(x, shifted);
-  let p = constant(6);
-  p = horner(p, r, 7);
+  let p = horner(constant(6), r, 7);
   p = horner(p, r, 8);
   p = horner(p, r, 9);
   p = horner(p, r, 10);
   p = horner(p, r, 11);
   p = horner(p, r, 12);
-  p = horner(p, r, 12);
-  return scaled(p, shifted, isTiny);
+  p = horner(p, r, 13);
+  return scaled(p, shifted, tiny);
 }
 
 /**
- * Eight numbers x as e^(x - by), in their place: {@link exp4} of two vectors by turns. Alone each of its instructions waits for the one
- * before, and processors look ahead no further than a few vectors.
+ * Sixteen numbers x as e^(x - by), in their place: {@link exp4} of four vectors by turns. Alone each of its instructions waits for the
+ * one before, and processors look ahead no further than a few vectors. The loop is there to keep the turns: a polynomial written out
+ * comes out of compilers vector after vector.
  */
-@inline
-export function expEight(at: usize, by: v128): void {
-  let x = f32x4.sub(v128.load(at), by);
-  let y = f32x4.sub(v128.load(at, 16), by);
-  const isTinyX = f32x4.lt(x, constant(1));
-  const isTinyY = f32x4.lt(y, constant(1));
-  x = bounded(x);
-  y = bounded(y);
+export function expSixteen(at: usize, by: v128): void {
+  let x = bounded(f32x4.sub(v128.load(at), by));
+  let y = bounded(f32x4.sub(v128.load(at, 16), by));
+  let z = bounded(f32x4.sub(v128.load(at, 32), by));
+  let u = bounded(f32x4.sub(v128.load(at, 48), by));
   const shiftedX = shiftedOf(x);
   const shiftedY = shiftedOf(y);
-  const r = restOf(x, shiftedX);
-  const s = restOf(y, shiftedY);
-  let p = horner(constant(6), r, 7);
-  let q = horner(constant(6), s, 7);
-  p = horner(p, r, 8);
-  q = horner(q, s, 8);
-  p = horner(p, r, 9);
-  q = horner(q, s, 9);
-  p = horner(p, r, 10);
-  q = horner(q, s, 10);
-  p = horner(p, r, 11);
-  q = horner(q, s, 11);
-  p = horner(p, r, 12);
-  q = horner(q, s, 12);
-  p = horner(p, r, 12);
-  q = horner(q, s, 12);
-  v128.store(at, scaled(p, shiftedX, isTinyX));
-  v128.store(at, scaled(q, shiftedY, isTinyY), 16);
+  const shiftedZ = shiftedOf(z);
+  const shiftedU = shiftedOf(u);
+  x = restOf(x, shiftedX);
+  y = restOf(y, shiftedY);
+  z = restOf(z, shiftedZ);
+  u = restOf(u, shiftedU);
+  let p = constant(6);
+  let q = p;
+  let r = p;
+  let s = p;
+  for (let c = CONSTANTS + (7 << 2); c < CONSTANTS + (14 << 2); c += 4) {
+    const next = v128.load32_splat(c);
+    p = f32x4.add(f32x4.mul(p, x), next);
+    q = f32x4.add(f32x4.mul(q, y), next);
+    r = f32x4.add(f32x4.mul(r, z), next);
+    s = f32x4.add(f32x4.mul(s, u), next);
+  }
+  v128.store(at, scaled(p, shiftedX, isTiny(f32x4.sub(v128.load(at), by))));
+  v128.store(at, scaled(q, shiftedY, isTiny(f32x4.sub(v128.load(at, 16), by))), 16);
+  v128.store(at, scaled(r, shiftedZ, isTiny(f32x4.sub(v128.load(at, 32), by))), 32);
+  v128.store(at, scaled(s, shiftedU, isTiny(f32x4.sub(v128.load(at, 48), by))), 48);
 }
 
 /** e^x of one number, by {@link exp4}: a tail gives the same bits as a full vector. */
