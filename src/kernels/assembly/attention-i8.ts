@@ -318,14 +318,13 @@ function weigh(scores: usize, scales: usize, keys: i32, digits: usize): f32 {
     largest = f32x4.pmax(largest, weights);
     v128.store(at, weights);
   }
-  if (at < end) {
+  if (keys & 3) {
     // What lies beyond the last key has no scale yet.
     const e = v128.load(at);
     sums = f32x4.add(sums, e);
-    const weights = f32x4.mul(e, keys & 3 ? loadSome(scales, keys & 3) : f32x4.splat(0));
+    const weights = f32x4.mul(e, loadSome(scales, keys & 3));
     largest = f32x4.pmax(largest, weights);
     v128.store(at, weights);
-    for (at += 16; at < end; at += 16) v128.store(at, f32x4.splat(0));
   }
   const top = maxLanes(largest);
   putAll(scores, whole, f32x4.splat(top > 0 ? WEIGHT_LEVELS / top : 0), 0, digits, <usize>whole);
