@@ -306,6 +306,7 @@ function weigh(scores: usize, scales: usize, keys: i32, digits: usize): f32 {
     more = f32x4.pmax(more, v128.load(at, 16));
   }
   const by = f32x4.splat(maxLanes(f32x4.pmax(most, more)));
+  // Of what lies beyond the last key it is zero.
   for (let at = scores; at < end; at += BLOCK << 2) expSixteen(at, by);
   let sums = f32x4.splat(0);
   let largest = f32x4.splat(0);

@@ -171,6 +171,9 @@ const CONSTANTS = memory.data<f32>([
   12582912.0, -87.3, 88.0, 1.44269504088896341, 0.693359375, -2.12194440e-4, 1.984126984126984e-4,
   1.3888888888888889e-3, 8.333333333333333e-3, 4.1666666666666664e-2, 0.16666666666666666, 0.5, 1.0, 1.0,
 ]);
+/** Those of e^x's polynomial after the first one. */
+const NEXT_COEFFICIENTS: usize = CONSTANTS + (7 << 2);
+const COEFFICIENTS_END: usize = CONSTANTS + (14 << 2);
 /** What is taken off a rounded number's bits, offset 0 and 8192: see {@link roundLanes}. */
 const OFFSETS = memory.data<i32>([0x4b400000, 0x4b400000 - 8192, 0x4b400000 - 127]);
 
@@ -252,12 +255,6 @@ function restOf(x: v128, shifted: v128): v128 {
   return f32x4.sub(f32x4.sub(x, f32x4.mul(n, constant(4))), f32x4.mul(n, constant(5)));
 }
 
-/** One step of the polynomial. */
-@inline
-function horner(p: v128, r: v128, i: usize): v128 {
-  return f32x4.add(f32x4.mul(p, r), constant(i));
-}
-
 /** p x 2^n, zero where x is too small. */
 @inline
 function scaled(p: v128, shifted: v128, tiny: v128): v128 {
@@ -276,13 +273,8 @@ export function exp4(x: v128): v128 {
   x = bounded(x);
   const shifted = shiftedOf(x);
   const r = restOf(x, shifted);
-  let p = horner(constant(6), r, 7);
-  p = horner(p, r, 8);
-  p = horner(p, r, 9);
-  p = horner(p, r, 10);
-  p = horner(p, r, 11);
-  p = horner(p, r, 12);
-  p = horner(p, r, 13);
+  let p = constant(6);
+  for (let c = NEXT_COEFFICIENTS; c < COEFFICIENTS_END; c += 4) p = f32x4.add(f32x4.mul(p, r), v128.load32_splat(c));
   return scaled(p, shifted, tiny);
 }
 
@@ -308,7 +300,7 @@ export function expSixteen(at: usize, by: v128): void {
   let q = p;
   let r = p;
   let s = p;
-  for (let c = CONSTANTS + (7 << 2); c < CONSTANTS + (14 << 2); c += 4) {
+  for (let c = NEXT_COEFFICIENTS; c < COEFFICIENTS_END; c += 4) {
     const next = v128.load32_splat(c);
     p = f32x4.add(f32x4.mul(p, x), next);
     q = f32x4.add(f32x4.mul(q, y), next);
