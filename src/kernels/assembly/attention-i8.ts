@@ -14,7 +14,7 @@
 // In the plain module the first and the third of four numbers lie with 128 added, as bytes without a sign: a mask widens them
 // to int16, a shift the other two. Their sums are too large by 128 x the sum of what they are multiplied with.
 import { mixValues4, scoreKeys4, tooMuch } from "./attention-rows-i8";
-import { fetch } from "./fetch";
+import { fetch, fetchPieces } from "./fetch";
 import { dotI16, dotRelaxed, evenBytesMask, expSixteen, loadSome, maxLanes, roundLanes, sumLanes, sumLanesI32 } from "./math";
 
 /** Tokens of a block of keys. */
@@ -436,22 +436,27 @@ function mixValues(
   }
 }
 
-/** Of all heads the keys of the first `whole` tokens, with their scales and sums. */
+/** Of all heads the keys of the first `whole` tokens, with their scales and, where they are used, sums. */
 function fetchKeys(keys: usize, heads: i32, room: i32, dKv: i32, whole: usize): void {
-  const bytes = (<usize>room << 3) + whole * <usize>padded(dKv);
-  for (let h = 0; h < heads; h++, keys += keyBytes(room, dKv)) fetch(keys, keys + bytes);
+  const apart = keyBytes(room, dKv);
+  const roomBytes = <usize>room << 2;
+  fetchPieces(keys, heads, apart, whole << 2);
+  if (ASC_FEATURE_RELAXED_SIMD) fetchPieces(keys + roomBytes, heads, apart, whole << 2);
+  fetchPieces(keys + roomBytes * 2, heads, apart, whole * <usize>padded(dKv));
 }
 
 /** Of all heads the values of the first `whole` tokens, with their scales. */
 function fetchValues(values: usize, heads: i32, room: i32, dKv: i32, whole: usize): void {
-  for (let h = 0; h < heads; h++, values += valueBytes(room, dKv)) {
-    fetch(values, values + (whole << 2));
-    for (let tile = 0; tile < dKv; tile += 16) {
-      const at = values + <usize>room * <usize>(tile + 4);
-      fetch(at, at + (whole >> 2) * <usize>tileBytes(tile, dKv));
-    }
+  const apart = valueBytes(room, dKv);
+  fetchPieces(values, heads, apart, whole << 2);
+  for (let tile = 0; tile < dKv; tile += 16) {
+    const at = values + <usize>room * <usize>(tile + 4);
+    fetchPieces(at, heads, apart, (whole >> 2) * <usize>tileBytes(tile, dKv));
   }
 }
+
+/** Keys and values of so many bytes are fetched together; of more, values would push out keys before those are used. */
+const NEAR: usize = 512 << 10;
 
 /** Heads of a row, or rows of a head, that go through each stage together: the latencies of one hide behind the others. */
 const TOGETHER: i32 = 8;
@@ -499,7 +504,13 @@ export function attendI8(
   const spare = scratch + TOGETHER * unitBytes;
   const units = heads * rows;
   // A step finds its cache cold, for all the weights passed through since the last one.
-  fetchKeys(cache, heads, room, dKv, whole);
+  const isNear = <usize>heads * whole * (d << 1) <= NEAR;
+  if (isNear && whole == <usize>room) {
+    fetch(cache, values + <usize>heads * valueBytes(room, dKv));
+  } else {
+    fetchKeys(cache, heads, room, dKv, whole);
+    if (isNear) fetchValues(values, heads, room, dKv, whole);
+  }
   for (let first = 0; first < units; first += TOGETHER) {
     const end = min(first + TOGETHER, units);
     let unit = scratch;
@@ -526,7 +537,7 @@ export function attendI8(
       const scales = values + <usize>(u / rows) * valueBytes(room, dKv);
       store<f32>(unit + factorAt, weigh(unit, scales, keys, unit + weightsAt));
     }
-    if (first == 0) fetchValues(values, heads, room, dKv, whole);
+    if (first == 0 && !isNear) fetchValues(values, heads, room, dKv, whole);
     unit = scratch;
     for (let u = first; u < end; u++, unit += unitBytes) {
       const v = values + <usize>(u / rows) * valueBytes(room, dKv) + roomBytes;

@@ -22,3 +22,16 @@ export function fetch(from: usize, end: usize): void {
   for (; from < end; from += LINE) read ^= load<i32>(from);
   keep(read);
 }
+
+/**
+ * As {@link fetch}, of `count` pieces `apart` bytes from each other, by turns: where pieces are too short for prefetchers, and each
+ * has a page of its own to find, all wait together.
+ */
+export function fetchPieces(at: usize, count: i32, apart: usize, bytes: usize): void {
+  let read = 0;
+  const all = <usize>count * apart;
+  for (const end = at + bytes; at < end; at += LINE) {
+    for (let piece = at; piece < at + all; piece += apart) read ^= load<i32>(piece);
+  }
+  keep(read);
+}
