@@ -455,8 +455,20 @@ function fetchValues(values: usize, heads: i32, room: i32, dKv: i32, whole: usiz
   }
 }
 
-/** Keys and values of so many bytes are fetched together; of more, values would push out keys before those are used. */
+/** Keys and values of at most so many bytes are fetched together; of more, values would push out keys before those are used. */
 const NEAR: usize = 512 << 10;
+
+/** What a step finds cold, for all the weights passed through since the last one. @returns whether values are among it */
+function fetchCache(cache: usize, values: usize, heads: i32, room: i32, dKv: i32, whole: usize): bool {
+  const isNear = <usize>heads * whole * <usize>(padded(dKv) << 1) <= NEAR;
+  if (isNear && whole == <usize>room) {
+    fetch(cache, values + <usize>heads * valueBytes(room, dKv));
+    return true;
+  }
+  fetchKeys(cache, heads, room, dKv, whole);
+  if (isNear) fetchValues(values, heads, room, dKv, whole);
+  return isNear;
+}
 
 /** Heads of a row, or rows of a head, that go through each stage together: the latencies of one hide behind the others. */
 const TOGETHER: i32 = 8;
@@ -503,14 +515,7 @@ export function attendI8(
   const unitBytes = (factorAt + 19) & ~15;
   const spare = scratch + TOGETHER * unitBytes;
   const units = heads * rows;
-  // A step finds its cache cold, for all the weights passed through since the last one.
-  const isNear = <usize>heads * whole * (d << 1) <= NEAR;
-  if (isNear && whole == <usize>room) {
-    fetch(cache, values + <usize>heads * valueBytes(room, dKv));
-  } else {
-    fetchKeys(cache, heads, room, dKv, whole);
-    if (isNear) fetchValues(values, heads, room, dKv, whole);
-  }
+  const hasValues = fetchCache(cache, values, heads, room, dKv, whole);
   for (let first = 0; first < units; first += TOGETHER) {
     const end = min(first + TOGETHER, units);
     let unit = scratch;
@@ -537,7 +542,7 @@ export function attendI8(
       const scales = values + <usize>(u / rows) * valueBytes(room, dKv);
       store<f32>(unit + factorAt, weigh(unit, scales, keys, unit + weightsAt));
     }
-    if (first == 0 && !isNear) fetchValues(values, heads, room, dKv, whole);
+    if (first == 0 && !hasValues) fetchValues(values, heads, room, dKv, whole);
     unit = scratch;
     for (let u = first; u < end; u++, unit += unitBytes) {
       const v = values + <usize>(u / rows) * valueBytes(room, dKv) + roomBytes;
